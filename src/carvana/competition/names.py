@@ -1,0 +1,38 @@
+"""Names of photos and masks: `<car>_<angle>.jpg` and `<car>_<angle>_mask.gif`."""
+
+import re
+from pathlib import PurePath
+
+from carvana.errors import InputError
+
+ANGLES = 16
+"""Views of a car, 22.5 degrees apart: angle 01..16 is the turntable's position."""
+
+_PHOTO = re.compile(r"(?P<car>[0-9a-f]{12})_(?P<angle>\d{2})\.jpg")
+
+
+def photo_name(car: str, angle: int) -> str:
+    """The file name of a car's photo, e.g. `00087a6bd4dc_01.jpg`."""
+    return f"{car}_{angle:02d}.jpg"
+
+
+def mask_name(photo: str) -> str:
+    """The file name of a photo's mask, e.g. `00087a6bd4dc_01_mask.gif`."""
+    return f"{PurePath(photo).stem}_mask.gif"
+
+
+def car_and_angle(photo: str) -> tuple[str, int]:
+    """Split a photo's name into its car (12 hex digits) and angle (1..16).
+
+    Raises:
+        InputError: the name is not of the competition's form.
+    """
+    match = _PHOTO.fullmatch(photo)
+    if match is None or not 1 <= int(match["angle"]) <= ANGLES:
+        raise InputError(f"{photo}: not a Carvana photo's name; expected <12 hex digits>_<01..16>.jpg")
+    return match["car"], int(match["angle"])
+
+
+def car_of(photo: str) -> str:
+    """The car (12 hex digits) that a photo shows."""
+    return car_and_angle(photo)[0]

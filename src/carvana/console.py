@@ -1,0 +1,108 @@
+"""What a script shows: progress while it works, tables, and one line where the input is wrong."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from carvana.errors import InputError
+
+_LINE_EVERY_S = 15.0
+"""Seconds between the plain lines that stand for a bar where there is no terminal."""
+
+Advance = Callable[..., None]
+"""`advance(count=1, note="")`: so many more are done; the note stands beside the bar."""
+
+
+def run(script: Callable[..., None]) -> None:
+    """Run a script's function as a command: exit 1 with one line for wrong input, 2 for wrong arguments."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    app.command()(script)
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def say(text: str) -> None:
+    """Print a line, above the bar if there is one."""
+    print(text, flush=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print a table of text; all columns but the first `left` ones hold numbers and are set right."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # Wider than the terminal is better than cut: a figure that is missing its end is a wrong figure.
+    console = Console()
+    wide = console.measure(table).maximum
+    Console(width=max(console.width, wide)).print(table)
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show how far the work is, with its rate and the time left: a bar on a terminal, plain lines elsewhere.
+
+    Args:
+        title: what is being done.
+        total: how many there are to do.
+        unit: what they are, e.g. "photos".
+    """
+    with _bar(title, total, unit) if sys.stdout.isatty() else _lines(title, total, unit) as advance:
+        yield advance
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.1f}/s", style="progress.data.speed")
+
+
+@contextmanager
+def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns) as shown:
+        task = shown.add_task(title, total=total, note="")
+
+        def advance(count: int = 1, note: str | None = None) -> None:
+            shown.update(task, advance=count, **({} if note is None else {"note": note}))
+
+        yield advance
+
+
+@contextmanager
+def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
+    began = last = time.monotonic()
+    done = 0
+
+    def advance(count: int = 1, note: str | None = None) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_S:
+            last = now
+            rate = done / (now - began)
+            left = (total - done) / rate if rate else float("inf")
+            ending = f"  {note}" if note else ""
+            say(f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{ending}")
+
+    yield advance
+    took = time.monotonic() - began
+    say(f"{title}: {done:,} {unit} in {took:,.1f} s, {done / took if took else 0:,.1f}/s")

@@ -1,0 +1,110 @@
+"""Batches of photos and masks at a stage's size."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from carvana.data import images
+from carvana.data.augmentation import Augmenter
+from carvana.data.folder import Photo
+from carvana.data.padding import pad
+from carvana.data.prefetch import prefetch
+from carvana.recipe import Augmentation
+
+_AHEAD = 8
+"""Batches prepared before the network asks for them."""
+
+_BYTES_A_PIXEL = 4
+"""Three of the photo and one of its mask."""
+
+
+class ResizedPhotos:
+    """Photos and their masks at one size, kept in memory after the first read where they all fit."""
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        size: tuple[int, int],
+        *,
+        larger: "ResizedPhotos | None" = None,
+        memory: int | None = None,
+    ) -> None:
+        """Take `photos` at a size.
+
+        Args:
+            photos: with their masks.
+            size: (height, width) in pixels.
+            larger: the same photos at a larger size. Where it keeps them, they are shrunk from there: a mask's
+                decoding takes longer than a training step on a small photo.
+            memory: bytes that may be kept; by default a quarter of the machine's memory.
+        """
+        self.photos = photos
+        self.size = size
+        needed = len(photos) * size[0] * size[1] * _BYTES_A_PIXEL
+        self._larger = larger if larger is not None and larger.keeps else None
+        self.keeps = needed <= (_quarter_of_memory() if memory is None else memory)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        """How many photos there are."""
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The photo (height, width, 3) and the share of each pixel that is car (height, width); uint8."""
+        if index in self._kept:
+            return self._kept[index]
+        pair = self._read(index)
+        if self.keeps:
+            self._kept[index] = pair
+        return pair
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._larger is not None:
+            photo, mask = self._larger[index]
+            return images.resize(photo, self.size), images.resize(mask, self.size)
+        photo = self.photos[index]
+        mask = images.read_mask(photo.mask)
+        return images.read_photo(photo.path, self.size), images.shrink_mask(mask, self.size)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Epochs of batches; what an epoch holds depends on the seed and its number alone."""
+
+    photos: ResizedPhotos
+    batch: int
+    multiple: int
+    augmentation: Augmentation
+    seed: int
+
+    def __len__(self) -> int:
+        """Batches an epoch; the last one may be smaller."""
+        return -(-len(self.photos) // self.batch)
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (photos, masks) of an epoch, shuffled and augmented, prepared in threads.
+
+        Photos are (n, height, width, 3) uint8, 0..255; masks (n, height, width, 1) float32, 0..1.
+        """
+        random = np.random.default_rng([self.seed, number])
+        order = random.permutation(len(self.photos))
+        seeds = random.integers(2**31, size=len(self.photos))
+        own = threading.local()
+
+        def prepare(first: int) -> tuple[np.ndarray, np.ndarray]:
+            if not hasattr(own, "augment"):
+                own.augment = Augmenter(self.augmentation)
+            chosen = zip(order[first : first + self.batch], seeds[first : first + self.batch], strict=True)
+            pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
+            photos = np.stack([pad(photo, self.multiple) for photo, _ in pairs])
+            masks = np.stack([pad(mask, self.multiple) for _, mask in pairs])
+            return photos, masks[..., None].astype(np.float32) / 255
+
+        return prefetch(prepare, range(0, len(order), self.batch), ahead=_AHEAD)
+
+
+def _quarter_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

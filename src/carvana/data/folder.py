@@ -1,0 +1,130 @@
+"""A data folder of the competition's own form.
+
+`train/*.jpg`, `train_masks/*_mask.gif`, `train_masks.csv`, `metadata.csv`, `test/*.jpg`,
+`sample_submission.csv`. Nothing in it is ever written by this module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+from carvana.competition import names, rle
+from carvana.data import images
+from carvana.errors import InputError
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo's file and, where it is known, its mask's file."""
+
+    path: Path
+    mask: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, e.g. `00087a6bd4dc_01.jpg`."""
+        return self.path.name
+
+    @property
+    def car(self) -> str:
+        """The car (12 hex digits) that it shows."""
+        return names.car_of(self.name)
+
+
+def training_photos(root: Path) -> list[Photo]:
+    """The labelled photos, sorted by name.
+
+    Raises:
+        InputError: there is none; a photo has no mask, or a mask no photo.
+    """
+    photos = _photos(root / "train")
+    masks = {path.name: path for path in (root / "train_masks").glob("*_mask.gif")}
+    labelled = []
+    for path in photos:
+        mask = masks.pop(names.mask_name(path.name), None)
+        if mask is None:
+            missing = root / "train_masks" / names.mask_name(path.name)
+            raise InputError(f"{path}: has no mask; expected {missing}")
+        labelled.append(Photo(path, mask))
+    if masks:
+        mask = min(masks.values())
+        photo = mask.name.removesuffix("_mask.gif") + ".jpg"
+        raise InputError(f"{mask}: has no photo; expected {root / 'train' / photo}")
+    return labelled
+
+
+def test_photos(root: Path) -> list[Photo]:
+    """The photos to predict, in the order of `sample_submission.csv`.
+
+    Raises:
+        InputError: there is none, or the sample submission names one that is not there.
+    """
+    photos = {path.name: path for path in _photos(root / "test")}
+    wanted = submission_order(root)
+    for name in wanted:
+        if name not in photos:
+            raise InputError(f"{root / 'test' / name}: missing, though sample_submission.csv asks for it")
+    return [Photo(photos[name]) for name in wanted]
+
+
+def submission_order(root: Path) -> list[str]:
+    """The photos' names that a submission must hold, in the order of its rows."""
+    return read_csv(root / "sample_submission.csv", ["img"])["img"].tolist()
+
+
+def mask_areas(root: Path) -> pd.Series:
+    """Each training car's mean mask area in pixels, from `train_masks.csv`; indexed by car, sorted."""
+    path = root / "train_masks.csv"
+    masks = read_csv(path, ["img", "rle_mask"])
+    listed, photos = set(masks["img"]), training_photos(root)
+    for photo in photos:
+        if photo.name not in listed:
+            raise InputError(f"{path}: has no row for {photo.name}, which lies in train/")
+    masks = masks[masks["img"].isin([photo.name for photo in photos])]
+    areas = masks["rle_mask"].map(lambda text: int(rle.runs_of(text)[1].sum()))
+    return areas.groupby(masks["img"].map(names.car_of)).mean().sort_index()
+
+
+def check_sizes(photos: Sequence[Photo]) -> None:
+    """Raise InputError where a mask has another size than its photo. Reads the headers only."""
+    joblib.Parallel(n_jobs=-1, prefer="threads")(joblib.delayed(_check_size)(photo) for photo in photos)
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV (or .csv.gz) file as text, in which empty cells are "".
+
+    Raises:
+        InputError: the file is missing or no CSV, or lacks one of `columns`.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
+    for column in columns:
+        if column not in table.columns:
+            raise InputError(f"{path}: has no column {column!r}; it has {', '.join(table.columns)}")
+    return table
+
+
+def _photos(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.jpg"))
+    if not paths:
+        raise InputError(
+            f"{folder}: holds no photos (*.jpg); `./run.sh prepare --data {folder.parent}` makes some"
+        )
+    for path in paths:
+        names.car_and_angle(path.name)
+    return paths
+
+
+def _check_size(photo: Photo) -> None:
+    photo_size, mask_size = images.photo_size(photo.path), images.mask_size(photo.mask)
+    if photo_size != mask_size:
+        raise InputError(
+            f"{photo.mask}: is {mask_size[1]}x{mask_size[0]}, its photo {photo_size[1]}x{photo_size[0]}"
+        )

@@ -1,0 +1,37 @@
+"""Work done ahead of whoever waits for it, in threads, in order, and within bounds."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def prefetch(
+    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int | None = None
+) -> Iterator[R]:
+    """Yield `function(item)` for each item, in order, with at most `ahead` results waiting.
+
+    Decoding, resizing and encoding leave Python's lock, so threads suffice. What `function` raises is raised
+    here, at its item's turn.
+
+    Args:
+        function: called in a thread.
+        items: drawn from as results are taken, never further than `ahead`.
+        ahead: how many calls are under way or done before their turn.
+        workers: threads; by default one a core.
+    """
+    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    waiting: deque = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

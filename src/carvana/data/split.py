@@ -1,0 +1,62 @@
+"""One fold's photos: to train on, and held out."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from carvana.data.folder import Photo
+from carvana.data.folds import folds_of, read_table
+from carvana.errors import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """The labelled photos of a data folder, dealt to folds by car."""
+
+    photos: tuple[Photo, ...]
+    folds: pd.Series
+    """The fold of each of their cars, indexed by car."""
+    table: str
+    """The fold table's name, e.g. `carvana-5`."""
+    absent: int
+    """Cars of the fold table that the data lacks; they are skipped."""
+
+    @classmethod
+    def read(cls, photos: list[Photo], path: Path) -> "Split":
+        """Deal `photos` as the fold table at `path` says.
+
+        Raises:
+            InputError: the table is malformed, or lacks a car of the photos.
+        """
+        table = read_table(path)
+        folds = folds_of(table, {photo.car for photo in photos}, path)
+        return cls(tuple(photos), folds, path.stem, len(table) - len(folds))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The folds that hold a car of the data, ascending."""
+        return sorted(self.folds.unique().tolist())
+
+    def sides(self, fold: int) -> tuple[list[Photo], list[Photo]]:
+        """The photos to train on and those held out, of one fold.
+
+        Raises:
+            InputError: there is no such fold, or it leaves nothing to train on.
+        """
+        if fold not in self.numbers:
+            known = ", ".join(map(str, self.numbers))
+            raise InputError(
+                f"fold {fold}: not in the fold table {self.table}; for these cars it has {known}"
+            )
+        held_out = [photo for photo in self.photos if self.folds[photo.car] == fold]
+        train = [photo for photo in self.photos if self.folds[photo.car] != fold]
+        if not train:
+            raise InputError(f"fold {fold}: holds every car of the data; nothing is left to train on")
+        return train, held_out
+
+    def fingerprint(self) -> str:
+        """Names this split: the photos with their sizes in bytes, and the fold of each car."""
+        lines = [f"{photo.name} {photo.path.stat().st_size} {self.folds[photo.car]}" for photo in self.photos]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

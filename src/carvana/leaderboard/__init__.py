@@ -1,0 +1,1 @@
+"""Submissions, their scores, and the record of both."""

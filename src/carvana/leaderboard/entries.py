@@ -1,0 +1,137 @@
+"""From trained folds to submissions that are written, checked and in the ledger."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from carvana import console
+from carvana.data import images
+from carvana.data.folder import Photo
+from carvana.errors import InputError
+from carvana.leaderboard.ledger import Ledger, commit, now
+from carvana.leaderboard.scoring import summary
+from carvana.leaderboard.submission import Check, check_submission, sha256, write_submission
+from carvana.models.run import Run
+from carvana.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission's file and the runs whose mean it is."""
+
+    path: Path
+    runs: Sequence[Run]
+
+    @property
+    def fold(self) -> str:
+        """The ledger's word for the runs: a fold's number, or `all`."""
+        folds = self.runs[0].read_facts()["folds"]
+        return "all" if len(self.runs) == len(folds) else str(self.runs[0].fold)
+
+
+def entries_of(runs: Sequence[Run], path: Path, *, each: bool) -> list[Entry]:
+    """The submission of all `runs` together at `path`, and with `each` one a fold beside it (`-fold0`, ...)."""
+    together = Entry(path, runs)
+    return [together, *(Entry(fold_path(path, run.fold), [run]) for run in runs)] if each else [together]
+
+
+def fold_path(path: Path, fold: int) -> Path:
+    """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
+    stem, dot, ending = path.name.partition(".")
+    return path.with_name(f"{stem}-fold{fold}{dot}{ending}")
+
+
+def predict_entries(entries: Sequence[Entry], recipe: Recipe, photos: Sequence[Photo]) -> list[Check]:
+    """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
+
+    Args:
+        entries: as `entries_of` gives them.
+        recipe: how the networks are asked (size, tta, threshold).
+        photos: in the order of the rows.
+
+    Returns:
+        What each submission holds. One that is there already, from these weights and asked so, is kept.
+    """
+    checks = [_check_if_current(entry, recipe, photos) for entry in entries]
+    if None not in checks:
+        for entry in entries:
+            console.say(f"{entry.path}: predicted already")
+        return checks
+    with ExitStack() as files:
+        writers = [files.enter_context(write_submission(entry.path)) for entry in entries]
+        for name, masks in _predict(entries, recipe, photos):
+            for write, mask in zip(writers, masks, strict=True):
+                write(name, mask)
+    for entry in entries:
+        Ledger.beside(entry.path).add(_row(entry, recipe))
+    return [check_entry(entry.path, photos) for entry in entries]
+
+
+def check_entry(path: Path, photos: Sequence[Photo]) -> Check:
+    """Check a submission against the photos that it is for, which are there.
+
+    Raises:
+        InputError: as `check_submission`.
+    """
+    sizes = {photo.name: images.photo_size(photo.path) for photo in photos}
+    return check_submission(path, list(sizes), sizes.__getitem__)
+
+
+def _predict(
+    entries: Sequence[Entry], recipe: Recipe, photos: Sequence[Photo]
+) -> Iterator[tuple[str, list[str]]]:
+    from carvana.prediction.stream import Ensemble, rle_rows  # late: TensorFlow takes seconds to import
+
+    together = entries[0]
+    ensemble = Ensemble.load(together.runs, recipe)
+    title = f"predict, {len(together.runs)} folds, tta {recipe.tta}"
+    with console.progress(title, len(photos), "photos") as advance:
+        for name, masks in rle_rows(ensemble, photos, each=len(entries) > 1):
+            yield name, masks
+            advance()
+
+
+def _row(entry: Entry, recipe: Recipe) -> dict[str, str]:
+    cv = {}
+    if (
+        recipe.tta == entry.runs[0].read_recipe().tta
+        and recipe.threshold == entry.runs[0].read_recipe().threshold
+    ):
+        result = summary(pd.concat([run.read_scores() for run in entry.runs]))
+        cv = {"cv_dice": result.dice, "cv_low": result.low, "cv_high": result.high}
+    return {
+        **_asked(entry, recipe),
+        "folds": entry.runs[0].read_facts()["table"],
+        **{column: f"{value:.6f}" for column, value in cv.items()},
+        "when": now(),
+        "commit": commit(),
+        "sha256": sha256(entry.path),
+    }
+
+
+def _asked(entry: Entry, recipe: Recipe) -> dict[str, str]:
+    """The ledger's columns that say which networks were asked, and how."""
+    return {
+        "submission": entry.path.name,
+        "recipe": recipe.name,
+        "fold": entry.fold,
+        "tta": recipe.tta,
+        "threshold": f"{recipe.threshold:g}",
+    }
+
+
+def _check_if_current(entry: Entry, recipe: Recipe, photos: Sequence[Photo]) -> Check | None:
+    """What a submission holds that need not be predicted again, or None."""
+    newest = max(run.model.stat().st_mtime for run in entry.runs)
+    if not entry.path.is_file() or entry.path.stat().st_mtime < newest:
+        return None
+    row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))
+    if row is None or any(row[column] != text for column, text in _asked(entry, recipe).items()):
+        return None
+    try:
+        return check_entry(entry.path, photos)
+    except InputError:
+        return None

@@ -1,0 +1,101 @@
+"""A submission: a CSV file of `img,rle_mask`, gzipped, written in a stream and checked in one."""
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from carvana.competition import rle
+from carvana.errors import InputError
+from carvana.files import write_whole
+from carvana.leaderboard.scoring import check_names
+
+_COLUMNS = ["img", "rle_mask"]
+_ROWS_AT_ONCE = 2_000
+
+
+@contextmanager
+def write_submission(path: Path) -> Iterator[Callable[[str, str], None]]:
+    """Give a function `row(photo, rle)` that writes a row; the file is there once the block ends.
+
+    The same rows give the same bytes.
+    """
+    with (
+        write_whole(path) as part,
+        open(part, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, "ascii", newline="") as text,
+    ):
+        text.write(",".join(_COLUMNS) + "\n")
+        yield lambda photo, mask: text.write(f"{photo},{mask}\n") and None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a submission that is in order holds."""
+
+    photos: int
+    empty: int
+    """Photos without a single pixel of car."""
+    runs: float
+    """Mean number of runs a mask."""
+
+
+def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str], tuple[int, int]]) -> Check:
+    """Make sure that Kaggle would take a submission.
+
+    Args:
+        path: the file (.csv, .gz or .zip).
+        photos: the names that it must hold, each once.
+        size_of: gives a photo's (height, width), within which its mask must lie.
+
+    Raises:
+        InputError: a missing, extra or doubled row, or a mask that is malformed or goes past the photo's end.
+    """
+    names, empty, runs = [], 0, 0
+    wanted = set(photos)
+    for table in _tables(path):
+        names.append(table["img"])
+        for name, text in zip(table["img"], table["rle_mask"], strict=True):
+            if name not in wanted:
+                raise InputError(f"{path}: has a row for {name}, which is not asked for")
+            found = _runs(path, name, text, size_of(name))
+            empty += not found
+            runs += found
+    all_names = pd.concat(names)
+    check_names(all_names, list(photos), path)
+    return Check(len(all_names), empty, runs / len(all_names))
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tables(path: Path) -> Iterator[pd.DataFrame]:
+    try:
+        for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_ROWS_AT_ONCE):
+            if table.columns.tolist() != _COLUMNS:
+                raise InputError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
+            yield table
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such submission") from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
+
+
+def _runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
+    """How many runs a mask has, once it is known to be in order."""
+    try:
+        starts, lengths = rle.runs_of(text)
+        rle.check_fits(starts, lengths, size)
+    except InputError as error:
+        raise InputError(f"{path}: {name}: {error}") from None
+    return len(starts)

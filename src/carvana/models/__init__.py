@@ -1,0 +1,1 @@
+"""Networks, and the folders that trained ones lie in."""

@@ -1,0 +1,153 @@
+"""A recipe: all that decides a score, in one TOML file, read and validated."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from carvana.errors import InputError
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(_Table):
+    """A resolution and how long it is trained at."""
+
+    size: tuple[PositiveInt, PositiveInt]
+    """Height and width in pixels that photos are resized to."""
+    epochs: PositiveInt
+    batch: PositiveInt
+    """Photos a step."""
+    rate: float = Field(gt=0)
+    """Learning rate at the stage's start, before the schedule."""
+
+
+class Augmentation(_Table):
+    """How far photos are changed at random; 0 leaves that change out."""
+
+    flip: float = Field(0.0, ge=0, le=1)
+    """Probability of a left-right flip."""
+    shift: float = Field(0.0, ge=0, lt=1)
+    """Largest shift, as a share of the side."""
+    scale: float = Field(0.0, ge=0, lt=1)
+    """Largest change of size, as a share."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Largest turn, in degrees."""
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=1)
+    """Largest turn of the colour circle, as a share of it."""
+    saturation: float = Field(0.0, ge=0, le=1)
+    probability: float = Field(0.5, ge=0, le=1)
+    """Of each change but the flip."""
+
+
+class Recipe(_Table):
+    """A network and how it is trained and asked."""
+
+    name: str = Field(exclude=True)
+    """The file's name without its ending; not a key of the file."""
+
+    model: Literal["unet"] = "unet"
+    width: PositiveInt = 64
+    """Filters of the first level; each level below has twice as many."""
+    depth: PositiveInt = 4
+    """How often the photo is halved."""
+    batch_norm: bool = False
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Before the lowest level."""
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+    loss: Literal["bce", "bce_dice", "bce_log_dice"] = "bce"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = Field(0.004, ge=0)
+    """Of adamw alone."""
+    clip_norm: float | None = Field(None, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Cosine: one fall to zero over all stages, by the pixels seen."""
+    warm_up: int = Field(0, ge=0)
+    """Steps in which the rate rises from zero."""
+    seed: int = Field(0, ge=0)
+    augmentation: Augmentation = Augmentation()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    tta: Literal["none", "flip"] = "flip"
+    """Test-time augmentation: the mean over these views of a photo."""
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """A pixel is car where its probability is above."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that it predicts at: those of the last stage."""
+        return self.stages[-1].size
+
+
+def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe by its name (a file in `src/recipes`) or by its file.
+
+    Args:
+        name: e.g. `baseline`, or the path of a TOML file.
+        changes: `key=value` pairs that override the file's, e.g. `width=8`, `stages.0.epochs=2`.
+
+    Raises:
+        InputError: no such recipe, an unknown key, or a value that does not fit.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise InputError(f"{name}: no such recipe; known are {known}, or give a .toml file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from None
+    for change in changes or []:
+        _change(table, change)
+    return _validated(table, path)
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with every key, also those left at their defaults."""
+    path.write_text(tomli_w.dumps(recipe.model_dump(exclude_none=True)))
+
+
+def differences(recipe: Recipe, other: Recipe) -> list[str]:
+    """The keys in which two recipes differ, as `key (value, other value)`."""
+    first, second = recipe.model_dump(), other.model_dump()
+    return [f"{key} ({first[key]}, {second[key]})" for key in first if first[key] != second[key]]
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {change}: expected key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is meant as text
+    *way, last = [int(step) if step.isdigit() else step for step in key.split(".")]
+    place: Any = table
+    try:
+        for step in way:
+            place = place[step] if isinstance(place, list) else place.setdefault(step, {})
+        place[last] = value
+    except (IndexError, TypeError, AttributeError):
+        raise InputError(f"--set {change}: the recipe has no {key}") from None
+
+
+def _validated(table: dict[str, Any], path: Path) -> Recipe:
+    if "name" in table:
+        raise InputError(f"{path}: unknown key 'name'; a recipe is named by its file")
+    try:
+        return Recipe(name=path.stem, **table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{path}: unknown key {key!r}") from None
+        raise InputError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None

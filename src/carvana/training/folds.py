@@ -1,0 +1,69 @@
+"""The training of a recipe's folds, one after the other."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+
+from carvana import console
+from carvana.data.split import Split
+from carvana.errors import InputError
+from carvana.files import write_whole
+from carvana.models.run import Run, run_of
+from carvana.recipe import Recipe, write_recipe
+from carvana.training.fit import train_fold
+
+
+def train_folds(
+    recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool = False
+) -> list[Run]:
+    """Train a recipe on each of `folds`; what is finished is left alone, what was cut off goes on.
+
+    Args:
+        recipe: to train.
+        split: the photos and their folds.
+        folds: the numbers to hold out.
+        runs: each fold is written to `runs/RECIPE/fold-K`.
+        fresh: forget what was trained of these folds before.
+
+    Raises:
+        InputError: there is no such fold, or it was begun with another recipe or on other data. Nothing is
+            trained then.
+    """
+    sides = {fold: split.sides(fold) for fold in folds}
+    chosen = [run_of(runs, recipe, fold) for fold in folds]
+    for run in chosen:
+        if fresh:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        _begin(run, recipe, split)
+    for run in chosen:
+        if run.finished:
+            console.say(f"fold {run.fold}: trained already, in {run.folder}")
+        else:
+            train_fold(recipe, run, *sides[run.fold])
+    return chosen
+
+
+def _begin(run: Run, recipe: Recipe, split: Split) -> None:
+    """Write down what is trained on what, or make sure that it is what was begun before."""
+    if run.facts.is_file():
+        run.check_recipe(recipe)
+        if run.read_facts()["split"] != split.fingerprint():
+            raise InputError(
+                f"{run.folder}: trained on other photos or folds; train --fresh, or choose another --runs"
+            )
+        return
+    facts = {
+        "table": split.table,
+        "folds": split.numbers,
+        "split": split.fingerprint(),
+        "backend": keras.backend.backend(),
+        "keras": version("keras"),
+    }
+    with write_whole(run.recipe) as part:
+        write_recipe(recipe, part)
+    with write_whole(run.facts) as part:
+        part.write_text(json.dumps(facts, indent=2) + "\n")

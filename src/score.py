@@ -1,0 +1,31 @@
+"""Score a submission against known masks: the leaderboard at home."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carvana import console
+from carvana.leaderboard.scoring import score_submission, summary
+
+
+def score(
+    submission: Annotated[Path, typer.Argument(help="The submission (.csv, .gz or .zip).")],
+    truth: Annotated[Path, typer.Option(help="The known masks: columns img,rle_mask[,Usage].")],
+) -> None:
+    """Score a submission against known masks: the mean Dice, and its 95% interval over cars.
+
+    Example:
+
+        ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
+    """
+    scores = score_submission(submission, truth)
+    parts = {"all": scores}
+    if "Usage" in scores:
+        parts |= {usage.lower(): part for usage, part in scores.groupby("Usage", sort=False)}
+    rows = [[name, *summary(part).cells()] for name, part in parts.items()]
+    console.show_table(str(submission), ["photos of", "Dice", "95% interval", "photos"], rows)
+
+
+if __name__ == "__main__":
+    console.run(score)

@@ -1,0 +1,47 @@
+"""Deal the cars to folds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carvana import console
+from carvana.data.folder import mask_areas
+from carvana.data.folds import deal, folds_of, read_table, write_table
+from carvana.errors import InputError
+
+
+def split(
+    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
+    n_folds: Annotated[int, typer.Option(min=2, help="How many folds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffle.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The fold table. [default: folds/DATA-N.csv]")] = None,
+) -> None:
+    """Deal the cars to folds, balanced by mask area; a car's 16 views stay together.
+
+    A table that is there and covers the cars is kept.
+
+    Examples:
+
+        ./run.sh split --data data
+
+        ./run.sh split --data data --n-folds 10 --out folds/ten.csv
+    """
+    out = out or Path("folds") / f"{data.resolve().name}-{n_folds}.csv"
+    areas = mask_areas(data)
+    if out.exists():
+        folds = folds_of(read_table(out), set(areas.index), out)
+        if folds.max() >= n_folds:
+            raise InputError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
+        console.say(f"{out}: is there already and covers the {len(areas)} cars of {data}")
+    else:
+        folds = deal(areas, n_folds, seed)
+        write_table(folds, out)
+        console.say(f"{out}: {len(areas)} cars dealt to {n_folds} folds")
+    by_fold = areas.groupby(folds.rename("fold"))
+    rows = [[str(fold), str(len(cars)), f"{cars.mean():,.0f}"] for fold, cars in by_fold]
+    console.show_table("Folds", ["fold", "cars", "mean mask area [pixels]"], rows)
+
+
+if __name__ == "__main__":
+    console.run(split)
