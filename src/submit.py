@@ -10,10 +10,9 @@ from carvana import console
 from carvana.data.folder import test_photos
 from carvana.errors import InputError
 from carvana.leaderboard import comparison
-from carvana.leaderboard.entries import check_entry
-from carvana.leaderboard.ledger import Ledger, Row
+from carvana.leaderboard.entries import check_entry, fold_path
+from carvana.leaderboard.ledger import Ledger
 from carvana.leaderboard.local import submit_locally
-from carvana.leaderboard.submission import sha256
 
 
 class Board(StrEnum):
@@ -23,20 +22,23 @@ class Board(StrEnum):
 
 
 def submit(
-    submission: Annotated[Path, typer.Argument(help="The submission (.csv.gz).")],
-    data: Annotated[Path, typer.Option(help="The data folder, whose test photos it is for.")],
-    each_fold: Annotated[
-        bool, typer.Option("--each-fold", help="Each fold's own submission beside it, too.")
-    ] = False,
+    submission: Annotated[
+        Path | None, typer.Argument(help="The submission. [default: the newest of all folds]")
+    ] = None,
+    each_fold: Annotated[bool, typer.Option("--each-fold", help="Also each fold's own, beside it.")] = False,
     board: Annotated[Board, typer.Option(help="local: against DATA/test_masks.csv.")] = Board.local,
+    data: Annotated[Path, typer.Option(help="The data folder, whose test photos it is for.")] = Path("data"),
 ) -> None:
     """Check a submission, have it scored, and write the scores into the ledger beside it.
 
-    Example:
+    Examples:
 
-        ./run.sh submit submissions/miniature.csv.gz --data data --each-fold --board local
+        ./run.sh submit submissions/miniature.csv.gz
+
+        ./run.sh submit --each-fold --data data --board local
     """
-    paths = [submission, *(_of_folds(submission) if each_fold else [])]
+    submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
+    paths = [*_of_folds(submission), submission] if each_fold else [submission]
     photos = test_photos(data)
     for path in paths:
         check_entry(path, photos)
@@ -44,19 +46,26 @@ def submit(
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)
 
 
+def _newest_ensemble(ledger: Ledger) -> Path:
+    ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
+    if not ensembles:
+        raise InputError(
+            f"{ledger.path}: holds no submission of all folds yet; `./run.sh predict` writes one"
+        )
+    return ledger.path.parent / ensembles[-1]
+
+
 def _of_folds(submission: Path) -> list[Path]:
-    """The submissions of single folds that the ledger has beside an ensemble's."""
+    """The submissions of single folds that lie beside an ensemble's."""
     ledger = Ledger.beside(submission)
-    ensemble = ledger.find(submission.name, sha256(submission))
-    if ensemble is None:
-        raise InputError(f"{submission}: is not in {ledger.path}; predict it with --each-fold first")
-    folds = {row["submission"]: row for row in ledger.rows() if _is_fold_of(row, ensemble)}
-    return [submission.parent / name for name in folds]
-
-
-def _is_fold_of(row: Row, ensemble: Row) -> bool:
-    alike = ("recipe", "folds", "tta", "threshold", "commit")
-    return row["fold"] != "all" and all(row[column] == ensemble[column] for column in alike)
+    folds = sorted({int(row["fold"]) for row in ledger.rows() if row["fold"].isdigit()})
+    known = {row["submission"] for row in ledger.rows()}
+    paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
+    if not paths:
+        raise InputError(
+            f"{submission}: has no folds' submissions beside it; `predict --each-fold` writes them"
+        )
+    return paths
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     Args:
         path: the JPEG file.
         size: the (height, width) wanted; without it the photo's own. The JPEG is decoded at the
-            smallest of libjpeg's scales (1, 1/2, 1/4, 1/8) that still covers it, and resized from there.
+            smallest of libjpeg's scales (1/8, 2/8, ... 8/8) that still covers it, and resized from there.
 
     Returns:
         (height, width, 3), uint8, RGB.
@@ -42,11 +42,11 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         photo = simplejpeg.decode_jpeg(data, "RGB", min_height=size[0], min_width=size[1])
     except ValueError as error:
         raise _broken(path, error) from None
-    # A scaled decode rounds up: 1918 columns at 1/4 are 480, of which the photo fills 479.5.
+    # A scaled decode rounds up: 1918 columns at 2/8 are 480, of which the photo fills 479.5.
     scale = next(
-        scale for scale in (1, 2, 4, 8) if photo.shape[:2] == (-(-height // scale), -(-width // scale))
+        n / 8 for n in range(8, 0, -1) if photo.shape[:2] == (-(-height * n // 8), -(-width * n // 8))
     )
-    return _resize_filled(photo, (height / scale, width / scale), size)
+    return _resize_filled(photo, (height * scale, width * scale), size)
 
 
 def photo_size(path: Path) -> tuple[int, int]:

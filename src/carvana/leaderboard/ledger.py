@@ -46,12 +46,12 @@ class Ledger:
 
         Scores of the same bytes on the same board are replaced too; all others stay.
         """
+        row = {column: row.get(column, "") for column in COLUMNS}
         kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
-        same = (row["submission"], row["sha256"], row["board"])
-        kept = [old for old in kept if (old["submission"], old["sha256"], old["board"]) != same]
+        same = ("submission", "sha256", "board")
+        kept = [old for old in kept if any(old[column] != row[column] for column in same)]
         with write_whole(self.path) as part:
-            table = pd.DataFrame([*kept, {column: row.get(column, "") for column in COLUMNS}])
-            table.to_csv(part, index=False, lineterminator="\n")
+            pd.DataFrame([*kept, row]).to_csv(part, index=False, lineterminator="\n")
 
 
 def now() -> str:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import keras
-
+from carvana.backend import keras
 from carvana.errors import InputError
 from carvana.models.unet import unet
 from carvana.recipe import Recipe

@@ -4,8 +4,9 @@ Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmenta
 https://arxiv.org/abs/1505.04597, with `same` convolutions as the post has them.
 """
 
-import keras
-from keras import layers
+from carvana.backend import keras
+
+layers = keras.layers
 
 NORM_MOMENTUM = 0.9
 """Of the moving averages in batch normalisation. Keras's 0.99 needs hundreds of steps to forget its start:

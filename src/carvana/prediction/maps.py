@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import cv2
-import keras
 import numpy as np
 
+from carvana.backend import keras
 from carvana.data.padding import cut, pad
 
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
+from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.folder import Photo

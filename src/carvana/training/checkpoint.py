@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
+from carvana.backend import keras
 from carvana.errors import InputError
 from carvana.files import write_whole
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import keras
 import pandas as pd
 
 from carvana import console
+from carvana.backend import keras
 from carvana.data.batches import Batches, ResizedPhotos
 from carvana.data.folder import Photo
 from carvana.files import write_whole

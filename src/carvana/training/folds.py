@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import keras
-
 from carvana import console
+from carvana.backend import keras
 from carvana.data.split import Split
 from carvana.errors import InputError
 from carvana.files import write_whole

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import pandas as pd
 
+from carvana.backend import keras
 from carvana.competition.dice import dice_of_counts
 from carvana.data import images
 from carvana.data.folder import Photo

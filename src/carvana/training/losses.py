@@ -6,8 +6,9 @@ Maps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at it
 
 from collections.abc import Callable
 
-import keras
-from keras import ops
+from carvana.backend import keras
+
+ops = keras.ops
 
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 

@@ -1,0 +1,79 @@
+"""Get the images: a folder that is there, or the rendered turntable."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carvana import console
+from carvana.data import images
+from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
+from carvana.data.turntable import render_folder
+from carvana.errors import InputError
+
+
+class Source(StrEnum):
+    """Where the images come from."""
+
+    auto = "auto"
+    folder = "folder"
+    turntable = "turntable"
+
+
+def prepare(
+    source: Annotated[
+        Source, typer.Option(help="auto: the folder if it has images, else the turntable.")
+    ] = Source.auto,
+    data: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
+    cars: Annotated[int, typer.Option(min=2, help="Turntable: cars to train on.")] = 24,
+    test_cars: Annotated[int, typer.Option(min=1, help="Turntable: cars to predict.")] = 8,
+    size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of a photo, in pixels.")] = "480x320",
+    seed: Annotated[int, typer.Option(min=0, help="Turntable: the same seed renders the same bytes.")] = 0,
+) -> None:
+    """Get the images, and check that they are whole and fit together.
+
+    Without images the turntable renders miniature cars, so that every step runs with nobody's data.
+
+    Examples:
+
+        ./run.sh prepare
+
+        ./run.sh prepare --source folder --data ../shared/carvana
+
+        ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
+    """
+    if source == Source.turntable or (source == Source.auto and _is_empty(data)):
+        height, width = _size(size)
+        console.say(f"{data}: no images there and no Kaggle data; the turntable renders miniature cars")
+        with console.progress("render", cars + test_cars, "cars") as on_car:
+            render_folder(
+                data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
+            )
+    labelled, unlabelled = training_photos(data), test_photos(data)
+    check_sizes(labelled)
+    console.show_table(
+        f"Images in {data}",
+        ["part", "cars", "photos", "size"],
+        [_row("train", labelled), _row("test", unlabelled)],
+    )
+
+
+def _is_empty(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, times, height = text.partition("x")
+    if not (times and width.isdigit() and height.isdigit() and int(width) >= 32 and int(height) >= 32):
+        raise InputError(f"--size {text}: expected WIDTHxHEIGHT, each at least 32, e.g. 480x320")
+    return int(height), int(width)
+
+
+def _row(part: str, photos: list[Photo]) -> list[str]:
+    height, width = images.photo_size(photos[0].path)
+    return [part, str(len({photo.car for photo in photos})), f"{len(photos):,}", f"{width}x{height}"]
+
+
+if __name__ == "__main__":
+    console.run(prepare)

@@ -1,0 +1,89 @@
+"""Run-length encoding, right at every edge."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+
+from carvana.competition import rle
+from carvana.data import images
+from carvana.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("pixels", "text"),
+    [
+        ("0011", "3 2"),
+        ("1100", "1 2"),
+        ("1111", "1 4"),
+        ("0000", ""),
+        ("1000", "1 1"),
+        ("0001", "4 1"),
+        ("0101", "2 1 4 1"),
+        ("1011", "1 1 3 2"),
+        ("1", "1 1"),
+        ("0", ""),
+    ],
+)
+def test_edges(pixels: str, text: str) -> None:
+    mask = np.array([[int(pixel) for pixel in pixels]], dtype=np.uint8)
+    assert rle.encode(mask) == text
+    assert np.array_equal(rle.decode(text, mask.shape), mask)
+
+
+def test_rows_come_before_columns() -> None:
+    mask = np.array([[0, 1], [1, 0]], dtype=bool)
+    assert rle.encode(mask) == "2 2"  # the end of the first row runs on into the second
+
+
+@given(nps.arrays(bool, nps.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_any_mask_survives(mask: np.ndarray) -> None:
+    assert np.array_equal(rle.decode(rle.encode(mask), mask.shape), mask)
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=40))
+def test_any_text_survives(lengths: list[int]) -> None:
+    gaps, runs = lengths[: len(lengths) // 2], lengths[len(lengths) // 2 :]
+    position, numbers = 1, []
+    for gap, run in zip(gaps, runs, strict=False):
+        position += gap
+        numbers += [position, run]
+        position += run
+    text = " ".join(map(str, numbers))
+    assert rle.encode(rle.decode(text, (1, position + 1))) == text
+
+
+def test_touching_runs_are_one_mask() -> None:
+    assert rle.decode("1 2 3 2", (2, 3)).tolist() == [[True, True, True], [True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1 2 3", "holds 3 numbers"),
+        ("1 3 2 2", "run 2 overlaps"),
+        ("5 1 1 1", "run 2 starts before"),
+        ("6 2", "run 1 ends at pixel 7, past the 6 pixels of 3x2"),
+        ("0 2", "run 1 starts at 0"),
+        ("1 0", "run 1 is 0 pixels long"),
+        ("1 -2", "run 1 is -2 pixels long"),
+        ("1 two", "no whole number"),
+        ("1 99999999999999999999", "no whole number"),
+    ],
+)
+def test_malformed_text_is_named(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        rle.decode(text, (2, 3))
+
+
+@pytest.mark.real
+def test_real_masks_survive(real_data) -> None:
+    """All masks of the data's CSV: decoded and encoded again they are the same text, and the GIF's own."""
+    masks = pd.read_csv(real_data / "train_masks.csv")
+    for name, text in zip(masks["img"], masks["rle_mask"], strict=True):
+        assert rle.encode(rle.decode(text, (1280, 1918))) == text
+    for name, text in masks.sample(50, random_state=0).itertuples(index=False):
+        gif = real_data / "train_masks" / f"{name.removesuffix('.jpg')}_mask.gif"
+        assert rle.encode(images.read_mask(gif)) == text

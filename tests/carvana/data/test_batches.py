@@ -1,0 +1,71 @@
+"""Batches of photos and masks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carvana.data import images
+from carvana.data.batches import Batches, ResizedPhotos
+from carvana.data.folder import training_photos
+from carvana.recipe import Augmentation
+
+
+def _batches(data: Path, **changes: object) -> Batches:
+    photos = ResizedPhotos(training_photos(data)[:10], (40, 60))
+    options = {"batch": 4, "multiple": 16, "augmentation": Augmentation(flip=0.5), "seed": 0} | changes
+    return Batches(photos, **options)
+
+
+def test_an_epoch_holds_each_photo_once_padded_to_what_divides(rendered: Path) -> None:
+    batches = _batches(rendered, augmentation=Augmentation())
+    epoch = list(batches.epoch(0))
+    assert [photos.shape for photos, _ in epoch] == [(4, 48, 64, 3), (4, 48, 64, 3), (2, 48, 64, 3)]
+    assert len(batches) == 3
+    seen = {photo.tobytes() for photos, _ in epoch for photo in photos}
+    assert len(seen) == 10
+
+
+def test_masks_are_shares_and_lie_on_their_photos(rendered: Path) -> None:
+    photo = training_photos(rendered)[0]
+    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, 16, Augmentation(), 0).epoch(0)
+    assert photos.dtype == np.uint8
+    assert masks.dtype == np.float32
+    assert np.array_equal(photos[0], images.read_photo(photo.path))
+    assert np.array_equal(masks[0, ..., 0], images.read_mask(photo.mask))
+
+
+def test_an_epoch_depends_on_seed_and_number_alone(rendered: Path) -> None:
+    first, again = _batches(rendered), _batches(rendered)
+    list(again.epoch(0))
+    assert _bytes(first, 1) == _bytes(again, 1)
+    assert _bytes(first, 1) != _bytes(first, 2)
+    assert _bytes(first, 1) != _bytes(_batches(rendered, seed=1), 1)
+
+
+def test_photos_that_fit_are_kept_and_others_are_not(rendered: Path) -> None:
+    photos = training_photos(rendered)[:2]
+    kept, read_again = ResizedPhotos(photos, (32, 48)), ResizedPhotos(photos, (32, 48), memory=0)
+    assert kept[1] is kept[1]
+    assert read_again[1] is not read_again[1]
+    assert np.array_equal(kept[1][0], read_again[1][0])
+
+
+def test_a_smaller_stage_shrinks_what_the_larger_one_keeps(rendered: Path) -> None:
+    photos = training_photos(rendered)[:2]
+    smaller = ResizedPhotos(photos, (32, 48), larger=ResizedPhotos(photos, (64, 96)))
+    photo, mask = smaller[0]
+    assert (photo.shape, mask.shape) == ((32, 48, 3), (32, 48))
+    direct, _ = ResizedPhotos(photos, (32, 48))[0]
+    assert np.abs(photo.astype(int) - direct).mean() < 3
+
+
+def _bytes(batches: Batches, number: int) -> list[bytes]:
+    return [photos.tobytes() + masks.tobytes() for photos, masks in batches.epoch(number)]
+
+
+def test_a_broken_photo_stops_the_epoch(data: Path) -> None:
+    photo = training_photos(data)[3]
+    photo.path.write_bytes(photo.path.read_bytes()[:800])
+    with pytest.raises(Exception, match=f"{photo.name}: not a whole JPEG"):
+        list(_batches(data).epoch(0))

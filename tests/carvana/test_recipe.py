@@ -1,0 +1,65 @@
+"""Recipes, read and validated."""
+
+from pathlib import Path
+
+import pytest
+
+from carvana.errors import InputError
+from carvana.recipe import RECIPES, differences, read_recipe, write_recipe
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_every_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(name)
+    write_recipe(recipe, tmp_path / f"{name}.toml")
+    assert read_recipe(str(tmp_path / f"{name}.toml")) == recipe
+
+
+def test_the_baseline_is_the_posts() -> None:
+    recipe = read_recipe("baseline")
+    assert recipe.size == (288, 432)  # landscape: height comes first
+    assert (recipe.width, recipe.depth, recipe.dropout, recipe.batch_norm) == (64, 4, 0.3, False)
+    assert (recipe.loss, recipe.optimizer) == ("bce", "adam")
+    assert not any(recipe.augmentation.model_dump(exclude={"probability"}).values())
+
+
+def test_keys_are_set_from_the_command_line() -> None:
+    recipe = read_recipe(
+        "fast", ["width=4", "stages.0.epochs=2", "augmentation.flip=0", "loss=bce", "stages.0.size=[32, 48]"]
+    )
+    assert (recipe.width, recipe.stages[0].epochs, recipe.stages[0].size) == (4, 2, (32, 48))
+    assert (recipe.augmentation.flip, recipe.loss) == (0, "bce")
+    assert [line.split()[0] for line in differences(recipe, read_recipe("fast", ["width=4"]))] == [
+        "loss",
+        "augmentation",
+        "stages",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("widht=4", "unknown key 'widht'"),
+        ("stages.0.epoch=4", "unknown key 'stages.0.epoch'"),
+        ("width=0", "width: .*greater than 0"),
+        ("loss=mse", "loss: .*'bce'"),
+        ("stages.9.epochs=4", "has no stages.9.epochs"),
+        ("width", "expected key=value"),
+        ("name=best", "named by its file"),
+        ("stages=[]", "stages: .*at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read_recipe("baseline", [change])
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"besst: no such recipe; known are baseline, fast, miniature"):
+        read_recipe("besst")
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("width = = 3")
+    with pytest.raises(InputError, match=r"mine\.toml: not a TOML file"):
+        read_recipe(str(tmp_path / "mine.toml"))

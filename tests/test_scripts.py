@@ -1,0 +1,181 @@
+"""The scripts as a person calls them."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from carvana.data.folder import test_photos as photos_to_predict
+from carvana.data.folder import training_photos
+
+from .conftest import SRC
+
+SMALL = [
+    *("--set", "width=4", "--set", "depth=2"),
+    *("--set", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"),
+]
+
+
+def run(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Run a script in a folder, as `./run.sh SCRIPT` does."""
+    command = [sys.executable, SRC / f"{script}.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def ok(script: str, *arguments: object, cwd: Path) -> str:
+    """What a script prints that must end well."""
+    done = run(script, *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def refused(script: str, *arguments: object, cwd: Path) -> str:
+    """The one line of a script that must refuse its input."""
+    done = run(script, *arguments, cwd=cwd)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every step was done once, on two folds."""
+    cwd = tmp_path_factory.mktemp("worked")
+    ok("prepare", "--cars", 4, "--test-cars", 3, "--size", "96x64", cwd=cwd)
+    ok("split", "--data", "data", "--n-folds", 2, cwd=cwd)
+    ok("train", "--recipe", "miniature", "--data", "data", "--folds", "folds/data-2.csv", *SMALL, cwd=cwd)
+    ok("predict", "--recipe", "miniature", "--data", "data", "--each-fold", *SMALL, cwd=cwd)
+    ok("submit", "--each-fold", "--board", "local", cwd=cwd)
+    return cwd
+
+
+def test_the_comparison_has_a_row_a_fold_and_one_for_the_ensemble(worked: Path) -> None:
+    text = ok("compare", cwd=worked)
+    rows = [re.split(r"\s*│\s*", line.strip("│ ")) for line in text.splitlines() if "│ miniature" in line]
+    assert [row[1] for row in rows] == ["0", "1", "all"]
+    for row in rows:
+        cv, private, gap = float(row[2]), float(row[5]), float(row[6])
+        assert gap == pytest.approx(private - cv, abs=2e-6)
+        assert row[7] == "local"
+
+
+def test_the_ledgers_scores_are_those_of_score(worked: Path) -> None:
+    ledger = pd.read_csv(worked / "submissions" / "ledger.csv")
+    row = ledger[ledger["fold"] == "all"].iloc[0]
+    text = ok("score", "submissions/miniature.csv.gz", "--truth", "data/test_masks.csv", cwd=worked)
+    assert re.search(rf"│ public +│ {row['public']:.6f} │", text)
+    assert re.search(rf"│ private +│ {row['private']:.6f} │", text)
+    scores = pd.concat(pd.read_csv(path) for path in worked.glob("runs/miniature/fold-*/scores.csv"))
+    assert row["cv_dice"] == pytest.approx(scores["dice"].mean(), abs=1e-6)
+    assert row["cv_low"] <= row["cv_dice"] <= row["cv_high"]
+
+
+def test_the_truth_scores_one(worked: Path, tmp_path: Path) -> None:
+    truth = pd.read_csv(worked / "data" / "test_masks.csv")
+    truth[["img", "rle_mask"]].to_csv(tmp_path / "perfect.csv", index=False)
+    text = ok("score", tmp_path / "perfect.csv", "--truth", "data/test_masks.csv", cwd=worked)
+    assert text.count("1.000000 .. 1.000000") == 3
+
+
+def test_nothing_is_done_twice(worked: Path) -> None:
+    files = [
+        *worked.glob("runs/**/*.*"),
+        *worked.glob("submissions/*.gz"),
+        *worked.glob("folds/*"),
+        *worked.glob("data/*/*"),
+    ]
+    written = {path: path.stat().st_mtime_ns for path in files}
+    ok("prepare", cwd=worked)
+    ok("split", "--data", "data", "--n-folds", 2, cwd=worked)
+    train = ok(
+        "train", "--recipe", "miniature", "--data", "data", "--folds", "folds/data-2.csv", *SMALL, cwd=worked
+    )
+    predict = ok("predict", "--recipe", "miniature", "--data", "data", "--each-fold", *SMALL, cwd=worked)
+    assert train.count("trained already") == 2
+    assert predict.count("predicted already") == 3
+    assert {path: path.stat().st_mtime_ns for path in files} == written
+
+
+def test_another_threshold_is_another_submission(worked: Path) -> None:
+    options = ["--recipe", "miniature", "--data", "data", "--fold", 1, *SMALL]
+    ok(
+        "predict",
+        *options,
+        "--threshold",
+        0.9,
+        "--tta",
+        "none",
+        "--out",
+        "submissions/strict.csv.gz",
+        cwd=worked,
+    )
+    ledger = pd.read_csv(worked / "submissions" / "ledger.csv").set_index("submission")
+    assert ledger.loc["strict.csv.gz", ["fold", "tta", "threshold"]].tolist() == ["1", "none", 0.9]
+    assert pd.isna(ledger.loc["strict.csv.gz", "cv_dice"])  # cross-validation did not ask the network so
+
+
+def test_bad_input_is_one_line(worked: Path, data: Path, tmp_path: Path) -> None:
+    folds = worked / "folds" / "data-2.csv"
+    train = ["--recipe", "miniature", "--data", worked / "data", "--folds", folds]
+    assert "fold 9: not in the fold table" in refused("train", *train, "--fold", 9, *SMALL, cwd=tmp_path)
+    assert "unknown key 'widht'" in refused("train", *train, "--set", "widht=3", cwd=tmp_path)
+    assert "mine: no such recipe" in refused("predict", "--recipe", "mine", "--data", data, cwd=tmp_path)
+    assert "not trained" in refused("predict", "--recipe", "miniature", "--data", data, cwd=tmp_path)
+    other = refused("predict", "--recipe", "miniature", "--data", "data", cwd=worked)
+    assert "trained with another recipe; it differs in width (4, 8)" in other
+    assert "lacks 4 cars of the data" in refused("train", *train[:3], data, *train[4:], cwd=tmp_path)
+    assert "holds no submission yet" in refused("compare", cwd=tmp_path)
+    assert "no such file" in refused("score", "none.csv", "--truth", data / "test_masks.csv", cwd=tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    assert "holds no photos" in refused("prepare", "--data", "full", cwd=tmp_path)
+    assert "expected WIDTHxHEIGHT" in refused("prepare", "--size", "big", cwd=tmp_path)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "submissions").exists()
+
+
+def test_broken_images_stop_training_with_their_name(data: Path, tmp_path: Path) -> None:
+    photo = training_photos(data)[20]
+    photo.path.write_bytes(photo.path.read_bytes()[:900])
+    ok("split", "--data", data, "--n-folds", 2, cwd=tmp_path)
+    train = ["--recipe", "miniature", "--data", data, "--folds", "folds/data-2.csv", *SMALL]
+    assert f"{photo.name}: not a whole JPEG" in refused("train", *train, cwd=tmp_path)
+    assert list(tmp_path.glob("runs/**/*.keras")) == []
+
+
+def test_a_broken_photo_leaves_no_half_submission(worked: Path, data: Path) -> None:
+    photo = photos_to_predict(data)[-1]
+    photo.path.write_bytes(photo.path.read_bytes()[:900])
+    before = sorted(worked.glob("submissions/*"))
+    options = ["--recipe", "miniature", "--data", data, "--out", "submissions/broken.csv.gz", *SMALL]
+    assert f"{photo.name}: not a whole JPEG" in refused("predict", *options, cwd=worked)
+    assert sorted(worked.glob("submissions/*")) == before
+
+
+def test_wrong_arguments_exit_2(tmp_path: Path) -> None:
+    assert run("train", "--recipe", "fast", cwd=tmp_path).returncode == 2
+    assert run("prepare", "--source", "moon", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("script", ["prepare", "split", "train", "predict", "score", "submit", "compare"])
+def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    text = ok(script, "--help", cwd=tmp_path)
+    assert f"./run.sh {script}" in text
+    assert time.monotonic() - began < 10  # TensorFlow alone takes about that long on a busy machine
+
+
+def test_no_script_but_those_that_need_it_imports_keras(tmp_path: Path) -> None:
+    for script in ("prepare", "split", "train", "predict", "score", "submit", "compare"):
+        code = (
+            f"import sys; sys.path.insert(0, {str(SRC)!r}); import {script}; sys.exit('keras' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+        assert done.returncode == 0, script
