@@ -2,6 +2,7 @@
 # ./run.sh              everything: from set-up to the comparison table; a second run picks up where the first stopped
 # ./run.sh test         the tests
 # ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare (each has --help)
+# ./run.sh benchmark     the two ends of the way measured, beside the obvious way
 #
 # DATA, RECIPE and RUNS in the environment choose what ./run.sh works on, e.g.
 #   DATA=../my-carvana RECIPE=fast ./run.sh
@@ -65,6 +66,10 @@ test)
     cd "$here"
     set_up
     exec "$python" -m pytest "${@:2}"
+    ;;
+benchmark)
+    set_up
+    PYTHONPATH="$here/src" "$python" "$here/benchmarks/parts.py" "${@:2}"
     ;;
 prepare | split | train | predict | score | submit | compare)
     set_up

@@ -1,6 +1,5 @@
 """The scripts as a person calls them."""
 
-import os
 import re
 import subprocess
 import sys

@@ -44,10 +44,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # Wider than the terminal is better than cut: a figure that is missing its end is a wrong figure.
-    console = Console()
-    wide = console.measure(table).maximum
-    Console(width=max(console.width, wide)).print(table)
+    # Wider than the terminal is better than cut: a figure without its end is a wrong figure.
+    needed = Console(width=1000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""The two ends of the way, on one core, each beside the obvious way that most repositories have it.
+
+    ./run.sh benchmark --data ../shared/carvana
+
+The input: a photo and its mask decoded, resized, augmented. The mask end: a probability map upsampled to the
+photo's size, thresholded, encoded. Both ways take turns in one run; the ratio is that of the medians.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from PIL import Image
+
+from carvana import console
+from carvana.competition import rle
+from carvana.data import images
+from carvana.data.augmentation import Augmenter
+from carvana.data.folder import Photo, training_photos
+from carvana.prediction.maps import mask_of
+from carvana.recipe import Augmentation
+
+STRONG = Augmentation(
+    flip=0.5, shift=0.06, scale=0.1, rotate=5, brightness=0.2, contrast=0.2, hue=0.05, saturation=0.2
+)
+
+
+def benchmark(
+    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
+    photos: Annotated[int, typer.Option(min=1, help="How many photos take part.")] = 48,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is done; the median counts.")] = 5,
+) -> None:
+    """Measure the two ends of the way on one core, beside the obvious way.
+
+    Example:
+
+        ./run.sh benchmark --data ../shared/carvana
+    """
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cv2.setNumThreads(1)
+    every = training_photos(data)
+    chosen = every[:: max(1, len(every) // photos)][:photos]
+    height, width = images.photo_size(chosen[0].path)
+    rows = [_input_row(chosen, size, rounds) for size in ((96, 144), (288, 432), (512, 768))]
+    rows += [_mask_row(chosen, size, rounds) for size in ((288, 432), (1024, 1536))]
+    console.show_table(
+        f"One core of {platform.machine()}, photos {width}x{height}, medians of {rounds} rounds",
+        ["part", "ours [ms]", "obvious [ms]", "times as fast", "ours [1/s]"],
+        rows,
+    )
+
+
+def _input_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
+    augment = Augmenter(STRONG)
+
+    def ours(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
+        mask = images.shrink_mask(images.read_mask(photo.mask), size)
+        return augment(images.read_photo(photo.path, size), mask, seed=1)
+
+    name = f"photo and mask, decoded to {size[1]}x{size[0]} and augmented"
+    return _row(name, *_in_turns(ours, lambda photo: obvious_input(photo, size), photos, rounds))
+
+
+def _mask_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
+    maps = [
+        images.shrink_mask(images.read_mask(photo.mask), size).astype(np.float32) / 255 for photo in photos
+    ]
+    full = images.photo_size(photos[0].path)
+
+    def ours(probabilities: np.ndarray) -> str:
+        return rle.encode(mask_of(probabilities, full, 0.5))
+
+    differing = [one for one in maps if ours(one) != obvious_rle(one, full)]
+    assert len(differing) < len(maps), "the two ways must agree"
+    name = f"map {size[1]}x{size[0]}, upsampled to {full[1]}x{full[0]}, thresholded, encoded"
+    return _row(name, *_in_turns(ours, lambda one: obvious_rle(one, full), maps, rounds))
+
+
+def obvious_input(photo: Photo, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Decode everything, resize, then shift, scale, rotate and shift colours in float: as usually written."""
+    random = np.random.default_rng(1)
+    image = cv2.cvtColor(cv2.imread(str(photo.path)), cv2.COLOR_BGR2RGB)
+    mask = np.array(Image.open(photo.mask).convert("L"))
+    image = cv2.resize(image, size[::-1])
+    mask = cv2.resize(mask, size[::-1])
+    turn = cv2.getRotationMatrix2D(
+        (size[1] / 2, size[0] / 2), random.uniform(-5, 5), random.uniform(0.9, 1.1)
+    )
+    turn[:, 2] += random.uniform(-0.06, 0.06, 2) * size[::-1]
+    image = cv2.warpAffine(image, turn, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+    mask = cv2.warpAffine(mask, turn, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+    if random.random() < 0.5:
+        image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
+    colours += random.uniform(-1, 1, 3) * (9, 51, 51)
+    image = cv2.cvtColor(np.clip(colours, 0, (179, 255, 255)).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    return image.astype(np.float32) / 255, mask.astype(np.float32)
+
+
+def obvious_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
+    """Resize in float, threshold, and the common encoder, with its ends mended."""
+    mask = (cv2.resize(probabilities, size[::-1]) > 0.5).astype(np.uint8)
+    pixels = np.concatenate([[0], mask.flatten(), [0]])
+    runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
+    runs[1::2] -= runs[::2]
+    return " ".join(str(number) for number in runs)
+
+
+def _in_turns(ours: Callable, obvious: Callable, items: list, rounds: int) -> tuple[float, float]:
+    """Median milliseconds an item of each way, which take turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds + 1):
+        for way, taken in zip((ours, obvious), times, strict=True):
+            began = time.perf_counter()
+            for item in items:
+                way(item)
+            taken.append((time.perf_counter() - began) / len(items) * 1e3)
+    return statistics.median(times[0][1:]), statistics.median(times[1][1:])
+
+
+def _row(name: str, ours: float, obvious: float) -> list[str]:
+    return [name, f"{ours:.2f}", f"{obvious:.2f}", f"{obvious / ours:.1f}", f"{1e3 / ours:,.0f}"]
+
+
+if __name__ == "__main__":
+    console.run(benchmark)
