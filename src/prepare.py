@@ -43,8 +43,8 @@ def prepare(
 
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
+    height, width = _size(size)
     if source == Source.turntable or (source == Source.auto and _is_empty(data)):
-        height, width = _size(size)
         console.say(f"{data}: no images there and no Kaggle data; the turntable renders miniature cars")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(

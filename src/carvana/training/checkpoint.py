@@ -1,6 +1,7 @@
 """The state of a training at the end of an epoch, in one file."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def restore(path: Path, model: keras.Model) -> Progress:
             progress = Progress(**json.loads(str(state["progress"])))
             for number, variable in enumerate(variables):
                 variable.assign(state[f"v{number}"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be resumed from ({error}); train with --fresh") from None
     return progress
 

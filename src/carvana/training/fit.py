@@ -107,14 +107,15 @@ def _train_epoch(
     advance: console.Advance,
 ) -> float:
     """Train one epoch, and return its mean loss."""
-    model.reset_metrics()
     before = schedule.steps_before(epoch)
-    loss = float("nan")
+    total, seen = 0.0, 0
     for step, (photos, masks) in enumerate(batches.epoch(epoch)):
         model.optimizer.learning_rate = schedule.rate(stage, epoch + step / len(batches), before + step)
-        loss = float(model.train_on_batch(photos, masks))  # the mean since the epoch began
-        advance(len(photos), f"loss {loss:.4f}")
-    return loss
+        model.reset_metrics()
+        total += float(model.train_on_batch(photos, masks)) * len(photos)
+        seen += len(photos)
+        advance(len(photos), f"loss {total / seen:.4f}")
+    return total / seen
 
 
 def _save_model(model: keras.Model, run: Run) -> None:

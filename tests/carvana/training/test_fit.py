@@ -12,7 +12,7 @@ from carvana.data import images
 from carvana.data.folder import training_photos
 from carvana.data.split import Split
 from carvana.errors import InputError
-from carvana.models.build import build, load
+from carvana.models.build import load
 from carvana.models.run import Run, runs_of
 from carvana.prediction.maps import mask_of, probability_maps
 from carvana.recipe import Recipe, read_recipe
@@ -32,7 +32,7 @@ def split(rendered: Path, tmp_path: Path) -> Split:
 
 
 def _recipe(*changes: str) -> Recipe:
-    stages = "stages=[{size=[32, 48], epochs=2, batch=8, rate=1e-2}, {size=[64, 96], epochs=2, batch=8, rate=5e-3}]"
+    stages = "stages=[{size=[32, 48], epochs=2, batch=4, rate=2e-2}, {size=[64, 96], epochs=2, batch=4, rate=2e-2}]"
     small = ["width=4", "depth=1", "dropout=0.1", "warm_up=2", "precision=float32"]
     return read_recipe("miniature", [*small, stages, *changes])
 
@@ -47,7 +47,7 @@ def test_a_fold_is_trained_scored_and_kept(split: Split, tmp_path: Path) -> None
     assert history["rate"].iloc[-1] < 1e-3
     scores = run.read_scores()
     assert scores["img"].tolist() == [photo.name for photo in split.sides(0)[1]]
-    assert scores["dice"].mean() > 0.5  # an untrained network reaches 0.4
+    assert scores["dice"].mean() > 0.6  # calling every pixel car reaches 0.33
     assert not run.checkpoint.exists()
     assert run.read_recipe().model_dump() == recipe.model_dump()
 
@@ -148,6 +148,3 @@ def test_a_perfect_answer_scores_one(split: Split) -> None:
 def test_the_run_knows_its_fold() -> None:
     assert Run(Path("runs/x/fold-12")).fold == 12
 
-
-def test_the_built_network_is_not_trained_yet() -> None:
-    assert build(_recipe()).optimizer is None
