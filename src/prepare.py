@@ -45,7 +45,7 @@ def prepare(
     """
     height, width = _size(size)
     if source == Source.turntable or (source == Source.auto and _is_empty(data)):
-        console.say(f"{data}: no images there and no Kaggle data; the turntable renders miniature cars")
+        console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car

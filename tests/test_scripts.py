@@ -102,6 +102,33 @@ def test_nothing_is_done_twice(worked: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in files} == written
 
 
+def test_rows_come_in_the_sample_submissions_order(worked: Path) -> None:
+    sample = pd.read_csv(worked / "data" / "sample_submission.csv")
+    for name in ("miniature", "miniature-fold0", "miniature-fold1"):
+        assert pd.read_csv(worked / "submissions" / f"{name}.csv.gz")["img"].equals(sample["img"])
+
+
+def test_a_training_killed_in_the_middle_goes_on(worked: Path, tmp_path: Path) -> None:
+    stages = "stages=[{size=[32, 48], epochs=40, batch=8, rate=1e-2}]"
+    options = ["--recipe", "miniature", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
+    options += ["--fold", "0", "--set", "width=4", "--set", "depth=2", "--set", stages]
+    training = subprocess.Popen(
+        [sys.executable, SRC / "train.py", *options], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    history = tmp_path / "runs" / "miniature" / "fold-0" / "history.csv"
+    until = time.monotonic() + 120
+    while not history.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    training.kill()
+    training.communicate()
+    before = pd.read_csv(history)
+    text = ok("train", *options, cwd=tmp_path)
+    assert "fold 0: goes on after epoch" in text
+    after = pd.read_csv(history)
+    assert after["epoch"].tolist() == list(range(1, 41))
+    pd.testing.assert_frame_equal(after[: len(before)], before)
+
+
 def test_another_threshold_is_another_submission(worked: Path) -> None:
     options = ["--recipe", "miniature", "--data", "data", "--fold", 1, *SMALL]
     ok(

@@ -1,5 +1,6 @@
 """The training of one fold: stages, epochs, steps, in the open."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def train_fold(recipe: Recipe, run: Run, photos: Sequence[Photo], held_out: Sequ
         console.say(f"fold {run.fold}: goes on after epoch {progress.epoch}")
     truth = HeldOut(held_out, recipe)
     schedule = Schedule(recipe, len(photos))
-    largest = ResizedPhotos(photos, max(stage.size for stage in recipe.stages))
+    largest = ResizedPhotos(photos, max((stage.size for stage in recipe.stages), key=math.prod))
     for number, stage, first, epochs in _stages(recipe, progress.epoch):
         resized = ResizedPhotos(photos, stage.size, larger=largest) if stage.size != largest.size else largest
         batches = Batches(resized, stage.batch, multiple(recipe), recipe.augmentation, recipe.seed)

@@ -147,4 +147,3 @@ def test_a_perfect_answer_scores_one(split: Split) -> None:
 
 def test_the_run_knows_its_fold() -> None:
     assert Run(Path("runs/x/fold-12")).fold == 12
-
