@@ -8,6 +8,7 @@ import typer
 
 from carvana import console
 from carvana.data.folder import test_photos
+from carvana.data.split import fold_number
 from carvana.errors import InputError
 from carvana.leaderboard.entries import entries_of, fold_path, predict_entries
 from carvana.models.run import runs_of
@@ -56,7 +57,7 @@ def predict(
     asked = [f"tta={tta.value}"] if tta else []
     asked += [f"threshold={threshold}"] if threshold is not None else []
     chosen = read_recipe(recipe, (set_ or []) + asked)
-    number = None if fold == "all" else _number(fold)
+    number = fold_number(fold)
     ensemble = runs_of(runs, chosen, number)
     path = out or Path("submissions") / f"{chosen.name}.csv.gz"
     if number is not None and out is None:
@@ -72,12 +73,6 @@ def predict(
     console.show_table(
         "Submissions, checked", ["file", "fold", "photos", "empty masks", "runs a mask"], rows, left=2
     )
-
-
-def _number(fold: str) -> int:
-    if not fold.isdigit():
-        raise InputError(f"--fold {fold}: expected a number, or all")
-    return int(fold)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import typer
 
 from carvana import console
 from carvana.data.folder import check_sizes, training_photos
-from carvana.data.split import Split
-from carvana.errors import InputError
+from carvana.data.split import Split, fold_number
 from carvana.leaderboard.scoring import summary
 from carvana.recipe import read_recipe
 
@@ -38,7 +37,8 @@ def train(
     chosen = read_recipe(recipe, set_)
     photos = training_photos(data)
     split = Split.read(photos, folds)
-    numbers = split.numbers if fold == "all" else [_number(fold)]
+    number = fold_number(fold)
+    numbers = split.numbers if number is None else [number]
     if split.absent:
         console.say(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(photos)
@@ -50,12 +50,6 @@ def train(
     console.show_table(
         f"{chosen.name}: out-of-fold Dice", ["fold", "run", "Dice", "95% interval", "photos"], rows, left=2
     )
-
-
-def _number(fold: str) -> int:
-    if not fold.isdigit():
-        raise InputError(f"--fold {fold}: expected a number, or all")
-    return int(fold)
 
 
 if __name__ == "__main__":

@@ -60,3 +60,14 @@ class Split:
         """Names this split: the photos with their sizes in bytes, and the fold of each car."""
         lines = [f"{photo.name} {photo.path.stat().st_size} {self.folds[photo.car]}" for photo in self.photos]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def fold_number(text: str) -> int | None:
+    """Read a fold from the command line: its number, or None for `all`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if text != "all" and not text.isdigit():
+        raise InputError(f"--fold {text}: expected a number, or all")
+    return None if text == "all" else int(text)
