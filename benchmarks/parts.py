@@ -43,7 +43,8 @@ def benchmark(
 
         ./run.sh benchmark --data ../shared/carvana
     """
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if hasattr(os, "sched_setaffinity"):  # not on macOS, where other cores may help the library's threads
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     every = training_photos(data)
     chosen = every[:: max(1, len(every) // photos)][:photos]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -64,7 +63,7 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
     check_names(masks["img"], truths["img"].tolist(), submission)
     pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
-    pairs["dice"] = joblib.Parallel(n_jobs=1)(joblib.delayed(_dice)(*row, submission) for row in rows)
+    pairs["dice"] = [_dice(*row, submission) for row in rows]
     return pairs[[column for column in ("img", "dice", "Usage") if column in pairs]]
 
 
@@ -73,7 +72,8 @@ def check_names(names: pd.Series, wanted: list[str], path: Path) -> None:
     twice = names[names.duplicated()]
     if len(twice):
         raise InputError(f"{path}: has {twice.iloc[0]} more than once ({len(twice)} rows too many)")
-    missing = [name for name in wanted if name not in set(names)]
+    held = set(names)
+    missing = [name for name in wanted if name not in held]
     if missing:
         raise InputError(f"{path}: lacks {len(missing)} of {len(wanted)} photos, the first {missing[0]}")
     extra = names[~names.isin(wanted)]
