@@ -87,7 +87,7 @@ def _predict(
 
     together = entries[0]
     ensemble = Ensemble.load(together.runs, recipe)
-    title = f"predict, {len(together.runs)} folds, tta {recipe.tta}"
+    title = f"predict with fold {together.fold}, tta {recipe.tta}"
     with console.progress(title, len(photos), "photos") as advance:
         for name, masks in rle_rows(ensemble, photos, each=len(entries) > 1):
             yield name, masks
