@@ -1,6 +1,7 @@
 """The scripts as a person calls them."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -127,6 +128,28 @@ def test_a_training_killed_in_the_middle_goes_on(worked: Path, tmp_path: Path) -
     after = pd.read_csv(history)
     assert after["epoch"].tolist() == list(range(1, 41))
     pd.testing.assert_frame_equal(after[: len(before)], before)
+
+
+def test_ctrl_c_is_one_line(worked: Path, tmp_path: Path) -> None:
+    options = ["--recipe", "miniature", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
+    script = subprocess.Popen(
+        [sys.executable, SRC / "train.py", *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while (
+        not (tmp_path / "runs" / "miniature" / "fold-0" / "facts.json").exists() and time.monotonic() < until
+    ):
+        time.sleep(0.05)
+    script.send_signal(signal.SIGINT)
+    _, said = script.communicate()
+    assert (script.returncode, said) == (
+        130,
+        "stopped; what is finished is kept, and the same command goes on from there\n",
+    )
 
 
 def test_another_threshold_is_another_submission(worked: Path) -> None:

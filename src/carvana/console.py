@@ -1,5 +1,6 @@
 """What a script shows: progress while it works, tables, and one line where the input is wrong."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +23,28 @@ Advance = Callable[..., None]
 
 
 def run(script: Callable[..., None]) -> None:
-    """Run a script's function as a command: exit 1 with one line for wrong input, 2 for wrong arguments."""
+    """Run a script's function as a command.
+
+    It exits with 1 and one line where the input is wrong, with 2 where the arguments are, and with 130 where the
+    user stopped it.
+    """
+
+    @functools.wraps(script)
+    def command(*arguments: object, **options: object) -> None:
+        try:
+            script(*arguments, **options)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print(
+                "stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr
+            )
+            sys.exit(130)
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.command()(script)
-    try:
-        app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    app.command()(command)
+    app()
 
 
 def say(text: str) -> None:
