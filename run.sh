@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ./run.sh              everything: from set-up to the comparison table; a second run picks up where the first stopped
 # ./run.sh test         the tests
-# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare (each has --help)
+# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study (each has --help)
 # ./run.sh benchmark     the two ends of the way measured, beside the obvious way
 #
 # DATA, RECIPE and RUNS in the environment choose what ./run.sh works on, e.g.
@@ -71,7 +71,7 @@ benchmark)
     set_up
     PYTHONPATH="$here/src" "$python" "$here/benchmarks/parts.py" "${@:2}"
     ;;
-prepare | split | train | predict | score | submit | compare)
+prepare | split | train | predict | score | submit | compare | study)
     set_up
     step "$@"
     ;;

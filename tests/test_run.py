@@ -8,7 +8,18 @@ RUN = Path(__file__).parent.parent / "run.sh"
 
 def test_help_names_every_step() -> None:
     done = subprocess.run([RUN, "--help"], capture_output=True, text=True, check=True)
-    for step in ("prepare", "split", "train", "predict", "score", "submit", "compare", "test", "benchmark"):
+    for step in (
+        "prepare",
+        "split",
+        "train",
+        "predict",
+        "score",
+        "submit",
+        "compare",
+        "study",
+        "test",
+        "benchmark",
+    ):
         assert step in done.stdout
 
 

@@ -170,6 +170,22 @@ def test_another_threshold_is_another_submission(worked: Path) -> None:
     assert pd.isna(ledger.loc["strict.csv.gz", "cv_dice"])  # cross-validation did not ask the network so
 
 
+def test_a_study_compares_recipes_and_goes_on(worked: Path, tmp_path: Path) -> None:
+    stage = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"
+    (tmp_path / "wide.toml").write_text(
+        f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{stage}"]\n'
+        '[recipes]\nminiature = ["width=2"]\nfast = ["width=4"]\n'
+    )
+    options = ["--study", "wide.toml", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
+    text = ok("study", *options, cwd=tmp_path)
+    page = (tmp_path / "wide.md").read_text()
+    assert "| fast | 0." in page
+    assert (tmp_path / "wide.png").exists()
+    assert "trained already" not in text
+    assert ok("study", *options, cwd=tmp_path).count("trained already") == 2
+    assert (tmp_path / "wide.md").read_text() == page
+
+
 def test_bad_input_is_one_line(worked: Path, data: Path, tmp_path: Path) -> None:
     folds = worked / "folds" / "data-2.csv"
     train = ["--recipe", "miniature", "--data", worked / "data", "--folds", folds]
@@ -213,7 +229,9 @@ def test_wrong_arguments_exit_2(tmp_path: Path) -> None:
     assert run("prepare", "--source", "moon", cwd=tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("script", ["prepare", "split", "train", "predict", "score", "submit", "compare"])
+@pytest.mark.parametrize(
+    "script", ["prepare", "split", "train", "predict", "score", "submit", "compare", "study"]
+)
 def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
     began = time.monotonic()
     text = ok(script, "--help", cwd=tmp_path)
@@ -222,7 +240,7 @@ def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
 
 
 def test_no_script_but_those_that_need_it_imports_keras(tmp_path: Path) -> None:
-    for script in ("prepare", "split", "train", "predict", "score", "submit", "compare"):
+    for script in ("prepare", "split", "train", "predict", "score", "submit", "compare", "study"):
         code = (
             f"import sys; sys.path.insert(0, {str(SRC)!r}); import {script}; sys.exit('keras' in sys.modules)"
         )

@@ -45,6 +45,20 @@ def summary(scores: pd.DataFrame, seed: int = 0) -> Summary:
     return Summary(float(scores["dice"].mean()), float(low), float(high), len(scores))
 
 
+def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> Summary:
+    """How much higher `scores` are than `baseline` on the same photos, as `summary` has it.
+
+    Hard cars are hard for both, so the difference is far surer than either mean.
+
+    Raises:
+        InputError: the two do not hold the same photos.
+    """
+    pairs = scores.merge(baseline, on="img", suffixes=("", "_baseline"), validate="one_to_one")
+    if not len(pairs) == len(scores) == len(baseline):
+        raise InputError(f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} in common")
+    return summary(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
+
+
 def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
     """Score a submission against known masks.
 

@@ -1,0 +1,73 @@
+"""Study: several recipes on the same folds, in one table with paired differences."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carvana import console
+from carvana.data.folder import check_sizes, training_photos
+from carvana.data.split import Split, fold_number
+from carvana.files import write_whole
+from carvana.leaderboard import study as studies
+
+
+def study(
+    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
+    folds: Annotated[Path, typer.Option(help="A fold table: columns car,fold.")],
+    study: Annotated[Path, typer.Option(help="Which recipes, and what is changed in them.")] = Path(
+        "studies/post-claims.toml"
+    ),
+    fold: Annotated[list[str] | None, typer.Option(help="A fold; may be repeated. [default: 0]")] = None,
+    runs: Annotated[
+        Path, typer.Option(help="Where the runs are kept; a study that was cut off goes on.")
+    ] = Path("runs/studies"),
+) -> None:
+    """Train the recipes of a study on the same folds, and write its table and figure beside its file.
+
+    Example:
+
+        ./run.sh study --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --fold 1
+    """
+    asked = studies.read_study(study)
+    recipes = {name: asked.recipe(name) for name in [asked.baseline, *asked.recipes]}
+    photos = training_photos(data)
+    check_sizes(photos)
+    split = Split.read(photos, folds)
+    numbers = [number for text in fold or ["0"] for number in _numbers(text, split)]
+    an_epoch = sum(len(split.sides(number)[0]) for number in numbers)
+
+    from carvana.models.build import build  # late: TensorFlow takes seconds that --help need not
+    from carvana.training.folds import train_folds
+
+    results, baseline = [], None
+    for name, recipe in recipes.items():
+        console.say(f"{name}:")
+        trained = train_folds(recipe, split, numbers, runs / study.stem)
+        baseline = baseline or trained
+        results.append(
+            studies.result_of(
+                name, trained, baseline, parameters=build(recipe).count_params(), photos=an_epoch
+            )
+        )
+    console.show_table(asked.title, studies.HEADINGS, [studies.cells(result) for result in results])
+    page = study.with_suffix(".md")
+    with write_whole(page.with_suffix(".png")) as part:
+        studies.draw(asked, results, part)
+    with write_whole(page) as part:
+        held_out = f"{results[0].dice.photos:,} held-out photos of folds {', '.join(map(str, numbers))}"
+        machine = f"{os.cpu_count()} cores of {platform.machine()}"
+        where = f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine}."
+        part.write_text(studies.markdown(asked, results, where, page.with_suffix(".png").name))
+    console.say(f"{page}: written, with its figure")
+
+
+def _numbers(text: str, split: Split) -> list[int]:
+    number = fold_number(text)
+    return split.numbers if number is None else [number]
+
+
+if __name__ == "__main__":
+    console.run(study)
