@@ -2,10 +2,10 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from carvana.errors import InputError
 
@@ -60,6 +60,16 @@ class Recipe(_Table):
     depth: PositiveInt = 4
     """How often the photo is halved."""
     batch_norm: bool = False
+    residual: bool = False
+    """Add a block's input, by a 1x1 convolution, to its output."""
+    bottleneck: Literal["plain", "dilated"] = "plain"
+    """Dilated: six convolutions of rates 1 to 32 after each other, and their sum."""
+    upsampling: Literal["transposed", "repeated"] = "transposed"
+    """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
+    photo_skip: bool = False
+    """Show the photo itself to the last decoder stage."""
+    cropped: bool = False
+    """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Before the lowest level."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
@@ -81,6 +91,14 @@ class Recipe(_Table):
     """Test-time augmentation: the mean over these views of a photo."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """A pixel is car where its probability is above."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.cropped and (self.bottleneck, self.upsampling) != ("plain", "transposed"):
+            raise ValueError(
+                "cropped goes with a plain bottleneck and transposed upsampling alone: others pad inside"
+            )
+        return self
 
     @property
     def size(self) -> tuple[int, int]:
@@ -148,6 +166,8 @@ def _validated(table: dict[str, Any], path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
+        if not key:  # of keys that do not fit together
+            raise InputError(f"{path}: {first['ctx']['error']}") from None
         if first["type"] == "extra_forbidden":
             raise InputError(f"{path}: unknown key {key!r}") from None
         raise InputError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None

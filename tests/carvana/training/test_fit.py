@@ -10,6 +10,7 @@ from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
 from carvana.data.folder import training_photos
+from carvana.data.padding import Frame
 from carvana.data.split import Split
 from carvana.errors import InputError
 from carvana.models.build import load
@@ -59,7 +60,7 @@ def test_the_scores_are_those_of_the_kept_weights(split: Split, tmp_path: Path) 
     model, scores = load(run.model), run.read_scores().set_index("img")["dice"]
     for photo in split.sides(1)[1][::9]:
         pixels = images.read_photo(photo.path, recipe.size)
-        (maps,) = probability_maps([model], [pixels], multiple=2, tta="flip")
+        (maps,) = probability_maps([model], [pixels], frame=Frame(2), tta="flip")
         truth = images.read_mask(photo.mask)
         assert scores[photo.name] == pytest.approx(dice(mask_of(maps[0], truth.shape, 0.5), truth), abs=2e-3)
 
