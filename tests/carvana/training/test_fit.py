@@ -90,6 +90,34 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
         assert np.allclose(weights, expected, atol=1e-4)
 
 
+def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: Path) -> None:
+    """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
+    recipe = _recipe("cropped=true", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
+    (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
+    scores, photo = run.read_scores().set_index("img")["dice"], split.sides(0)[1][3]
+    reflected = np.pad(images.read_photo(photo.path, (32, 45)), ((8, 8), (8, 9), (0, 0)), "reflect")
+    probabilities = load(run.model).predict_on_batch(reflected[None])[0, :, :45, 0]
+    truth = images.read_mask(photo.mask)
+    assert scores[photo.name] == pytest.approx(
+        dice(mask_of(probabilities, truth.shape, 0.5), truth), abs=2e-3
+    )
+    assert scores.mean() > 0.4
+
+
+def test_a_recipe_that_could_not_start_is_in_nobodys_way(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(recipe: Recipe) -> None:
+        raise InputError("its weights cannot be had")
+
+    short = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be had"):
+        patch.setattr(fit, "compiled", offline)
+        train_folds(_recipe(short), split, [0], tmp_path / "runs")
+    (run,) = train_folds(_recipe(short, "width=2"), split, [0], tmp_path / "runs")
+    assert run.read_recipe().width == 2
+
+
 def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
     recipe = _recipe("stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
