@@ -68,6 +68,9 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("name=best", "named by its file"),
         ("stages=[]", "stages: .*at least 1"),
         ("model=segnet", "model: .*'unet'"),
+        ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
+        ("model={decoder='unet'}", "model.encoder: field required"),
+        ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
     ],
 )
 def test_what_does_not_fit_is_named(change: str, says: str) -> None:
@@ -78,6 +81,10 @@ def test_what_does_not_fit_is_named(change: str, says: str) -> None:
 def test_keys_that_do_not_go_together_are_named() -> None:
     with pytest.raises(InputError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
         read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
+    with pytest.raises(InputError, match='batch_norm, precision: only with model = "unet"'):
+        read_recipe("vgg16", ["batch_norm=true", "precision=mixed_bfloat16"])
+    with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):
+        read_recipe("highres", ["dropout=0", "model={encoder='vgg16', decoder='pspnet'}"])
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
