@@ -153,6 +153,8 @@ class Recipe(_Table):
             raise ValueError(
                 f'{", ".join(foreign)}: only with model = "unet"; segmentation-models has no such key'
             )
+        if encoder.sha256 and encoder.weights in ("none", "imagenet"):
+            raise ValueError("model.sha256: only with a file of weights")
         if encoder.decoder == "pspnet" and len({stage.size for stage in self.stages}) > 1:
             raise ValueError("model.decoder pspnet: is built for one size alone; give all stages the same")
 

@@ -83,6 +83,8 @@ def test_keys_that_do_not_go_together_are_named() -> None:
         read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
     with pytest.raises(InputError, match='batch_norm, precision: only with model = "unet"'):
         read_recipe("vgg16", ["batch_norm=true", "precision=mixed_bfloat16"])
+    with pytest.raises(InputError, match=r"model\.sha256: only with a file"):
+        read_recipe("vgg16", [f"model.sha256={'0' * 64}"])
     with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):
         read_recipe("highres", ["dropout=0", "model={encoder='vgg16', decoder='pspnet'}"])
 

@@ -35,6 +35,8 @@ VERSIONS = {
 OWN_WIDTH = 16
 """Filters of the last decoder stage that the library itself has."""
 
+_GO_ON = 'go on with weights = "none", or with a local .h5 file and its sha256'
+
 
 def encoder_network(recipe: Recipe) -> keras.Model:
     """Build a recipe's network of an encoder and a decoder, with the weights that it names.
@@ -157,9 +159,6 @@ def _decoder(
     return library.models.pspnet.PSPNet, {"psp_conv_filters": 512 * width // OWN_WIDTH}
 
 
-_GO_ON = 'go on with weights = "none", or with a local .h5 file and its sha256'
-
-
 def _weights(encoder: Encoder) -> str | None:
     """The weights as the library wants them named; a file's checksum is as the recipe has it."""
     if encoder.weights in ("none", "imagenet"):
@@ -173,7 +172,9 @@ def _weights(encoder: Encoder) -> str | None:
     except OSError as error:
         raise InputError(f"model.weights {path}: cannot be read ({error.strerror})") from None
     if digest != encoder.sha256:
-        raise InputError(f"model.weights {path}: its sha256 is {digest}, the recipe's is {encoder.sha256}")
+        raise InputError(
+            f"model.weights {path}: its sha256 is {digest}, the recipe has {encoder.sha256 or 'none'}"
+        )
     return str(path)
 
 

@@ -105,7 +105,7 @@ def test_weights_that_cannot_be_had_say_how_to_go_on(file: Path, tmp_path: Path,
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     refused = {
         'imagenet: cannot be downloaded .*unknown host.*weights = "none"': ["model.weights=imagenet"],
-        f"its sha256 is {digest}, the recipe's is None": [f"model.weights={file}"],
+        f"its sha256 is {digest}, the recipe has none": [f"model.weights={file}"],
         "its sha256 is": [f"model.weights={file}", f"model.sha256={'0' * 64}"],
         "cannot be read": [f"model.weights={tmp_path / 'none.h5'}"],
         'expected "imagenet", "none", or a .h5 file': ["model.weights=imagnet"],
