@@ -2,14 +2,36 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from carvana.errors import InputError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+
+_UNET_ONLY = (
+    "depth",
+    "batch_norm",
+    "residual",
+    "bottleneck",
+    "upsampling",
+    "photo_skip",
+    "cropped",
+    "dropout",
+    "precision",
+)
+"""Keys that networks of segmentation-models have no use for."""
 
 
 class _Table(BaseModel):
@@ -48,18 +70,50 @@ class Augmentation(_Table):
     """Of each change but the flip."""
 
 
+class Encoder(_Table):
+    """A network of segmentation-models, in place of the U-Net of the post."""
+
+    encoder: str
+    """As the library names it, e.g. `resnet34`."""
+    decoder: Literal["unet", "fpn", "linknet", "pspnet"] = "unet"
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or a .h5 file of the encoder's weights."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Of that file."""
+
+
+_UNET, _ENCODER = "<unet>", "<encoder>"
+
+
+def _kind(model: object) -> str:
+    return _ENCODER if isinstance(model, (dict, Encoder)) else _UNET
+
+
 class Recipe(_Table):
     """A network and how it is trained and asked."""
 
     name: str = Field(exclude=True)
     """The file's name without its ending; not a key of the file."""
 
-    model: Literal["unet"] = "unet"
+    model: Annotated[
+        Annotated[Literal["unet"], Tag(_UNET)] | Annotated[Encoder, Tag(_ENCODER)], Discriminator(_kind)
+    ] = "unet"
     width: PositiveInt = 64
-    """Filters of the first level; each level below has twice as many."""
+    """Filters of the first level; each level below has twice as many. With an encoder: of the decoder's last
+    stage, by which its others grow; the library's own is 16."""
     depth: PositiveInt = 4
     """How often the photo is halved."""
     batch_norm: bool = False
+    residual: bool = False
+    """Add a block's input, by a 1x1 convolution, to its output."""
+    bottleneck: Literal["plain", "dilated"] = "plain"
+    """Dilated: six convolutions of rates 1 to 32 after each other, and their sum."""
+    upsampling: Literal["transposed", "repeated"] = "transposed"
+    """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
+    photo_skip: bool = False
+    """Show the photo itself to the last decoder stage."""
+    cropped: bool = False
+    """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Before the lowest level."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
@@ -81,6 +135,28 @@ class Recipe(_Table):
     """Test-time augmentation: the mean over these views of a photo."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """A pixel is car where its probability is above."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.cropped and (self.bottleneck, self.upsampling) != ("plain", "transposed"):
+            raise ValueError(
+                "cropped goes with a plain bottleneck and transposed upsampling alone: others pad inside"
+            )
+        if self.model != "unet":
+            self._fit_encoder(self.model)
+        return self
+
+    def _fit_encoder(self, encoder: Encoder) -> None:
+        fields = Recipe.model_fields
+        foreign = [key for key in _UNET_ONLY if getattr(self, key) != fields[key].default]
+        if foreign:
+            raise ValueError(
+                f'{", ".join(foreign)}: only with model = "unet"; segmentation-models has no such key'
+            )
+        if encoder.sha256 and encoder.weights in ("none", "imagenet"):
+            raise ValueError("model.sha256: only with a file of weights")
+        if encoder.decoder == "pspnet" and len({stage.size for stage in self.stages}) > 1:
+            raise ValueError("model.decoder pspnet: is built for one size alone; give all stages the same")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -147,7 +223,9 @@ def _validated(table: dict[str, Any], path: Path) -> Recipe:
         return Recipe(name=path.stem, **table)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = ".".join(str(step) for step in first["loc"] if step not in (_UNET, _ENCODER))
+        if not key:  # of keys that do not fit together
+            raise InputError(f"{path}: {first['ctx']['error']}") from None
         if first["type"] == "extra_forbidden":
             raise InputError(f"{path}: unknown key {key!r}") from None
         raise InputError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None

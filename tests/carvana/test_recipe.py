@@ -23,6 +23,26 @@ def test_the_baseline_is_the_posts() -> None:
     assert not any(recipe.augmentation.model_dump(exclude={"probability"}).values())
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("augmented", ["augmentation"]),
+        ("batch_norm", ["batch_norm"]),
+        ("cropped", ["cropped"]),
+        ("dilated", ["bottleneck"]),
+        ("highres", ["stages"]),
+        ("photo_skip", ["photo_skip"]),
+        ("residual", ["residual"]),
+        ("upsampling", ["upsampling"]),
+    ],
+)
+def test_a_variant_differs_from_the_baseline_in_what_its_name_says(name: str, keys: list[str]) -> None:
+    recipe, baseline = read_recipe(name), read_recipe("baseline")
+    assert [line.split()[0] for line in differences(recipe, baseline)] == keys
+    epochs = [sum(stage.epochs for stage in one.stages) for one in (recipe, baseline)]
+    assert epochs[0] == epochs[1]
+
+
 def test_keys_are_set_from_the_command_line() -> None:
     recipe = read_recipe(
         "fast", ["width=4", "stages.0.epochs=2", "augmentation.flip=0", "loss=bce", "stages.0.size=[32, 48]"]
@@ -47,6 +67,10 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("width", "expected key=value"),
         ("name=best", "named by its file"),
         ("stages=[]", "stages: .*at least 1"),
+        ("model=segnet", "model: .*'unet'"),
+        ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
+        ("model={decoder='unet'}", "model.encoder: field required"),
+        ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
     ],
 )
 def test_what_does_not_fit_is_named(change: str, says: str) -> None:
@@ -54,8 +78,19 @@ def test_what_does_not_fit_is_named(change: str, says: str) -> None:
         read_recipe("baseline", [change])
 
 
+def test_keys_that_do_not_go_together_are_named() -> None:
+    with pytest.raises(InputError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
+        read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
+    with pytest.raises(InputError, match='batch_norm, precision: only with model = "unet"'):
+        read_recipe("vgg16", ["batch_norm=true", "precision=mixed_bfloat16"])
+    with pytest.raises(InputError, match=r"model\.sha256: only with a file"):
+        read_recipe("vgg16", [f"model.sha256={'0' * 64}"])
+    with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):
+        read_recipe("highres", ["dropout=0", "model={encoder='vgg16', decoder='pspnet'}"])
+
+
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"besst: no such recipe; known are baseline, fast, miniature"):
+    with pytest.raises(InputError, match=r"besst: no such recipe; known are .*baseline, .*fast, .*miniature"):
         read_recipe("besst")
 
 

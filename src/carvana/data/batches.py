@@ -10,7 +10,7 @@ import numpy as np
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.folder import Photo
-from carvana.data.padding import pad
+from carvana.data.padding import Frame, pad
 from carvana.data.prefetch import prefetch
 from carvana.recipe import Augmentation
 
@@ -76,7 +76,8 @@ class Batches:
 
     photos: ResizedPhotos
     batch: int
-    multiple: int
+    frame: Frame
+    """Of the network: photos are padded to its input's size, masks to its map's."""
     augmentation: Augmentation
     seed: int
 
@@ -87,8 +88,10 @@ class Batches:
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (photos, masks) of an epoch, shuffled and augmented, prepared in threads.
 
-        Photos are (n, height, width, 3) uint8, 0..255; masks (n, height, width, 1) float32, 0..1.
+        Photos are (n, height, width, 3) uint8, 0..255; masks (n, height, width, 1) float32, 0..1, smaller
+        where the network's map is.
         """
+        sizes = self.frame.input_size(self.photos.size), self.frame.map_size(self.photos.size)
         random = np.random.default_rng([self.seed, number])
         order = random.permutation(len(self.photos))
         seeds = random.integers(2**31, size=len(self.photos))
@@ -99,8 +102,8 @@ class Batches:
                 own.augment = Augmenter(self.augmentation)
             chosen = zip(order[first : first + self.batch], seeds[first : first + self.batch], strict=True)
             pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
-            photos = np.stack([pad(photo, self.multiple) for photo, _ in pairs])
-            masks = np.stack([pad(mask, self.multiple) for _, mask in pairs])
+            photos = np.stack([pad(photo, sizes[0]) for photo, _ in pairs])
+            masks = np.stack([pad(mask, sizes[1]) for _, mask in pairs])
             return photos, masks[..., None].astype(np.float32) / 255
 
         return prefetch(prepare, range(0, len(order), self.batch), ahead=_AHEAD)

@@ -3,26 +3,30 @@
 from pathlib import Path
 
 from carvana.backend import keras
+from carvana.data.padding import Frame
 from carvana.errors import InputError
-from carvana.models.unet import unet
+from carvana.models.encoders import encoder_frame, encoder_network
+from carvana.models.unet import unet, unet_frame
 from carvana.recipe import Recipe
 
 
 def build(recipe: Recipe) -> keras.Model:
-    """Build the recipe's network with fresh weights, which its seed decides."""
+    """Build the recipe's network; its seed decides the weights that it does not get from elsewhere.
+
+    Returns:
+        A model from photos (n, height, width, 3), 0..255, of a size that `frame_of` the recipe fits, to
+        probabilities (n, height, width, 1), 0..1.
+
+    Raises:
+        InputError: there is no such encoder, or its weights cannot be had.
+    """
     keras.utils.set_random_seed(recipe.seed)
-    return unet(
-        width=recipe.width,
-        depth=recipe.depth,
-        batch_norm=recipe.batch_norm,
-        dropout=recipe.dropout,
-        precision=recipe.precision,
-    )
+    return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
 
 
-def multiple(recipe: Recipe) -> int:
-    """What the sides of a photo must be divisible by for the recipe's network."""
-    return 2**recipe.depth
+def frame_of(recipe: Recipe) -> Frame:
+    """What sizes the recipe's network eats."""
+    return unet_frame(recipe) if recipe.model == "unet" else encoder_frame(recipe.model)
 
 
 def load(path: Path) -> keras.Model:

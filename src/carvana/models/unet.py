@@ -1,10 +1,15 @@
 """The U-Net family of the baseline post.
 
 Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
-https://arxiv.org/abs/1505.04597, with `same` convolutions as the post has them.
+https://arxiv.org/abs/1505.04597: with `same` convolutions as the post has them, or cropped as the paper's own.
 """
 
+from dataclasses import asdict
+
 from carvana.backend import keras
+from carvana.data.padding import Frame
+from carvana.models.fitting import FittingSize
+from carvana.recipe import Recipe
 
 layers = keras.layers
 
@@ -12,53 +17,116 @@ NORM_MOMENTUM = 0.9
 """Of the moving averages in batch normalisation. Keras's 0.99 needs hundreds of steps to forget its start:
 a run of 170 steps scored 0.0 with it."""
 
+DILATION_RATES = (1, 2, 4, 8, 16, 32)
+"""Of the dilated bottleneck, as the 3rd place has them."""
 
-def unet(
-    *,
-    width: int = 64,
-    depth: int = 4,
-    batch_norm: bool = False,
-    dropout: float = 0.0,
-    precision: str = "float32",
-) -> keras.Model:
-    """Build a U-Net; the defaults, with dropout 0.3, are the post's network (31,031,745 parameters).
+
+def unet(recipe: Recipe) -> keras.Model:
+    """Build a recipe's U-Net; the baseline's is the post's network (31,031,745 parameters).
 
     Args:
-        width: filters of the first level; each level below has twice as many.
-        depth: how often the photo is halved; its sides must be divisible by 2**depth.
-        batch_norm: normalise after each 3x3 convolution.
-        dropout: share of features dropped before the lowest level.
-        precision: Keras dtype policy of the inner layers; the last one is float32 always.
+        recipe: gives width, depth, the blocks' form, dropout, and the precision of the inner layers; the last
+            layer is float32 always.
 
     Returns:
-        A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1.
+        A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1. Its
+        `unet_frame` says what sizes it eats.
     """
-    policy = keras.DTypePolicy(precision)
     photo = keras.Input((None, None, 3), name="photo")
-    x = layers.Rescaling(1 / 255, name="unit_range")(photo)
-    skips = []
-    for level in range(depth):
-        x = _two_convolutions(x, width << level, f"encoder{level}", batch_norm, policy)
+    fitting = FittingSize(**asdict(unet_frame(recipe)), name="fitting_size")(photo)
+    bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
+    x, skips = bright, []
+    for level in range(recipe.depth):
+        x = _block(x, recipe.width << level, f"encoder{level}", recipe)
         skips.append(x)
-        x = layers.MaxPooling2D(name=f"encoder{level}_pool", dtype=policy)(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout", dtype=policy)(x)
-    x = _two_convolutions(x, width << depth, "bottom", batch_norm, policy)
-    for level in reversed(range(depth)):
-        x = layers.Conv2DTranspose(width << level, 2, strides=2, name=f"decoder{level}_up", dtype=policy)(x)
-        x = layers.Concatenate(name=f"decoder{level}_skip", dtype=policy)([skips[level], x])
-        x = _two_convolutions(x, width << level, f"decoder{level}", batch_norm, policy)
+        x = layers.MaxPooling2D(name=f"encoder{level}_pool", dtype=recipe.precision)(x)
+    if recipe.dropout:
+        x = layers.Dropout(recipe.dropout, name="dropout", dtype=recipe.precision)(x)
+    x = _bottom(x, recipe)
+    for level in reversed(range(recipe.depth)):
+        x = _upsampled(x, recipe.width << level, f"decoder{level}_up", recipe)
+        beside = [_cropped(skips[level], _skip_crop(recipe, level), f"decoder{level}_crop", recipe), x]
+        if recipe.photo_skip and level == 0:
+            beside.append(_cropped(bright, _photo_crop(recipe), "photo_crop", recipe))
+        x = layers.Concatenate(name=f"decoder{level}_skip", dtype=recipe.precision)(beside)
+        x = _block(x, recipe.width << level, f"decoder{level}", recipe)
     car = layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
     return keras.Model(photo, car, name="unet")
 
 
-def _two_convolutions(
-    x: keras.KerasTensor, filters: int, name: str, batch_norm: bool, policy: keras.DTypePolicy
+def unet_frame(recipe: Recipe) -> Frame:
+    """What sizes a recipe's U-Net eats.
+
+    A cropped one whose lowest level ends with n pixels answers with 2**depth (n - 4) + 4: each decoder stage
+    doubles, and its two convolutions take 4.
+    """
+    multiple = 2**recipe.depth
+    return Frame(multiple, 4 % multiple, _lost(recipe.depth)) if recipe.cropped else Frame(multiple)
+
+
+def _lost(depth: int) -> int:
+    """Pixels that a cropped network of this depth loses on each side: 92 of the paper's 572."""
+    return 6 * 2**depth - 4
+
+
+def _skip_crop(recipe: Recipe, level: int) -> int:
+    """Pixels to crop on each side of a skip: what the levels below have lost, doubled by the upsampling."""
+    return 2 * _lost(recipe.depth - level - 1) if recipe.cropped else 0
+
+
+def _photo_crop(recipe: Recipe) -> int:
+    """As the highest skip's, before its two convolutions took 2 pixels."""
+    return _skip_crop(recipe, 0) + 2 if recipe.cropped else 0
+
+
+def _cropped(x: keras.KerasTensor, pixels: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+    return layers.Cropping2D(pixels, name=name, dtype=recipe.precision)(x) if pixels else x
+
+
+def _bottom(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    filters = recipe.width << recipe.depth
+    if recipe.bottleneck == "plain":
+        return _block(x, filters, "bottom", recipe)
+    seen = []
+    for rate in DILATION_RATES:
+        x = _convolution(x, filters, f"bottom_rate{rate}", recipe, rate)
+        x = layers.ReLU(name=f"bottom_rate{rate}_relu", dtype=recipe.precision)(x)
+        seen.append(x)
+    return layers.Add(name="bottom_sum", dtype=recipe.precision)(seen)
+
+
+def _upsampled(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+    if recipe.upsampling == "transposed":
+        return layers.Conv2DTranspose(filters, 2, strides=2, name=name, dtype=recipe.precision)(x)
+    x = layers.UpSampling2D(name=f"{name}_repeat", dtype=recipe.precision)(x)
+    return layers.Conv2D(filters, 2, padding="same", name=name, dtype=recipe.precision)(x)
+
+
+def _block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+    """Two convolutions, each with its ReLU; a residual one adds its input before the last."""
+    before = x
+    x = _convolution(x, filters, f"{name}_conv1", recipe)
+    x = layers.ReLU(name=f"{name}_conv1_relu", dtype=recipe.precision)(x)
+    x = _convolution(x, filters, f"{name}_conv2", recipe)
+    if recipe.residual:
+        before = _cropped(before, 2 if recipe.cropped else 0, f"{name}_shortcut_crop", recipe)
+        before = layers.Conv2D(filters, 1, name=f"{name}_shortcut", dtype=recipe.precision)(before)
+        x = layers.Add(name=f"{name}_sum", dtype=recipe.precision)([x, before])
+    return layers.ReLU(name=f"{name}_conv2_relu", dtype=recipe.precision)(x)
+
+
+def _convolution(
+    x: keras.KerasTensor, filters: int, name: str, recipe: Recipe, rate: int = 1
 ) -> keras.KerasTensor:
-    for number in (1, 2):
-        part = f"{name}_conv{number}"
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=not batch_norm, name=part, dtype=policy)(x)
-        if batch_norm:
-            x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{part}_norm", dtype=policy)(x)
-        x = layers.ReLU(name=f"{part}_relu", dtype=policy)(x)
+    x = layers.Conv2D(
+        filters,
+        3,
+        padding="valid" if recipe.cropped else "same",
+        dilation_rate=rate,
+        use_bias=not recipe.batch_norm,
+        name=name,
+        dtype=recipe.precision,
+    )(x)
+    if recipe.batch_norm:
+        x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)
     return x

@@ -1,20 +1,25 @@
 """From photos to probability maps, and from a map to a mask."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import cv2
 import numpy as np
 
 from carvana.backend import keras
-from carvana.data.padding import cut, pad
+from carvana.data.padding import Frame, cut, pad
+from carvana.prediction.tiles import in_tiles
+
+_PIXELS = 16 * 512 * 768
+"""Of photos that go through a network at once: a map of 64 filters takes 1.6 GB then."""
 
 
 def probability_maps(
     models: Sequence[keras.Model],
     photos: Iterable[np.ndarray],
     *,
-    multiple: int,
+    frame: Frame,
     tta: str = "none",
     batch: int = 16,
 ) -> Iterator[np.ndarray]:
@@ -23,9 +28,9 @@ def probability_maps(
     Args:
         models: one a fold.
         photos: of one size, (height, width, 3), uint8, 0..255; drawn a batch at a time.
-        multiple: what the models need the sides to be divisible by; photos are padded and maps cut to it.
+        frame: what sizes the models eat; photos are padded and maps cut to it.
         tta: `none`, or `flip` for the mean over a photo and its mirror image.
-        batch: photos that go through a model at once.
+        batch: photos that go through a model at once; fewer where they are large.
 
     Yields:
         For each photo (models, height, width), float32, 0..1.
@@ -33,8 +38,8 @@ def probability_maps(
     photos = iter(photos)
     while chunk := list(islice(photos, batch)):
         size = chunk[0].shape[:2]
-        padded = np.stack([pad(photo, multiple) for photo in chunk])
-        maps = np.stack([_ask(model, padded, tta) for model in models], axis=1)
+        padded = np.stack([pad(photo, frame.input_size(size)) for photo in chunk])
+        maps = np.stack([_with_views(model, padded, frame, tta) for model in models], axis=1)
         for of_photo in maps:
             yield np.stack([cut(of_model, size) for of_model in of_photo])
 
@@ -54,9 +59,23 @@ def mask_of(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
     return probabilities > threshold
 
 
-def _ask(model: keras.Model, photos: np.ndarray, tta: str) -> np.ndarray:
-    maps = model.predict_on_batch(photos)[..., 0]
+def _with_views(model: keras.Model, photos: np.ndarray, frame: Frame, tta: str) -> np.ndarray:
+    maps = _whole(model, photos, frame)
     if tta == "none":
         return maps
-    mirrored = model.predict_on_batch(np.ascontiguousarray(photos[:, :, ::-1]))[..., 0]
+    mirrored = _whole(model, np.ascontiguousarray(photos[:, :, ::-1]), frame)
     return (maps + mirrored[:, :, ::-1]) / 2
+
+
+def _whole(model: keras.Model, photos: np.ndarray, frame: Frame) -> np.ndarray:
+    # Without a margin tiles would not agree with the whole at their edges.
+    return in_tiles(partial(_ask, model), photos, frame) if frame.margin else _ask(model, photos)
+
+
+def _ask(model: keras.Model, photos: np.ndarray) -> np.ndarray:
+    at_once = max(1, _PIXELS // (photos.shape[1] * photos.shape[2]))
+    maps = [
+        model.predict_on_batch(photos[first : first + at_once])[..., 0]
+        for first in range(0, len(photos), at_once)
+    ]
+    return np.concatenate(maps)

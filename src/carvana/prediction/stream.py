@@ -62,7 +62,7 @@ def rle_rows(
     maps = probability_maps(
         ensemble.models,
         prefetch(read, photos, ahead=_AHEAD),
-        multiple=build.multiple(recipe),
+        frame=build.frame_of(recipe),
         tta=recipe.tta,
         batch=_BATCH,
     )

@@ -12,7 +12,7 @@ from carvana.backend import keras
 from carvana.data.batches import Batches, ResizedPhotos
 from carvana.data.folder import Photo
 from carvana.files import write_whole
-from carvana.models.build import build, load, multiple
+from carvana.models.build import build, frame_of, load
 from carvana.models.run import Run
 from carvana.recipe import Recipe, Stage
 from carvana.training import checkpoint
@@ -40,7 +40,7 @@ def train_fold(recipe: Recipe, run: Run, photos: Sequence[Photo], held_out: Sequ
     largest = ResizedPhotos(photos, max((stage.size for stage in recipe.stages), key=math.prod))
     for number, stage, first, epochs in _stages(recipe, progress.epoch):
         resized = ResizedPhotos(photos, stage.size, larger=largest) if stage.size != largest.size else largest
-        batches = Batches(resized, stage.batch, multiple(recipe), recipe.augmentation, recipe.seed)
+        batches = Batches(resized, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
         title = f"fold {run.fold} stage {number}/{len(recipe.stages)} {stage.size[1]}x{stage.size[0]}"
         with console.progress(title, len(epochs) * len(photos), "photos") as advance:
             for epoch in epochs:

@@ -48,7 +48,7 @@ def train_folds(
 
 def _begin(run: Run, recipe: Recipe, split: Split) -> None:
     """Write down what is trained on what, or make sure that it is what was begun before."""
-    if run.facts.is_file():
+    if run.finished or run.checkpoint.is_file():  # where nothing is trained yet, nothing can be mixed up
         run.check_recipe(recipe)
         if run.read_facts()["split"] != split.fingerprint():
             raise InputError(

@@ -11,7 +11,7 @@ from carvana.competition.dice import dice_of_counts
 from carvana.data import images
 from carvana.data.folder import Photo
 from carvana.data.prefetch import prefetch
-from carvana.models.build import multiple
+from carvana.models.build import frame_of
 from carvana.prediction.maps import mask_of, probability_maps
 from carvana.recipe import Recipe
 
@@ -41,7 +41,7 @@ class HeldOut:
             return dice_of_counts(shared, ours, theirs)
 
         photos = prefetch(read, self._photos, ahead=_AHEAD)
-        maps = probability_maps([model], photos, multiple=multiple(self._recipe), tta=tta)
+        maps = probability_maps([model], photos, frame=frame_of(self._recipe), tta=tta)
         dice = list(prefetch(score, enumerate(maps), ahead=_AHEAD, workers=os.cpu_count()))
         return pd.DataFrame({"img": [photo.name for photo in self._photos], "dice": dice})
 

@@ -8,12 +8,13 @@ import pytest
 from carvana.data import images
 from carvana.data.batches import Batches, ResizedPhotos
 from carvana.data.folder import training_photos
+from carvana.data.padding import Frame, cut
 from carvana.recipe import Augmentation
 
 
 def _batches(data: Path, **changes: object) -> Batches:
     photos = ResizedPhotos(training_photos(data)[:10], (40, 60))
-    options = {"batch": 4, "multiple": 16, "augmentation": Augmentation(flip=0.5), "seed": 0} | changes
+    options = {"batch": 4, "frame": Frame(16), "augmentation": Augmentation(flip=0.5), "seed": 0} | changes
     return Batches(photos, **options)
 
 
@@ -28,11 +29,20 @@ def test_an_epoch_holds_each_photo_once_padded_to_what_divides(rendered: Path) -
 
 def test_masks_are_shares_and_lie_on_their_photos(rendered: Path) -> None:
     photo = training_photos(rendered)[0]
-    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, 16, Augmentation(), 0).epoch(0)
+    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, Frame(16), Augmentation(), 0).epoch(0)
     assert photos.dtype == np.uint8
     assert masks.dtype == np.float32
     assert np.array_equal(photos[0], images.read_photo(photo.path))
     assert np.array_equal(masks[0, ..., 0], images.read_mask(photo.mask))
+
+
+def test_a_network_with_a_margin_gets_more_photo_than_mask(rendered: Path) -> None:
+    photo, frame = training_photos(rendered)[0], Frame(16, 4, 20)
+    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, frame, Augmentation(), 0).epoch(0)
+    assert photos.shape == (1, 68 + 40, 100 + 40, 3)
+    assert masks.shape == (1, 68, 100, 1)
+    assert np.array_equal(cut(photos[0], (64, 96)), images.read_photo(photo.path))
+    assert np.array_equal(cut(masks[0, ..., 0], (64, 96)), images.read_mask(photo.mask))
 
 
 def test_an_epoch_depends_on_seed_and_number_alone(rendered: Path) -> None:

@@ -1,11 +1,12 @@
-"""The post's network."""
+"""The post's network and its variants."""
 
 import numpy as np
 import pytest
 
 from carvana.backend import keras
-from carvana.models.build import build, load, multiple
-from carvana.models.unet import unet
+from carvana.data.padding import Frame
+from carvana.models.build import build
+from carvana.models.unet import unet_frame
 from carvana.recipe import read_recipe
 
 
@@ -51,27 +52,78 @@ def test_a_landscape_photo_gives_a_landscape_map(baseline: keras.Model) -> None:
 def test_probabilities_of_photos_as_they_are() -> None:
     photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
     for precision in ("float32", "mixed_bfloat16"):
-        model = unet(width=4, depth=3, batch_norm=True, precision=precision)
+        model = build(read_recipe("batch_norm", ["width=4", "depth=3", f"precision={precision}"]))
         maps = model.predict_on_batch(photos)
         assert (maps.shape, maps.dtype) == ((2, 32, 48, 1), np.float32)
         assert maps.min() >= 0
         assert maps.max() <= 1
 
 
-def test_a_saved_network_gives_the_same_numbers(tmp_path) -> None:
-    recipe = read_recipe("fast", ["width=4"])
-    model = build(recipe)
-    photos = np.random.default_rng(0).integers(256, size=(1, 32, 48, 3), dtype=np.uint8)
-    model.save(tmp_path / "model.keras")
-    loaded = load(tmp_path / "model.keras")
-    assert np.array_equal(loaded.predict_on_batch(photos), model.predict_on_batch(photos))
-
-
 def test_a_depth_divides_by_its_power_of_two() -> None:
-    assert multiple(read_recipe("baseline")) == 16
+    assert unet_frame(read_recipe("baseline")) == Frame(16)
 
 
 def test_the_seed_decides_the_first_weights() -> None:
     weights = [build(read_recipe("fast", ["width=2", f"seed={seed}"])).get_weights()[0] for seed in (1, 1, 2)]
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
+
+
+def test_the_cropped_one_is_the_papers() -> None:
+    """572 to 388, by the sizes that figure 1 of https://arxiv.org/abs/1505.04597 gives each level."""
+    model = build(read_recipe("cropped", ["width=2"]))
+    assert model.compute_output_shape((1, 572, 572, 3)) == (1, 388, 388, 1)
+    sizes = {layer.name: layer for layer in model.layers}
+    shown = keras.Model(
+        model.input,
+        [sizes[f"encoder{level}_conv2"].output for level in range(4)] + [sizes["bottom_conv2"].output],
+    )
+    assert [shape[1] for shape in shown.compute_output_shape((1, 572, 572, 3))] == [568, 280, 136, 64, 28]
+    crops = [sizes[f"decoder{level}_crop"].cropping for level in (3, 2, 1, 0)]
+    assert [crop[0][0] for crop in crops] == [4, 16, 40, 88]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("extras", [[], ["residual=true", "photo_skip=true"]])
+def test_a_cropped_networks_frame_is_what_it_answers(depth: int, extras: list[str]) -> None:
+    recipe = read_recipe("cropped", ["width=1", f"depth={depth}", *extras])
+    frame, model = unet_frame(recipe), build(recipe)
+    for size in ((1, 40), (64, 97)):
+        expected = frame.map_size(size)
+        assert model.compute_output_shape((1, *frame.input_size(size), 3)) == (1, *expected, 1)
+
+
+def test_the_dilated_bottleneck_cascades_and_sums() -> None:
+    model = build(read_recipe("dilated", ["width=2", "depth=2"]))
+    total = model.get_layer("bottom_sum")
+    before = "dropout"
+    for rate, seen in zip((1, 2, 4, 8, 16, 32), total.input, strict=True):
+        convolution = model.get_layer(f"bottom_rate{rate}")
+        assert (convolution.dilation_rate, convolution.filters) == ((rate, rate), 8)
+        assert convolution.input is model.get_layer(before).output
+        before = f"bottom_rate{rate}_relu"
+        assert seen is model.get_layer(before).output
+
+
+def test_upsampling_by_repetition() -> None:
+    model = build(read_recipe("upsampling", ["width=2", "depth=2"]))
+    assert not any(isinstance(layer, keras.layers.Conv2DTranspose) for layer in model.layers)
+    up = model.get_layer("decoder0_up")
+    assert (up.kernel_size, up.filters, up.activation.__name__) == ((2, 2), 2, "linear")
+    assert up.input is model.get_layer("decoder0_up_repeat").output
+
+
+def test_a_residual_block_adds_its_input() -> None:
+    model = build(read_recipe("residual", ["width=2", "depth=2"]))
+    for name in ("encoder0", "encoder1", "bottom", "decoder1", "decoder0"):
+        convolved, shortcut = model.get_layer(f"{name}_sum").input
+        assert convolved is model.get_layer(f"{name}_conv2").output
+        assert shortcut is model.get_layer(f"{name}_shortcut").output
+        assert model.get_layer(f"{name}_shortcut").input is model.get_layer(f"{name}_conv1").input
+        assert model.get_layer(f"{name}_conv2_relu").input is model.get_layer(f"{name}_sum").output
+
+
+def test_the_last_stage_sees_the_photo() -> None:
+    model = build(read_recipe("photo_skip", ["width=2", "depth=2"]))
+    assert model.get_layer("decoder0_skip").input[-1] is model.get_layer("unit_range").output
+    assert len(model.get_layer("decoder1_skip").input) == 2

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from carvana.data.padding import Frame
 from carvana.prediction.maps import mask_of, probability_maps
 
 
@@ -33,14 +34,14 @@ def photos() -> list[np.ndarray]:
 
 def test_maps_come_in_order_padded_for_the_network_only(photos: list[np.ndarray]) -> None:
     network = Brightness()
-    maps = list(probability_maps([network], photos, multiple=16, batch=2))
+    maps = list(probability_maps([network], photos, frame=Frame(16), batch=2))
     assert [shape[1:3] for shape in network.asked] == [(32, 48)] * 3
     for photo, of_models in zip(photos, maps, strict=True):
         assert np.allclose(of_models, photo[None, ..., 0] / 255)
 
 
 def test_flips_are_turned_back_before_the_mean(photos: list[np.ndarray]) -> None:
-    (maps, *_) = probability_maps([Brightness(), LeftHalf()], photos, multiple=1, tta="flip")
+    (maps, *_) = probability_maps([Brightness(), LeftHalf()], photos, frame=Frame(), tta="flip")
     assert np.allclose(maps[0], photos[0][..., 0] / 255)
     assert np.unique(maps[1][:, :22]).tolist() == [0.5]
 

@@ -7,6 +7,7 @@ import numpy as np
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.folder import test_photos as photos_to_predict
+from carvana.data.padding import Frame
 from carvana.models.build import build
 from carvana.prediction import stream
 from carvana.prediction.maps import mask_of, probability_maps
@@ -28,7 +29,7 @@ def test_rows_are_those_of_the_plain_way(rendered: Path) -> None:
     assert [name for name, _ in rows] == [photo.name for photo in photos]
     for photo, (_, masks) in list(zip(photos, rows, strict=True))[::7]:
         pixels = images.read_photo(photo.path, (30, 50))
-        (maps,) = probability_maps(ensemble.models, [pixels], multiple=4, tta="flip")
+        (maps,) = probability_maps(ensemble.models, [pixels], frame=Frame(4), tta="flip")
         expected = [mask_of(one, (64, 96), 0.5) for one in (maps.mean(axis=0), *maps)]
         for mask, text in zip(expected, masks, strict=True):
             assert np.mean(mask != rle.decode(text, (64, 96))) < 0.01

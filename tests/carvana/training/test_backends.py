@@ -1,14 +1,23 @@
-"""One training step and one prediction on each backend that is installed."""
+"""A training step and a prediction on each backend that is installed, and weights carried from one to another."""
 
 import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import SRC
 
-STEP = """
+from carvana.backend import keras
+from carvana.data.padding import pad
+from carvana.models.build import build, frame_of
+from carvana.recipe import RECIPES, read_recipe, write_recipe
+
+PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
+
+LEARN = """
 import numpy as np
 from carvana.recipe import read_recipe
 from carvana.training.fit import compiled
@@ -22,11 +31,67 @@ assert np.isfinite(last) and last < first, (first, last)
 assert maps.shape == (2, 32, 48, 1) and np.isfinite(maps).all()
 """
 
+CARRY = """
+import sys
+from pathlib import Path
+import numpy as np
+from carvana.models.build import load
+from carvana.recipe import read_recipe
+from carvana.training.fit import compiled
+
+for path in map(Path, sys.argv[1:]):
+    stored = np.load(path.with_suffix(".npz"))
+    model = load(path)
+    model.run_eagerly = True
+    maps = model.predict_on_batch(stored["photos"])
+    assert np.abs(maps - stored["maps"]).max() < 1e-4, (path.stem, np.abs(maps - stored["maps"]).max())
+    fresh = compiled(read_recipe(str(path.with_suffix(".toml"))))
+    fresh.run_eagerly = True
+    before = [np.array(weights) for weights in fresh.get_weights()]
+    loss = float(fresh.train_on_batch(stored["photos"], (stored["maps"] > 0.5).astype(np.float32)))
+    assert np.isfinite(loss), path.stem
+    changed = [(weights != after).any() for weights, after in zip(before, fresh.get_weights())]
+    assert any(changed), path.stem
+"""
+
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_step_on(backend: str) -> None:
+def test_a_network_learns_on(backend: str) -> None:
+    _run_on(backend, LEARN)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_every_recipe_carries_over_to(backend: str, tmp_path: Path) -> None:
+    """Saved here, asked there; and trained there for a step."""
+    if backend == keras.backend.backend():
+        pytest.skip(f"{backend} is the one that it would be carried from")
+    _skip_without(backend)
+    files = [_save(path.stem, tmp_path) for path in sorted(RECIPES.glob("*.toml"))]
+    _run_on(backend, CARRY, *map(str, files))
+
+
+def _save(name: str, folder: Path) -> Path:
+    """A small network of a recipe, the recipe, and the network's maps of photos."""
+    smaller = "depth=2" if read_recipe(name).model == "unet" else "model.weights=none"
+    sizes = "stages=[{size=[32, 48], epochs=1, batch=2, rate=1e-3}]"
+    recipe = read_recipe(name, ["width=2", "precision=float32", smaller, sizes])
+    photos = np.stack([pad(photo, frame_of(recipe).input_size(recipe.size)) for photo in PHOTOS])
+    model = build(recipe)
+    model.run_eagerly = True
+    model.save(folder / f"{name}.keras")
+    write_recipe(recipe, folder / f"{name}.toml")
+    np.savez(folder / f"{name}.npz", photos=photos, maps=model.predict_on_batch(photos))
+    return folder / f"{name}.keras"
+
+
+def _skip_without(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
+
+
+def _run_on(backend: str, code: str, *arguments: str) -> None:
+    _skip_without(backend)
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(SRC)}
-    done = subprocess.run([sys.executable, "-c", STEP], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

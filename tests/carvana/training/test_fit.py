@@ -10,6 +10,7 @@ from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
 from carvana.data.folder import training_photos
+from carvana.data.padding import Frame
 from carvana.data.split import Split
 from carvana.errors import InputError
 from carvana.models.build import load
@@ -59,7 +60,7 @@ def test_the_scores_are_those_of_the_kept_weights(split: Split, tmp_path: Path) 
     model, scores = load(run.model), run.read_scores().set_index("img")["dice"]
     for photo in split.sides(1)[1][::9]:
         pixels = images.read_photo(photo.path, recipe.size)
-        (maps,) = probability_maps([model], [pixels], multiple=2, tta="flip")
+        (maps,) = probability_maps([model], [pixels], frame=Frame(2), tta="flip")
         truth = images.read_mask(photo.mask)
         assert scores[photo.name] == pytest.approx(dice(mask_of(maps[0], truth.shape, 0.5), truth), abs=2e-3)
 
@@ -87,6 +88,34 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
         load(whole.model).get_weights(), load(resumed.model).get_weights(), strict=True
     ):
         assert np.allclose(weights, expected, atol=1e-4)
+
+
+def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: Path) -> None:
+    """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
+    recipe = _recipe("cropped=true", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
+    (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
+    scores, photo = run.read_scores().set_index("img")["dice"], split.sides(0)[1][3]
+    reflected = np.pad(images.read_photo(photo.path, (32, 45)), ((8, 8), (8, 9), (0, 0)), "reflect")
+    probabilities = load(run.model).predict_on_batch(reflected[None])[0, :, :45, 0]
+    truth = images.read_mask(photo.mask)
+    assert scores[photo.name] == pytest.approx(
+        dice(mask_of(probabilities, truth.shape, 0.5), truth), abs=2e-3
+    )
+    assert scores.mean() > 0.4
+
+
+def test_a_recipe_that_could_not_start_is_in_nobodys_way(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(recipe: Recipe) -> None:
+        raise InputError("its weights cannot be had")
+
+    short = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be had"):
+        patch.setattr(fit, "compiled", offline)
+        train_folds(_recipe(short), split, [0], tmp_path / "runs")
+    (run,) = train_folds(_recipe(short, "width=2"), split, [0], tmp_path / "runs")
+    assert run.read_recipe().width == 2
 
 
 def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Every recipe, small: a step, a prediction, and the way through a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carvana.backend import keras
+from carvana.data.padding import pad
+from carvana.models.build import frame_of, load
+from carvana.prediction.maps import probability_maps
+from carvana.recipe import RECIPES, read_recipe
+from carvana.training.fit import compiled
+
+SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
+    smaller = "depth=2" if read_recipe(name).model == "unet" else "model.weights=none"
+    recipe = read_recipe(name, [*SMALL, smaller])
+    model, frame = _eager(compiled(recipe)), frame_of(recipe)
+    photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))
+    masks = [pad(photo[..., 0] > 128, frame.map_size(recipe.size)) for photo in photos]
+    before = [weights.copy() for weights in model.get_weights()]
+    padded = np.stack([pad(photo, frame.input_size(recipe.size)) for photo in photos])
+    loss = model.train_on_batch(padded, np.stack(masks)[..., None].astype(np.float32))
+    assert np.isfinite(loss)
+    assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
+    maps = list(probability_maps([model], photos, frame=frame, tta=recipe.tta))
+    assert all(one.shape == (1, 30, 50) and one.min() >= 0 and one.max() <= 1 for one in maps)
+    model.save(tmp_path / "model.keras", include_optimizer=False)
+    again = probability_maps([_eager(load(tmp_path / "model.keras"))], photos, frame=frame, tta=recipe.tta)
+    for one, other in zip(maps, again, strict=True):
+        assert np.array_equal(one, other)
+    assert '"Lambda"' not in model.to_json()
+
+
+def _eager(model: keras.Model) -> keras.Model:
+    """Without TensorFlow's graphs, which take seconds each to draw; other tests have them."""
+    model.run_eagerly = True
+    return model
