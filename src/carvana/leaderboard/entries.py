@@ -11,7 +11,7 @@ from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo
 from carvana.errors import InputError
-from carvana.leaderboard.ledger import Ledger, commit, now
+from carvana.leaderboard.ledger import Ledger, Row, commit, now
 from carvana.leaderboard.scoring import summary
 from carvana.leaderboard.submission import Check, check_submission, sha256, write_submission
 from carvana.models.run import Run
@@ -94,25 +94,27 @@ def _predict(
             advance()
 
 
-def _row(entry: Entry, recipe: Recipe) -> dict[str, str]:
-    cv = {}
-    if (
-        recipe.tta == entry.runs[0].read_recipe().tta
-        and recipe.threshold == entry.runs[0].read_recipe().threshold
-    ):
-        result = summary(pd.concat([run.read_scores() for run in entry.runs]))
-        cv = {"cv_dice": result.dice, "cv_low": result.low, "cv_high": result.high}
+def _row(entry: Entry, recipe: Recipe) -> Row:
     return {
         **_asked(entry, recipe),
+        **_cross_validation(entry, recipe),
         "folds": entry.runs[0].read_facts()["table"],
-        **{column: f"{value:.6f}" for column, value in cv.items()},
         "when": now(),
         "commit": commit(),
         "sha256": sha256(entry.path),
     }
 
 
-def _asked(entry: Entry, recipe: Recipe) -> dict[str, str]:
+def _cross_validation(entry: Entry, recipe: Recipe) -> Row:
+    """The out-of-fold Dice and its interval; nothing where the held-out photos were asked in another way."""
+    trained = entry.runs[0].read_recipe()
+    if (recipe.tta, recipe.threshold) != (trained.tta, trained.threshold):
+        return {}
+    result = summary(pd.concat([run.read_scores() for run in entry.runs]))
+    return {"cv_dice": f"{result.dice:.6f}", "cv_low": f"{result.low:.6f}", "cv_high": f"{result.high:.6f}"}
+
+
+def _asked(entry: Entry, recipe: Recipe) -> Row:
     """The ledger's columns that say which networks were asked, and how."""
     return {
         "submission": entry.path.name,

@@ -1,6 +1,5 @@
 """The stream from photos to run-length rows: decode | networks | upsample, threshold, encode."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,4 +65,4 @@ def rle_rows(
         tta=recipe.tta,
         batch=_BATCH,
     )
-    return prefetch(finish, zip(photos, maps, strict=True), ahead=_AHEAD, workers=os.cpu_count())
+    return prefetch(finish, zip(photos, maps, strict=True), ahead=_AHEAD)

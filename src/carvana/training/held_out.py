@@ -1,6 +1,5 @@
 """The held-out photos of a fold, and the network's Dice on them at their own size."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +41,7 @@ class HeldOut:
 
         photos = prefetch(read, self._photos, ahead=_AHEAD)
         maps = probability_maps([model], photos, frame=frame_of(self._recipe), tta=tta)
-        dice = list(prefetch(score, enumerate(maps), ahead=_AHEAD, workers=os.cpu_count()))
+        dice = list(prefetch(score, enumerate(maps), ahead=_AHEAD))
         return pd.DataFrame({"img": [photo.name for photo in self._photos], "dice": dice})
 
     def _truth(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
