@@ -137,11 +137,9 @@ def _network(
             **filters,
             **_modules(),
         )
-    except (OSError, ValueError, KeyError) as error:
-        if weights is None:
-            raise
+    except (OSError, ValueError, KeyError) as error:  # a file of other weights, or a size too small
         reason = str(error).splitlines()[0]
-        raise InputError(f"model.weights {weights}: not for {encoder.encoder} ({reason}); {_GO_ON}") from None
+        raise InputError(f"model {encoder.encoder} with weights {encoder.weights}: {reason}") from None
 
 
 def _decoder(

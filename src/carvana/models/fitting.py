@@ -25,7 +25,7 @@ class FittingSize(keras.layers.Layer):
             ValueError: their size does not fit. Where a graph is drawn for any size it is not known yet.
         """
         height, width = photos.shape[1:3]
-        if height is None or width is None:
+        if not (isinstance(height, int) and isinstance(width, int)):  # None, or a symbol of JAX
             return photos
         fitting = self.frame.nearest_input((height, width))
         if fitting != (height, width):
@@ -34,6 +34,10 @@ class FittingSize(keras.layers.Layer):
                 f" height {fitting[0]} and width {fitting[1]}"
             )
         return photos
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """As it came. Without this Keras would find out by photos of an arbitrary size."""
+        return shape
 
     def get_config(self) -> dict:
         """What to build it again from."""

@@ -78,10 +78,19 @@ def _save(name: str, folder: Path) -> Path:
     photos = np.stack([pad(photo, frame_of(recipe).input_size(recipe.size)) for photo in PHOTOS])
     model = build(recipe)
     model.run_eagerly = True
+    _settle(model, photos)
     model.save(folder / f"{name}.keras")
     write_recipe(recipe, folder / f"{name}.toml")
     np.savez(folder / f"{name}.npz", photos=photos, maps=model.predict_on_batch(photos))
     return folder / f"{name}.keras"
+
+
+def _settle(model: keras.Model, photos: np.ndarray) -> None:
+    """Give batch normalisation half of these photos' statistics, without which a ResNet's numbers outgrow float32."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5  # all of them would divide by next to nothing in the lowest levels
+    model(photos, training=True)
 
 
 def _skip_without(backend: str) -> None:
