@@ -57,7 +57,8 @@ def study(
     with write_whole(page.with_suffix(".png")) as part:
         studies.draw(asked, results, part)
     with write_whole(page) as part:
-        held_out = f"{results[0].dice.photos:,} held-out photos of folds {', '.join(map(str, numbers))}"
+        which = ("fold " if len(numbers) == 1 else "folds ") + ", ".join(map(str, numbers))
+        held_out = f"{results[0].dice.photos:,} held-out photos of {which}"
         machine = f"{os.cpu_count()} cores of {platform.machine()}"
         where = f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine}."
         part.write_text(studies.markdown(asked, results, where, page.with_suffix(".png").name))
