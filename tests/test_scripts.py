@@ -138,6 +138,7 @@ def test_ctrl_c_is_one_line(worked: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     until = time.monotonic() + 120
     while (
