@@ -1,6 +1,6 @@
 """The two ends of the way, on one core, each beside the obvious way that most repositories have it.
 
-    ./run.sh benchmark --data ../shared/carvana
+    ./run.sh benchmark --data $CARVANA_DATA
 
 The input: a photo and its mask decoded, resized, augmented. The mask end: a probability map upsampled to the
 photo's size, thresholded, encoded. Both ways take turns in one run; the ratio is that of the medians.
@@ -41,7 +41,7 @@ def benchmark(
 
     Example:
 
-        ./run.sh benchmark --data ../shared/carvana
+        ./run.sh benchmark --data $CARVANA_DATA
     """
     if hasattr(os, "sched_setaffinity"):  # not on macOS, where other cores may help the library's threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

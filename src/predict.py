@@ -52,7 +52,7 @@ def predict(
 
         ./run.sh predict --recipe miniature --data data --each-fold
 
-        ./run.sh predict --recipe fast --data ../shared/carvana --fold 0 --out submissions/real-fast.csv.gz
+        ./run.sh predict --recipe fast --data $CARVANA_DATA --fold 0 --out submissions/real-fast.csv.gz
     """
     asked = [f"tta={tta.value}"] if tta else []
     asked += [f"threshold={threshold}"] if threshold is not None else []

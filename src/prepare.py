@@ -39,7 +39,7 @@ def prepare(
 
         ./run.sh prepare
 
-        ./run.sh prepare --source folder --data ../shared/carvana
+        ./run.sh prepare --source folder --data $CARVANA_DATA
 
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
