@@ -10,7 +10,7 @@ from carvana import console
 from carvana.data.folder import test_photos
 from carvana.errors import InputError
 from carvana.leaderboard import comparison
-from carvana.leaderboard.entries import check_entry, fold_path
+from carvana.leaderboard.entries import check_entry, fold_path, photo_sizes
 from carvana.leaderboard.ledger import Ledger
 from carvana.leaderboard.local import submit_locally
 
@@ -39,9 +39,9 @@ def submit(
     """
     submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
     paths = [*_of_folds(submission), submission] if each_fold else [submission]
-    photos = test_photos(data)
+    sizes = photo_sizes(test_photos(data))
     for path in paths:
-        check_entry(path, photos)
+        check_entry(path, sizes)
     rows = [submit_locally(path, data / "test_masks.csv") for path in paths]
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)
 

@@ -4,6 +4,8 @@ A size is (height, width) in pixels. A photo is RGB, uint8, 0..255, (height, wid
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -62,24 +64,14 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, no image, or not a whole one.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image if image.mode == "P" else image.convert("L")) > 0
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such mask") from None
-    except (OSError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a whole GIF ({error}); download it again") from None
+    with _opened_mask(path) as image:
+        return np.asarray(image if image.mode == "P" else image.convert("L")) > 0
 
 
 def mask_size(path: Path) -> tuple[int, int]:
     """The mask's (height, width), from the file's header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such mask") from None
-    except (OSError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a whole GIF ({error}); download it again") from None
+    with _opened_mask(path) as image:
+        return image.height, image.width
 
 
 def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -93,6 +85,18 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+@contextmanager
+def _opened_mask(path: Path) -> Iterator[Image.Image]:
+    """Open a mask; what goes wrong with the file within the block is the user's to mend."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such mask") from None
+    except (OSError, EOFError, SyntaxError) as error:
+        raise InputError(f"{path}: not a whole GIF ({error}); download it again") from None
 
 
 def _bytes(path: Path) -> bytes:

@@ -55,7 +55,8 @@ def predict_entries(entries: Sequence[Entry], recipe: Recipe, photos: Sequence[P
     Returns:
         What each submission holds. One that is there already, from these weights and asked so, is kept.
     """
-    checks = [_check_if_current(entry, recipe, photos) for entry in entries]
+    sizes = photo_sizes(photos)
+    checks = [_check_if_current(entry, recipe, sizes) for entry in entries]
     if None not in checks:
         for entry in entries:
             console.say(f"{entry.path}: predicted already")
@@ -67,16 +68,20 @@ def predict_entries(entries: Sequence[Entry], recipe: Recipe, photos: Sequence[P
                 write(name, mask)
     for entry in entries:
         Ledger.beside(entry.path).add(_row(entry, recipe))
-    return [check_entry(entry.path, photos) for entry in entries]
+    return [check_entry(entry.path, sizes) for entry in entries]
 
 
-def check_entry(path: Path, photos: Sequence[Photo]) -> Check:
-    """Check a submission against the photos that it is for, which are there.
+def photo_sizes(photos: Sequence[Photo]) -> dict[str, tuple[int, int]]:
+    """The (height, width) of each photo, by its name: what `check_entry` holds submissions against."""
+    return {photo.name: images.photo_size(photo.path) for photo in photos}
+
+
+def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
+    """Check a submission against the photos that it is for, whose `photo_sizes` are given.
 
     Raises:
         InputError: as `check_submission`.
     """
-    sizes = {photo.name: images.photo_size(photo.path) for photo in photos}
     return check_submission(path, list(sizes), sizes.__getitem__)
 
 
@@ -125,7 +130,7 @@ def _asked(entry: Entry, recipe: Recipe) -> Row:
     }
 
 
-def _check_if_current(entry: Entry, recipe: Recipe, photos: Sequence[Photo]) -> Check | None:
+def _check_if_current(entry: Entry, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Check | None:
     """What a submission holds that need not be predicted again, or None."""
     newest = max(run.model.stat().st_mtime for run in entry.runs)
     if not entry.path.is_file() or entry.path.stat().st_mtime < newest:
@@ -134,6 +139,6 @@ def _check_if_current(entry: Entry, recipe: Recipe, photos: Sequence[Photo]) -> 
     if row is None or any(row[column] != text for column, text in _asked(entry, recipe).items()):
         return None
     try:
-        return check_entry(entry.path, photos)
+        return check_entry(entry.path, sizes)
     except InputError:
         return None
