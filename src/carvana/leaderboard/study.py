@@ -25,11 +25,12 @@ class Study(BaseModel):
     common: tuple[str, ...] = ()
     """`key=value` changes of every recipe."""
     recipes: dict[str, tuple[str, ...]]
-    """Further changes of each recipe, by its name."""
+    """Further changes of each recipe, by its name; `NAME@WHAT` is a second way to train the recipe NAME."""
 
     def recipe(self, name: str) -> Recipe:
         """One of its recipes, changed as the study says."""
-        return read_recipe(name, [*self.common, *self.recipes[name]])
+        changed = read_recipe(name.partition("@")[0], [*self.common, *self.recipes[name]])
+        return changed.model_copy(update={"name": name})
 
 
 def read_study(path: Path) -> Study:
