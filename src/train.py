@@ -1,7 +1,7 @@
 """Train one U-Net a fold, at increasing resolutions."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
     ] = None,
+    gpus: Annotated[
+        Literal["one", "all"], typer.Option(help="Share each batch among all GPUs of the machine.")
+    ] = "one",
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what was trained of these folds.")] = False,
 ) -> None:
     """Train one U-Net a fold, at increasing resolutions.
@@ -43,9 +46,13 @@ def train(
         console.say(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(photos)
 
-    from carvana.training.folds import train_folds  # late: TensorFlow takes seconds that --help need not
+    from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
+    from carvana.training.folds import train_folds
 
-    trained = train_folds(chosen, split, numbers, runs, fresh=fresh)
+    devices = AllDevices() if gpus == "all" else None
+    if devices:
+        console.say(f"devices that share each batch: {devices.count}")
+    trained = train_folds(chosen, split, numbers, runs, devices=devices, fresh=fresh)
     rows = [[str(run.fold), str(run.folder), *summary(run.read_scores()).cells()] for run in trained]
     console.show_table(
         f"{chosen.name}: out-of-fold Dice", ["fold", "run", "Dice", "95% interval", "photos"], rows, left=2

@@ -6,8 +6,13 @@ TensorFlow writes them before it reads its log level, so nothing but a closed do
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from carvana.errors import InputError
+
+F = TypeVar("F", bound=Callable)
 
 
 @contextmanager
@@ -32,4 +37,51 @@ with _standard_error_held_back():
     import keras
 
 
-__all__ = ["keras"]
+def compiled(function: F) -> F:
+    """A function of tensors, compiled as the backend does it."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        return tensorflow.function(function)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says, in the words of any backend, that the device's memory does not suffice."""
+    named = type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+    return named or "RESOURCE_EXHAUSTED" in str(error)
+
+
+class AllDevices:
+    """All GPUs of the machine, or where it has none all CPU devices, that share each batch."""
+
+    def __init__(self) -> None:
+        """Find them.
+
+        Raises:
+            InputError: Keras has no data parallelism with this backend.
+        """
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            found = tensorflow.config.list_logical_devices
+            names = [device.name for device in found("GPU") or found("CPU")]
+            strategy = tensorflow.distribute.MirroredStrategy(names)
+            self.count, self._scope = len(names), strategy.scope
+        elif keras.backend.backend() == "jax":
+            names = keras.distribution.list_devices()
+            distribution = keras.distribution.DataParallel(devices=names)
+            self.count, self._scope = len(names), distribution.scope
+        else:
+            raise InputError("--gpus all: with TensorFlow and JAX alone; Keras shares no batches with others")
+
+    def sharing(self) -> AbstractContextManager:
+        """Networks that are built, compiled and trained in such blocks, each one in all three, share batches."""
+        return self._scope()
+
+
+__all__ = ["AllDevices", "compiled", "is_out_of_memory", "keras"]

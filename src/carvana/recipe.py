@@ -22,14 +22,14 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 _UNET_ONLY = (
     "depth",
-    "batch_norm",
+    "norm",
+    "fold",
     "residual",
     "bottleneck",
     "upsampling",
     "photo_skip",
     "cropped",
     "dropout",
-    "precision",
 )
 """Keys that networks of segmentation-models have no use for."""
 
@@ -46,8 +46,18 @@ class Stage(_Table):
     epochs: PositiveInt
     batch: PositiveInt
     """Photos a step."""
+    accumulate: PositiveInt = 1
+    """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
     rate: float = Field(gt=0)
     """Learning rate at the stage's start, before the schedule."""
+    cycles: PositiveInt = 1
+    """How often a cyclic schedule falls within the stage."""
+
+    @model_validator(mode="after")
+    def _parts_are_alike(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch}")
+        return self
 
 
 class Augmentation(_Table):
@@ -68,6 +78,17 @@ class Augmentation(_Table):
     saturation: float = Field(0.0, ge=0, le=1)
     probability: float = Field(0.5, ge=0, le=1)
     """Of each change but the flip."""
+
+
+class Replay(_Table):
+    """Hard photos that are shown more often."""
+
+    recipe: str
+    """Whose finished runs say which photos are hard: those with the lowest out-of-fold Dice."""
+    share: float = Field(0.1, gt=0, le=1)
+    """Of the photos, that are hard."""
+    more: PositiveInt = 1
+    """How many times more often an epoch holds them."""
 
 
 class Encoder(_Table):
@@ -103,7 +124,11 @@ class Recipe(_Table):
     stage, by which its others grow; the library's own is 16."""
     depth: PositiveInt = 4
     """How often the photo is halved."""
-    batch_norm: bool = False
+    norm: Literal["none", "batch", "weight"] = "none"
+    """Of what a convolution makes, over the batch; or of its filters, which costs less and ties no photos."""
+    fold: PositiveInt = 1
+    """Squares of so many pixels a side become the channels of one: the network works on a smaller map, and its
+    answer is unfolded again."""
     residual: bool = False
     """Add a block's input, by a 1x1 convolution, to its output."""
     bottleneck: Literal["plain", "dilated"] = "plain"
@@ -116,17 +141,26 @@ class Recipe(_Table):
     """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Before the lowest level."""
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the maps within the network; weights, the last layer and the loss are float32 always."""
 
     loss: Literal["bce", "bce_dice", "bce_log_dice"] = "bce"
+    border_weight: float = Field(1.0, ge=1)
+    """Of pixels near the car's edge in the loss; the winners' was 3."""
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.004, ge=0)
     """Of adamw alone."""
     clip_norm: float | None = Field(None, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Cosine: one fall to zero over all stages, by the pixels seen."""
+    schedule: Literal["constant", "cosine", "cyclic"] = "constant"
+    """Cosine: one fall to zero over all stages, by the pixels seen. Cyclic: a fall and a restart, `cycles` times a
+    stage."""
     warm_up: int = Field(0, ge=0)
     """Steps in which the rate rises from zero."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay a step of the exponential moving average of weights that is evaluated and kept; 0 keeps the last."""
+    freeze: int = Field(0, ge=0)
+    """Epochs in which a pretrained encoder is left as it came."""
+    replay: Replay | None = None
     seed: int = Field(0, ge=0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -138,10 +172,12 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.cropped and (self.bottleneck, self.upsampling) != ("plain", "transposed"):
+        if self.cropped and (self.bottleneck, self.upsampling, self.fold) != ("plain", "transposed", 1):
             raise ValueError(
-                "cropped goes with a plain bottleneck and transposed upsampling alone: others pad inside"
+                "cropped goes with a plain bottleneck, transposed upsampling and fold = 1 alone: others pad inside"
             )
+        if self.freeze and (self.model == "unet" or self.model.weights == "none"):
+            raise ValueError("freeze: only with an encoder that comes with weights")
         if self.model != "unet":
             self._fit_encoder(self.model)
         return self

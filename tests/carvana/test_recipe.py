@@ -18,7 +18,7 @@ def test_every_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
 def test_the_baseline_is_the_posts() -> None:
     recipe = read_recipe("baseline")
     assert recipe.size == (288, 432)  # landscape: height comes first
-    assert (recipe.width, recipe.depth, recipe.dropout, recipe.batch_norm) == (64, 4, 0.3, False)
+    assert (recipe.width, recipe.depth, recipe.dropout, recipe.norm) == (64, 4, 0.3, "none")
     assert (recipe.loss, recipe.optimizer) == ("bce", "adam")
     assert not any(recipe.augmentation.model_dump(exclude={"probability"}).values())
 
@@ -27,7 +27,7 @@ def test_the_baseline_is_the_posts() -> None:
     ("name", "keys"),
     [
         ("augmented", ["augmentation"]),
-        ("batch_norm", ["batch_norm"]),
+        ("batch_norm", ["norm"]),
         ("cropped", ["cropped"]),
         ("dilated", ["bottleneck"]),
         ("highres", ["stages"]),
@@ -81,8 +81,8 @@ def test_what_does_not_fit_is_named(change: str, says: str) -> None:
 def test_keys_that_do_not_go_together_are_named() -> None:
     with pytest.raises(InputError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
         read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
-    with pytest.raises(InputError, match='batch_norm, precision: only with model = "unet"'):
-        read_recipe("vgg16", ["batch_norm=true", "precision=mixed_bfloat16"])
+    with pytest.raises(InputError, match='norm, precision: only with model = "unet"'):
+        read_recipe("vgg16", ["norm=batch", "precision=mixed_bfloat16"])
     with pytest.raises(InputError, match=r"model\.sha256: only with a file"):
         read_recipe("vgg16", [f"model.sha256={'0' * 64}"])
     with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):

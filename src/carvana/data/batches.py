@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.folder import Photo
 from carvana.data.padding import Frame, pad
-from carvana.data.prefetch import prefetch
+from carvana.data.prefetch import Clock, prefetch
 from carvana.recipe import Augmentation
 
 _AHEAD = 8
@@ -80,9 +80,11 @@ class Batches:
     """Of the network: photos are padded to its input's size, masks to its map's."""
     augmentation: Augmentation
     seed: int
+    clock: Clock = field(default_factory=Clock, compare=False)
+    """How fast the threads prepare photos."""
 
     def __len__(self) -> int:
-        """Batches an epoch; the last one may be smaller."""
+        """Batches an epoch. The last is filled up with the first one's photos: each shape takes a compilation."""
         return -(-len(self.photos) // self.batch)
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -92,21 +94,30 @@ class Batches:
         where the network's map is.
         """
         sizes = self.frame.input_size(self.photos.size), self.frame.map_size(self.photos.size)
-        random = np.random.default_rng([self.seed, number])
-        order = random.permutation(len(self.photos))
-        seeds = random.integers(2**31, size=len(self.photos))
+        order, seeds = self._order(number)
         own = threading.local()
 
-        def prepare(first: int) -> tuple[np.ndarray, np.ndarray]:
+        def prepare(step: int) -> tuple[np.ndarray, np.ndarray]:
             if not hasattr(own, "augment"):
                 own.augment = Augmenter(self.augmentation)
-            chosen = zip(order[first : first + self.batch], seeds[first : first + self.batch], strict=True)
-            pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
-            photos = np.stack([pad(photo, sizes[0]) for photo, _ in pairs])
-            masks = np.stack([pad(mask, sizes[1]) for _, mask in pairs])
-            return photos, masks[..., None].astype(np.float32) / 255
+            with self.clock.work(self.batch):
+                chosen = zip(order[step], seeds[step], strict=True)
+                pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
+                photos = np.stack([pad(photo, sizes[0]) for photo, _ in pairs])
+                masks = np.stack([pad(mask, sizes[1]) for _, mask in pairs])
+                return photos, masks[..., None].astype(np.float32) / 255
 
-        return prefetch(prepare, range(0, len(order), self.batch), ahead=_AHEAD)
+        return prefetch(prepare, range(len(self)), ahead=_AHEAD)
+
+    def names(self, number: int, step: int) -> list[str]:
+        """The names of the photos in a batch of an epoch."""
+        return [self.photos.photos[index].name for index in self._order(number)[0][step]]
+
+    def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of an epoch, each (steps, batch): which photos, and the seeds of their augmentation."""
+        random = np.random.default_rng([self.seed, number])
+        order = np.resize(random.permutation(len(self.photos)), (len(self), self.batch))
+        return order, random.integers(2**31, size=order.shape)
 
 
 def _quarter_of_memory() -> int:

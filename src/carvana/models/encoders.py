@@ -8,7 +8,7 @@ file knows of that. Nothing of the library lies in the networks that it builds: 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -35,11 +35,16 @@ VERSIONS = {
 OWN_WIDTH = 16
 """Filters of the last decoder stage that the library itself has."""
 
+_LAST = ("final_conv", "head_conv", "final_upsampling", "sigmoid")
+"""What the library names the layers from the last convolution on."""
+
 _GO_ON = 'go on with weights = "none", or with a local .h5 file and its sha256'
 
 
 def encoder_network(recipe: Recipe) -> keras.Model:
     """Build a recipe's network of an encoder and a decoder, with the weights that it names.
+
+    Its layers work in the recipe's precision, the last ones in float32.
 
     Returns:
         A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1. What the
@@ -56,7 +61,9 @@ def encoder_network(recipe: Recipe) -> keras.Model:
     with _library() as library:
         _check_name(encoder.encoder, library)
         x = _preprocessed(x, encoder.encoder, library)
-        car = _network(encoder, recipe.width, size, library)(x)
+        with _precision(recipe.precision):
+            network = _network(recipe, size, library)
+        car = network(x)
     return keras.Model(photo, car, name=f"{encoder.encoder}_{encoder.decoder}")
 
 
@@ -77,17 +84,28 @@ def _library() -> Iterator[ModuleType]:
         import efficientnet.model as efficientnet
         import segmentation_models
     # Its own are made anew for each network, so that a saved one would not find them.
+    models = segmentation_models.models
     with (
+        ExitStack() as stack,
         patch.object(efficientnet, "get_swish", lambda **_: keras.activations.silu),
         patch.object(efficientnet, "get_dropout", lambda **_: keras.layers.Dropout),
     ):
+        for module in (models.unet, models.fpn, models.linknet, models.pspnet):
+            stack.enter_context(patch.object(module, "freeze_model", _freeze))
         yield segmentation_models
+
+
+def _freeze(encoder: keras.Model, **_: object) -> None:
+    """Freeze all of it: the library would let batch normalisation drift."""
+    for layer in encoder.layers:
+        layer.trainable = False
 
 
 def _modules() -> dict[str, object]:
     """Keras 3 as the library wants to be handed Keras 2."""
     backend = {**vars(keras.backend), "int_shape": lambda tensor: tuple(tensor.shape)}
     layers = {**vars(keras.layers), "Lambda": _without_lambda, "BatchNormalization": _batch_norm}
+    layers |= {name: _float32_at_the_end(layers[name]) for name in ("Conv2D", "UpSampling2D", "Activation")}
     return {
         "backend": SimpleNamespace(**backend),
         "layers": SimpleNamespace(**layers),
@@ -122,10 +140,20 @@ def _preprocessed(photo: keras.KerasTensor, name: str, library: ModuleType) -> k
     return keras.layers.Rescaling(np.diag(scales).tolist(), offset.tolist(), name="preprocessing")(photo)
 
 
-def _network(
-    encoder: Encoder, width: int, size: tuple[int | None, int | None], library: ModuleType
-) -> keras.Model:
-    builder, filters = _decoder(encoder.decoder, width, library)
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Let layers made in the block, that name none of their own, be of a policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _network(recipe: Recipe, size: tuple[int | None, int | None], library: ModuleType) -> keras.Model:
+    encoder = recipe.model
+    builder, filters = _decoder(encoder.decoder, recipe.width, library)
     weights = _weights(encoder)
     try:
         return builder(
@@ -134,6 +162,7 @@ def _network(
             classes=1,
             activation="sigmoid",
             encoder_weights=weights,
+            encoder_freeze=recipe.freeze > 0,
             **filters,
             **_modules(),
         )
@@ -182,6 +211,16 @@ def _download(name: str, url: str, **options: object) -> str:
     except Exception as error:  # what Keras raises is no narrower
         reason = str(error).splitlines()[0]
         raise InputError(f"model.weights imagenet: cannot be downloaded ({reason}); {_GO_ON}") from None
+
+
+def _float32_at_the_end(layer: Callable[..., keras.layers.Layer]) -> Callable[..., keras.layers.Layer]:
+    """The layer, in float32 where its name says that it is one of a network's last."""
+
+    def named(*arguments: object, **options: object) -> keras.layers.Layer:
+        last = {"dtype": "float32"} if options.get("name") in _LAST else {}
+        return layer(*arguments, **options, **last)
+
+    return named
 
 
 def _batch_norm(**options: object) -> keras.layers.Layer:

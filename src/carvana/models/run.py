@@ -42,6 +42,16 @@ class Run:
         return self.folder / "history.csv"
 
     @property
+    def curve(self) -> Path:
+        """The history as a picture."""
+        return self.folder / "curve.png"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Logs for TensorBoard."""
+        return self.folder / "tensorboard"
+
+    @property
     def scores(self) -> Path:
         """Columns `img,dice`: each out-of-fold photo's Dice at its own size. Written last of all."""
         return self.folder / "scores.csv"

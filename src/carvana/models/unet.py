@@ -9,6 +9,8 @@ from dataclasses import asdict
 from carvana.backend import keras
 from carvana.data.padding import Frame
 from carvana.models.fitting import FittingSize
+from carvana.models.folding import Fold, Unfold
+from carvana.models.standardized import StandardizedConv2D
 from carvana.recipe import Recipe
 
 layers = keras.layers
@@ -35,7 +37,8 @@ def unet(recipe: Recipe) -> keras.Model:
     photo = keras.Input((None, None, 3), name="photo")
     fitting = FittingSize(**asdict(unet_frame(recipe)), name="fitting_size")(photo)
     bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
-    x, skips = bright, []
+    entrance = Fold(recipe.fold, name="fold", dtype=recipe.precision)(bright) if recipe.fold > 1 else bright
+    x, skips = entrance, []
     for level in range(recipe.depth):
         x = _block(x, recipe.width << level, f"encoder{level}", recipe)
         skips.append(x)
@@ -47,10 +50,11 @@ def unet(recipe: Recipe) -> keras.Model:
         x = _upsampled(x, recipe.width << level, f"decoder{level}_up", recipe)
         beside = [_cropped(skips[level], _skip_crop(recipe, level), f"decoder{level}_crop", recipe), x]
         if recipe.photo_skip and level == 0:
-            beside.append(_cropped(bright, _photo_crop(recipe), "photo_crop", recipe))
+            beside.append(_cropped(entrance, _photo_crop(recipe), "photo_crop", recipe))
         x = layers.Concatenate(name=f"decoder{level}_skip", dtype=recipe.precision)(beside)
         x = _block(x, recipe.width << level, f"decoder{level}", recipe)
-    car = layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
+    x = layers.Conv2D(recipe.fold**2, 1, activation="sigmoid", name="car", dtype="float32")(x)
+    car = Unfold(recipe.fold, name="unfold", dtype="float32")(x) if recipe.fold > 1 else x
     return keras.Model(photo, car, name="unet")
 
 
@@ -60,7 +64,7 @@ def unet_frame(recipe: Recipe) -> Frame:
     A cropped one whose lowest level ends with n pixels answers with 2**depth (n - 4) + 4: each decoder stage
     doubles, and its two convolutions take 4.
     """
-    multiple = 2**recipe.depth
+    multiple = recipe.fold * 2**recipe.depth
     return Frame(multiple, 4 % multiple, _lost(recipe.depth)) if recipe.cropped else Frame(multiple)
 
 
@@ -118,15 +122,11 @@ def _block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> ker
 def _convolution(
     x: keras.KerasTensor, filters: int, name: str, recipe: Recipe, rate: int = 1
 ) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        filters,
-        3,
-        padding="valid" if recipe.cropped else "same",
-        dilation_rate=rate,
-        use_bias=not recipe.batch_norm,
-        name=name,
-        dtype=recipe.precision,
-    )(x)
-    if recipe.batch_norm:
+    shape = {"padding": "valid" if recipe.cropped else "same", "dilation_rate": rate}
+    options = {"name": name, "dtype": recipe.precision}
+    if recipe.norm == "weight":
+        return StandardizedConv2D(filters, **shape, **options)(x)
+    x = layers.Conv2D(filters, 3, use_bias=recipe.norm == "none", **shape, **options)(x)
+    if recipe.norm == "batch":
         x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)
     return x

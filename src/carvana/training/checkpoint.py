@@ -2,13 +2,13 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from carvana.backend import keras
 from carvana.errors import InputError
 from carvana.files import write_whole
 
@@ -21,36 +21,35 @@ class Progress:
     """Finished epochs, over all stages."""
     best: float = -1.0
     """Best out-of-fold Dice of the current stage."""
+    frozen: bool = False
+    """Whether the encoder was frozen in the last epoch."""
+    halvings: int = 0
+    """How often a part of a batch was halved because it did not fit the device."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """An entry an epoch."""
 
 
-def save(path: Path, model: keras.Model, progress: Progress) -> None:
-    """Write weights, optimiser state, random state and progress; whole, or not at all."""
-    arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
+def save(path: Path, state: Sequence[np.ndarray], progress: Progress) -> None:
+    """Write a learner's state and the progress; whole, or not at all."""
+    arrays = {f"v{number}": array for number, array in enumerate(state)}
     with write_whole(path) as part:
         np.savez(part, progress=json.dumps(asdict(progress)), **arrays)
 
 
-def restore(path: Path, model: keras.Model) -> Progress:
-    """Put the state that `save` wrote back into a compiled model; a fresh start where there is no file.
+def read(path: Path) -> tuple[list[np.ndarray], Progress]:
+    """Read what `save` wrote.
 
     Raises:
-        InputError: the file is not of this network.
+        InputError: the file is broken.
     """
-    if not path.is_file():
-        return Progress()
-    variables = _variables(model)
     try:
-        with np.load(path) as state:
-            progress = Progress(**json.loads(str(state["progress"])))
-            for number, variable in enumerate(variables):
-                variable.assign(state[f"v{number}"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be resumed from ({error}); train with --fresh") from None
-    return progress
+        with np.load(path) as stored:
+            progress = Progress(**json.loads(str(stored["progress"])))
+            return [stored[f"v{number}"] for number in range(len(stored.files) - 1)], progress
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise unusable(path, error) from None
 
 
-def _variables(model: keras.Model) -> list[keras.Variable]:
-    model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+def unusable(path: Path, error: Exception) -> InputError:
+    """What to tell where a state does not serve."""
+    return InputError(f"{path}: cannot be resumed from ({error}); train with --fresh")

@@ -1,122 +1,223 @@
 """The training of one fold: stages, epochs, steps, in the open."""
 
+import gc
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from carvana import console
-from carvana.backend import keras
+from carvana.backend import AllDevices, is_out_of_memory, keras
 from carvana.data.batches import Batches, ResizedPhotos
 from carvana.data.folder import Photo
+from carvana.errors import InputError
 from carvana.files import write_whole
-from carvana.models.build import build, frame_of, load
+from carvana.models.build import frame_of, load
 from carvana.models.run import Run
 from carvana.recipe import Recipe, Stage
 from carvana.training import checkpoint
+from carvana.training.curve import draw_curve
 from carvana.training.held_out import HeldOut
-from carvana.training.losses import loss_of
+from carvana.training.learner import Learner
 from carvana.training.rate import Schedule
+from carvana.training.tensorboard import Log
 
 
-def train_fold(recipe: Recipe, run: Run, photos: Sequence[Photo], held_out: Sequence[Photo]) -> pd.DataFrame:
+def train_fold(
+    recipe: Recipe,
+    run: Run,
+    photos: Sequence[Photo],
+    held_out: Sequence[Photo],
+    devices: AllDevices | None = None,
+) -> pd.DataFrame:
     """Train a recipe on `photos`, keep the weights that do best on `held_out`, and score these.
 
     After each epoch the state is saved, so that a training that was killed goes on from there with the
     same call. Of the last stage's epochs the one with the best out-of-fold Dice is kept: prediction works at
-    that stage's size.
+    that stage's size. A part of a batch that does not fit the device is halved, and the training goes on.
+
+    Args:
+        recipe: to train.
+        run: where all is written.
+        photos: an epoch's; one that is in it twice is shown twice.
+        held_out: scored after each epoch.
+        devices: to share each batch among; by default one.
 
     Returns:
         The out-of-fold scores, as written to `run.scores`: columns img and dice.
+
+    Raises:
+        InputError: the loss is not finite, or not even one photo at a time fits the device.
     """
-    model = compiled(recipe)
-    progress = checkpoint.restore(run.checkpoint, model)
-    if progress.epoch:
-        console.say(f"fold {run.fold}: goes on after epoch {progress.epoch}")
     truth = HeldOut(held_out, recipe)
-    schedule = Schedule(recipe, len(photos))
-    largest = ResizedPhotos(photos, max((stage.size for stage in recipe.stages), key=math.prod))
-    for number, stage, first, epochs in _stages(recipe, progress.epoch):
-        resized = ResizedPhotos(photos, stage.size, larger=largest) if stage.size != largest.size else largest
-        batches = Batches(resized, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
-        title = f"fold {run.fold} stage {number}/{len(recipe.stages)} {stage.size[1]}x{stage.size[0]}"
-        with console.progress(title, len(epochs) * len(photos), "photos") as advance:
-            for epoch in epochs:
-                began = time.perf_counter()
-                loss = _train_epoch(model, batches, stage, epoch, schedule, advance)
-                trained = time.perf_counter()
-                dice = float(truth.scores(model, stage.size, "none")["dice"].mean())
-                if epoch == first or dice > progress.best:
-                    progress.best = dice
-                    _save_model(model, run)
-                progress.epoch = epoch + 1
-                progress.history.append(
-                    {
-                        "epoch": epoch + 1,
-                        "stage": number,
-                        "height": stage.size[0],
-                        "width": stage.size[1],
-                        "rate": float(model.optimizer.learning_rate),
-                        "loss": loss,
-                        "dice": dice,
-                        "train_s": round(trained - began, 2),
-                        "score_s": round(time.perf_counter() - trained, 2),
-                    }
-                )
-                checkpoint.save(run.checkpoint, model, progress)
-                _write_table(pd.DataFrame(progress.history), run.history)
-                console.say(_epoch_line(progress.history[-1], epoch + 1 - first, stage))
+    halvings = None
+    while (halvings := _train(_Training(recipe, run, photos, truth, devices, halvings))) is not None:
+        gc.collect()  # the network that did not fit
     scores = truth.scores(load(run.model), recipe.size, recipe.tta)
     _write_table(scores, run.scores)
     run.checkpoint.unlink()
     return scores
 
 
-def compiled(recipe: Recipe) -> keras.Model:
-    """The recipe's network with its optimiser and loss, ready to train."""
-    model = build(recipe)
-    # XLA helps JAX, which has no other way; TensorFlow's own CPU kernels are faster without it.
-    model.compile(_optimizer(recipe), loss_of(recipe.loss), jit_compile=keras.backend.backend() == "jax")
-    return model
+def _train(training: "_Training") -> int | None:
+    """Train to the end: None; or until a part of a batch does not fit, and then how often to halve it."""
+    try:
+        for stage in training.stages_left():
+            training.train_stage(*stage)
+        return None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return training.halve()
+    finally:
+        training.close()
 
 
-def _optimizer(recipe: Recipe) -> keras.Optimizer:
-    rate = recipe.stages[0].rate
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(rate, global_clipnorm=recipe.clip_norm)
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+class _Training:
+    """A fold's training from its last finished epoch on."""
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        photos: Sequence[Photo],
+        truth: HeldOut,
+        devices: AllDevices | None,
+        halvings: int | None,
+    ) -> None:
+        self._recipe, self._run, self._photos, self._truth = recipe, run, photos, truth
+        state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze > 0)
+        if run.checkpoint.is_file():
+            state, self._progress = checkpoint.read(run.checkpoint)
+        if halvings is not None:
+            self._progress.halvings = halvings
+        self._learner = Learner(recipe, self._progress.halvings, devices)
+        if state:
+            self._resume(state)
+        self._stage = recipe.stages[0]
+        self._schedule = Schedule(recipe, len(photos))
+        self._largest = ResizedPhotos(photos, max((stage.size for stage in recipe.stages), key=math.prod))
+        self._log = Log(run.tensorboard)
 
-def _stages(recipe: Recipe, done: int) -> Iterator[tuple[int, Stage, int, range]]:
-    """The stages that are left: number from 1, stage, its first epoch, and its epochs that are left."""
-    first = 0
-    for number, stage in enumerate(recipe.stages, start=1):
-        after = first + stage.epochs
-        if done < after:
-            yield number, stage, first, range(max(first, done), after)
-        first = after
+    def stages_left(self) -> Iterator[tuple[int, Stage, int, range]]:
+        """The stages that are left: number from 1, stage, its first epoch, and its epochs that are left."""
+        first, done = 0, self._progress.epoch
+        for number, stage in enumerate(self._recipe.stages, start=1):
+            after = first + stage.epochs
+            if done < after:
+                yield number, stage, first, range(max(first, done), after)
+            first = after
 
+    def train_stage(self, number: int, stage: Stage, first: int, epochs: range) -> None:
+        """Train the epochs that are left of a stage."""
+        self._stage = stage
+        self._learner.begin(stage)
+        batches = self._batches(stage)
+        title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+        with console.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
+            for epoch in epochs:
+                if self._learner.frozen and epoch >= self._recipe.freeze:
+                    self._learner.unfreeze()
+                    self._learner.begin(stage)
+                trained = self._train_epoch(batches, epoch, advance)
+                self._end_epoch(number, epoch, epoch == first, trained)
+        draw_curve(pd.DataFrame(self._progress.history), self._run.curve)
 
-def _train_epoch(
-    model: keras.Model,
-    batches: Batches,
-    stage: Stage,
-    epoch: int,
-    schedule: Schedule,
-    advance: console.Advance,
-) -> float:
-    """Train one epoch, and return its mean loss."""
-    before = schedule.steps_before(epoch)
-    total, seen = 0.0, 0
-    for step, (photos, masks) in enumerate(batches.epoch(epoch)):
-        model.optimizer.learning_rate = schedule.rate(stage, epoch + step / len(batches), before + step)
-        model.reset_metrics()
-        total += float(model.train_on_batch(photos, masks)) * len(photos)
-        seen += len(photos)
-        advance(len(photos), f"loss {total / seen:.4f}")
-    return total / seen
+    def halve(self) -> int:
+        """How often to halve a batch's parts now that one did not fit; say so."""
+        parts = self._learner.parts(self._stage)
+        size, photos = _size(self._stage), self._stage.batch // parts
+        if photos % 2:
+            raise InputError(
+                f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"
+                " halved; choose a smaller size or width, or a batch that 2 divides more often"
+            )
+        console.say(
+            f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
+            f" {2 * parts} times a step"
+        )
+        return self._progress.halvings + 1
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._log.close()
+
+    def _resume(self, state: list) -> None:
+        if self._learner.frozen and not self._progress.frozen:
+            self._learner.unfreeze()
+        try:
+            self._learner.load(state)
+        except ValueError as error:
+            raise checkpoint.unusable(self._run.checkpoint, error) from None
+        console.say(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
+
+    def _batches(self, stage: Stage) -> Batches:
+        largest, recipe = self._largest, self._recipe
+        at_size = stage.size == largest.size
+        photos = largest if at_size else ResizedPhotos(self._photos, stage.size, larger=largest)
+        return Batches(photos, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
+
+    def _train_epoch(self, batches: Batches, epoch: int, advance: console.Advance) -> dict[str, float]:
+        """Train one epoch: its mean loss, its seconds, and the photos a second of loader and step alone."""
+        before, began = self._schedule.steps_before(epoch), time.perf_counter()
+        total = stepping = 0.0
+        batches.clock.reset()
+        for step, (photos, masks) in enumerate(batches.epoch(epoch)):
+            rate = self._schedule.rate(self._stage, epoch + step / len(batches), before + step)
+            stepped = time.perf_counter()
+            loss = self._learner.step(photos, masks, rate)
+            stepping += time.perf_counter() - stepped
+            if not math.isfinite(loss):
+                raise self._not_finite(loss, epoch, batches.names(epoch, step))
+            total += loss
+            seen = (step + 1) * len(photos)
+            speeds = {"loader_per_s": batches.clock.rate(), "step_per_s": seen / stepping}
+            advance(len(photos), f"loss {total / (step + 1):.4f}, {_speeds(speeds)}")
+        return {"rate": rate, "loss": total / len(batches), "train_s": time.perf_counter() - began, **speeds}
+
+    def _end_epoch(self, number: int, epoch: int, is_first: bool, trained: dict[str, float]) -> None:
+        """Score the network, keep it if it is the stage's best, and save the state."""
+        began, progress, stage = time.perf_counter(), self._progress, self._stage
+        with self._learner.averaged() as model:
+            dice = float(self._truth.scores(model, stage.size, "none")["dice"].mean())
+            if is_first or dice > progress.best:
+                progress.best = dice
+                _save_model(model, self._run)
+            overlays = self._truth.overlays(model, stage.size)
+        progress.epoch, progress.frozen = epoch + 1, self._learner.frozen
+        row = {
+            "epoch": epoch + 1,
+            "stage": number,
+            "height": stage.size[0],
+            "width": stage.size[1],
+            "batch": stage.batch,
+            "accumulate": self._learner.parts(stage),
+            "rate": trained["rate"],
+            "loss": trained["loss"],
+            "dice": dice,
+            "train_s": round(trained["train_s"], 2),
+            "score_s": round(time.perf_counter() - began, 2),
+            "loader_per_s": round(trained["loader_per_s"], 1),
+            "step_per_s": round(trained["step_per_s"], 1),
+        }
+        progress.history.append(row)
+        checkpoint.save(self._run.checkpoint, self._learner.state(), progress)
+        _write_table(pd.DataFrame(progress.history), self._run.history)
+        self._log.epoch(row, overlays)
+        console.say(_epoch_line(row, stage, sum(one["stage"] == number for one in progress.history)))
+
+    def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> InputError:
+        kept = (
+            f"epoch {self._progress.epoch}'s weights are kept in {self._run.folder}"
+            if self._progress.epoch
+            else "no epoch was finished"
+        )
+        return InputError(
+            f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on {', '.join(names)}; {kept};"
+            " lower the rate, or set clip_norm=1 or precision=float32, and train --fresh"
+        )
 
 
 def _save_model(model: keras.Model, run: Run) -> None:
@@ -129,7 +230,16 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(part, index=False, lineterminator="\n")
 
 
-def _epoch_line(row: dict, epoch: int, stage: Stage) -> str:
-    size = f"{row['width']}x{row['height']}"
+def _size(stage: Stage) -> str:
+    return f"{stage.size[1]}x{stage.size[0]}"
+
+
+def _epoch_line(row: dict, stage: Stage, epoch: int) -> str:
     took = f"{row['train_s']:.1f} s + {row['score_s']:.1f} s to score"
-    return f"{size} epoch {epoch}/{stage.epochs}: loss {row['loss']:.4f}, dice {row['dice']:.5f}, {took}"
+    learnt = f"loss {row['loss']:.4f}, dice {row['dice']:.5f}"
+    return f"{_size(stage)} epoch {epoch}/{stage.epochs}: {learnt}, {took}, {_speeds(row)}"
+
+
+def _speeds(row: Mapping[str, float]) -> str:
+    """How fast loader and network are alone: the slower one decides."""
+    return f"loader {row['loader_per_s']:,.0f}/s, step {row['step_per_s']:,.0f}/s"

@@ -7,17 +7,24 @@ from importlib.metadata import version
 from pathlib import Path
 
 from carvana import console
-from carvana.backend import keras
+from carvana.backend import AllDevices, keras
 from carvana.data.split import Split
 from carvana.errors import InputError
 from carvana.files import write_whole
 from carvana.models.run import Run, run_of
 from carvana.recipe import Recipe, write_recipe
 from carvana.training.fit import train_fold
+from carvana.training.replay import with_replays
 
 
 def train_folds(
-    recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool = False
+    recipe: Recipe,
+    split: Split,
+    folds: Sequence[int],
+    runs: Path,
+    *,
+    devices: AllDevices | None = None,
+    fresh: bool = False,
 ) -> list[Run]:
     """Train a recipe on each of `folds`; what is finished is left alone, what was cut off goes on.
 
@@ -26,6 +33,7 @@ def train_folds(
         split: the photos and their folds.
         folds: the numbers to hold out.
         runs: each fold is written to `runs/RECIPE/fold-K`.
+        devices: to share each batch among; by default one.
         fresh: forget what was trained of these folds before.
 
     Raises:
@@ -42,7 +50,9 @@ def train_folds(
         if run.finished:
             console.say(f"fold {run.fold}: trained already, in {run.folder}")
         else:
-            train_fold(recipe, run, *sides[run.fold])
+            photos, held_out = sides[run.fold]
+            epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
+            train_fold(recipe, run, epoch, held_out, devices)
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -15,6 +16,8 @@ from carvana.prediction.maps import mask_of, probability_maps
 from carvana.recipe import Recipe
 
 _AHEAD = 32
+_OVERLAYS = 4
+_TRUTH, _OURS = (0, 200, 80), (255, 40, 40)
 
 
 class HeldOut:
@@ -44,9 +47,34 @@ class HeldOut:
         dice = list(prefetch(score, enumerate(maps), ahead=_AHEAD))
         return pd.DataFrame({"img": [photo.name for photo in self._photos], "dice": dice})
 
+    def overlays(self, model: keras.Model, size: tuple[int, int]) -> list[np.ndarray]:
+        """The first few cars at `size`, each (height, width, 3) uint8 with the model's edge over the true one."""
+        cars = {photo.car: index for index, photo in reversed(list(enumerate(self._photos)))}
+        chosen = sorted(cars.values())[:_OVERLAYS]
+        photos = [images.read_photo(self._photos[index].path, size) for index in chosen]
+        maps = probability_maps([model], photos, frame=frame_of(self._recipe))
+        return [
+            _with_edges(
+                photo, images.resize(self._unpacked(index), size) > 0.5, of_model[0] > self._recipe.threshold
+            )
+            for index, photo, of_model in zip(chosen, photos, maps, strict=True)
+        ]
+
+    def _unpacked(self, index: int) -> np.ndarray:
+        truth, own_size = self._truth(index)
+        return np.unpackbits(truth, count=own_size[0] * own_size[1]).reshape(own_size).astype(np.float32)
+
     def _truth(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
         """The mask as packed bits, and its (height, width)."""
         if index not in self._truths:
             mask = images.read_mask(self._photos[index].mask)
             self._truths[index] = np.packbits(mask), mask.shape
         return self._truths[index]
+
+
+def _with_edges(photo: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    drawn = photo.copy()
+    for edge_of, colour in ((truth, _TRUTH), (mask, _OURS)):
+        outlines, _ = cv2.findContours(edge_of.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, colour, 1)
+    return drawn

@@ -8,10 +8,10 @@ from carvana.recipe import Recipe, Stage
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate of each step.
+    """The learning rate of each step, https://arxiv.org/abs/1608.03983.
 
     A cosine falls once over all stages, and by the pixels seen, not by the steps: an hour of training spends the
-    same share of the fall whatever the resolution. https://arxiv.org/abs/1608.03983 (without restarts)
+    same share of the fall whatever the resolution. A cyclic schedule falls within each stage and restarts.
     """
 
     recipe: Recipe
@@ -28,7 +28,9 @@ class Schedule:
         """
         rate = stage.rate
         if self.recipe.schedule == "cosine":
-            rate *= (1 + math.cos(math.pi * self._share_of_pixels(epochs_before))) / 2
+            rate *= _fallen(self._share_of_pixels(epochs_before))
+        elif self.recipe.schedule == "cyclic":
+            rate *= _fallen(self._share_of_cycle(stage, epochs_before))
         if step < self.recipe.warm_up:
             rate *= (step + 1) / self.recipe.warm_up
         return rate
@@ -42,6 +44,11 @@ class Schedule:
             epoch -= epochs
         return steps
 
+    def _share_of_cycle(self, stage: Stage, epochs: float) -> float:
+        earlier = self.recipe.stages[: self.recipe.stages.index(stage)]
+        within = (epochs - sum(one.epochs for one in earlier)) / stage.epochs
+        return within * stage.cycles % 1
+
     def _share_of_pixels(self, epochs: float) -> float:
         seen = 0.0
         for stage in self.recipe.stages:
@@ -49,3 +56,8 @@ class Schedule:
             seen += here * stage.size[0] * stage.size[1]
             epochs -= here
         return seen / sum(stage.epochs * stage.size[0] * stage.size[1] for stage in self.recipe.stages)
+
+
+def _fallen(share: float) -> float:
+    """Of the rate, what is left after a share of the fall."""
+    return (1 + math.cos(math.pi * share)) / 2

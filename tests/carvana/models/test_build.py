@@ -10,7 +10,7 @@ from carvana.data.padding import pad
 from carvana.models.build import frame_of, load
 from carvana.prediction.maps import probability_maps
 from carvana.recipe import RECIPES, read_recipe
-from carvana.training.fit import compiled
+from carvana.training.learner import Learner
 
 SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
 
@@ -19,12 +19,14 @@ SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate
 def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
     smaller = "depth=2" if read_recipe(name).model == "unet" else "model.weights=none"
     recipe = read_recipe(name, [*SMALL, smaller])
-    model, frame = _eager(compiled(recipe)), frame_of(recipe)
+    learner, frame = Learner(recipe), frame_of(recipe)
+    learner.begin(recipe.stages[0])
+    model = _eager(learner.model)
     photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))
     masks = [pad(photo[..., 0] > 128, frame.map_size(recipe.size)) for photo in photos]
     before = [weights.copy() for weights in model.get_weights()]
     padded = np.stack([pad(photo, frame.input_size(recipe.size)) for photo in photos])
-    loss = model.train_on_batch(padded, np.stack(masks)[..., None].astype(np.float32))
+    loss = learner.step(padded, np.stack(masks)[..., None].astype(np.float32), 1e-3)
     assert np.isfinite(loss)
     assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
     maps = list(probability_maps([model], photos, frame=frame, tta=recipe.tta))

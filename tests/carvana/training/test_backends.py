@@ -20,13 +20,16 @@ PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.ui
 LEARN = """
 import numpy as np
 from carvana.recipe import read_recipe
-from carvana.training.fit import compiled
+from carvana.training.learner import Learner
 
-model = compiled(read_recipe("fast", ["width=2", "precision=float32"]))
+recipe = read_recipe("fast", ["width=2", "precision=float32", "ema=0.5", "stages.0.accumulate=2"])
+learner = Learner(recipe)
+learner.begin(recipe.stages[0])
 photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
-first, *_, last = [float(model.train_on_batch(photos, masks)) for _ in range(3)]
-maps = model.predict_on_batch(photos)
+first, *_, last = [learner.step(photos, masks, 1e-2) for _ in range(3)]
+with learner.averaged() as model:
+    maps = model.predict_on_batch(photos)
 assert np.isfinite(last) and last < first, (first, last)
 assert maps.shape == (2, 32, 48, 1) and np.isfinite(maps).all()
 """
@@ -37,7 +40,7 @@ from pathlib import Path
 import numpy as np
 from carvana.models.build import load
 from carvana.recipe import read_recipe
-from carvana.training.fit import compiled
+from carvana.training.learner import Learner
 
 for path in map(Path, sys.argv[1:]):
     stored = np.load(path.with_suffix(".npz"))
@@ -45,10 +48,13 @@ for path in map(Path, sys.argv[1:]):
     model.run_eagerly = True
     maps = model.predict_on_batch(stored["photos"])
     assert np.abs(maps - stored["maps"]).max() < 1e-4, (path.stem, np.abs(maps - stored["maps"]).max())
-    fresh = compiled(read_recipe(str(path.with_suffix(".toml"))))
+    recipe = read_recipe(str(path.with_suffix(".toml")))
+    learner = Learner(recipe)
+    learner.begin(recipe.stages[0])
+    fresh = learner.model
     fresh.run_eagerly = True
     before = [np.array(weights) for weights in fresh.get_weights()]
-    loss = float(fresh.train_on_batch(stored["photos"], (stored["maps"] > 0.5).astype(np.float32)))
+    loss = learner.step(stored["photos"], (stored["maps"] > 0.5).astype(np.float32), 1e-3)
     assert np.isfinite(loss), path.stem
     changed = [(weights != after).any() for weights, after in zip(before, fresh.get_weights())]
     assert any(changed), path.stem

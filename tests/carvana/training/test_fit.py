@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from carvana.backend import keras
 from carvana.competition.dice import dice
@@ -20,6 +23,9 @@ from carvana.recipe import Recipe, read_recipe
 from carvana.training import checkpoint, fit
 from carvana.training.folds import train_folds
 from carvana.training.held_out import HeldOut
+from carvana.training.learner import Learner
+
+SHORT = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
 
 
 @pytest.fixture
@@ -69,19 +75,20 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed twice: within the first stage, and at its end."""
-    (whole,) = train_folds(_recipe(), split, [0], tmp_path / "whole")
+    recipe = _recipe("ema=0.9")
+    (whole,) = train_folds(recipe, split, [0], tmp_path / "whole")
     save = checkpoint.save
 
-    def save_and_die(path: Path, model: keras.Model, progress: checkpoint.Progress) -> None:
-        save(path, model, progress)
+    def save_and_die(path: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
+        save(path, state, progress)
         raise KeyboardInterrupt
 
     for _ in range(2):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(fit.checkpoint, "save", save_and_die)
-            train_folds(_recipe(), split, [0], tmp_path / "killed")
-    (resumed,) = train_folds(_recipe(), split, [0], tmp_path / "killed")
-    timings = ["train_s", "score_s"]
+            train_folds(recipe, split, [0], tmp_path / "killed")
+    (resumed,) = train_folds(recipe, split, [0], tmp_path / "killed")
+    timings = ["train_s", "score_s", "loader_per_s", "step_per_s"]
     histories = [pd.read_csv(run.history).drop(columns=timings) for run in (whole, resumed)]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
     for expected, weights in zip(
@@ -107,19 +114,92 @@ def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: P
 def test_a_recipe_that_could_not_start_is_in_nobodys_way(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(recipe: Recipe) -> None:
+    def offline(*arguments: object) -> None:
         raise InputError("its weights cannot be had")
 
-    short = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
     with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be had"):
-        patch.setattr(fit, "compiled", offline)
-        train_folds(_recipe(short), split, [0], tmp_path / "runs")
-    (run,) = train_folds(_recipe(short, "width=2"), split, [0], tmp_path / "runs")
+        patch.setattr(fit, "Learner", offline)
+        train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
+    (run,) = train_folds(_recipe(SHORT, "width=2"), split, [0], tmp_path / "runs")
     assert run.read_recipe().width == 2
 
 
+def test_two_trainings_of_a_recipe_give_the_same_weights(split: Split, tmp_path: Path) -> None:
+    """To the last bit, on a CPU."""
+    recipe = _recipe("ema=0.9", "augmentation.brightness=0.2")
+    runs = [train_folds(recipe, split, [0], tmp_path / name)[0] for name in ("one", "other")]
+    one, other = (load(run.model).get_weights() for run in runs)
+    assert all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def test_a_run_can_be_looked_at(split: Split, tmp_path: Path) -> None:
+    """Its curve as a picture, its epochs and four overlays of each in TensorBoard's log."""
+    (run,) = train_folds(_recipe(), split, [0], tmp_path / "runs")
+    assert cv2.imread(str(run.curve)).shape[0] > 300
+    logged = EventAccumulator(str(run.tensorboard)).Reload()
+    history = pd.read_csv(run.history)
+    assert [event.value for event in logged.Scalars("loss")] == pytest.approx(history["loss"].tolist())
+    assert [event.step for event in logged.Images("held_out/0")] == [1, 2, 3, 4]
+    assert (logged.Images("held_out/0")[-1].height, logged.Images("held_out/0")[-1].width) == (64, 96)
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """On a device that holds 4 photos of 32x48, or 2 of 64x96; batches of 8."""
+    _give_it_memory_for(4 * 32 * 48, monkeypatch)
+    stages = "stages=[{size=[32, 48], epochs=2, batch=8, rate=2e-2}, {size=[32, 96], epochs=1, batch=8, rate=2e-2}]"
+    (run,) = train_folds(_recipe(stages), split, [0], tmp_path / "runs")
+    assert pd.read_csv(run.history)["accumulate"].tolist() == [2, 2, 4]
+    said = capsys.readouterr().out
+    assert said.count("do not fit the device") == 2
+    assert "4 photos of 96x32 do not fit the device: goes on with 2 at once, 4 times a step" in said
+
+
+def test_a_photo_that_does_not_fit_ends_the_training(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _give_it_memory_for(100, monkeypatch)
+    with pytest.raises(InputError, match=r"1 photo\(s\) of 48x32 at once do not fit the device"):
+        train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
+
+
+def _give_it_memory_for(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step fail as TensorFlow does where memory is short."""
+    step = keras.Model.train_on_batch
+
+    def bounded(model: keras.Model, photos: np.ndarray, masks: np.ndarray) -> float:
+        if masks.size > pixels:
+            raise tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return step(model, photos, masks)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", bounded)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second epoch, by a weight that is no number; what the first one learnt is kept."""
+    begin = fit._Training._train_epoch
+
+    def poisoned(training: fit._Training, batches: object, epoch: int, advance: object) -> dict:
+        if epoch == 1:
+            training._learner.model.weights[0].assign(training._learner.model.weights[0] * np.nan)
+        return begin(training, batches, epoch, advance)
+
+    monkeypatch.setattr(fit._Training, "_train_epoch", poisoned)
+    named = r"(\w+_\d\d.jpg, ){3}\w+_\d\d.jpg"
+    with pytest.raises(InputError, match=f"the loss is nan in epoch 2, on {named}; epoch 1's"):
+        train_folds(_recipe(), split, [0], tmp_path / "runs")
+    (run,) = (tmp_path / "runs").glob("*/fold-0")
+    assert all(np.isfinite(weights).all() for weights in load(Run(run).model).get_weights())
+    state, progress = checkpoint.read(Run(run).checkpoint)
+    assert progress.epoch == 1
+    assert all(np.isfinite(array).all() for array in state)
+
+
 def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
-    recipe = _recipe("stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
+    recipe = _recipe(SHORT)
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
     written = run.model.stat().st_mtime_ns
     train_folds(recipe, split, [0], tmp_path / "runs")
@@ -134,7 +214,7 @@ def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
 
 
 def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path) -> None:
-    recipe = _recipe("stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
+    recipe = _recipe(SHORT)
     train_folds(recipe, split, [0], tmp_path / "runs")
     other = Split(split.photos, 1 - split.folds, split.table, 0)
     with pytest.raises(InputError, match="trained on other photos or folds"):
@@ -147,18 +227,12 @@ def test_a_fold_that_does_not_exist_stops_before_any_work(split: Split, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "checkpoint.npz", fit.compiled(_recipe()), checkpoint.Progress(epoch=1))
-    with pytest.raises(InputError, match=r"checkpoint\.npz: cannot be resumed from"):
-        checkpoint.restore(tmp_path / "checkpoint.npz", fit.compiled(_recipe("width=2")))
-
-
-def test_a_truncated_state_is_refused(tmp_path: Path) -> None:
-    path, model = tmp_path / "checkpoint.npz", fit.compiled(_recipe())
-    checkpoint.save(path, model, checkpoint.Progress(epoch=1))
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match="cannot be resumed from"):
-        checkpoint.restore(path, model)
+def test_a_state_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
+    (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
+    run.scores.unlink()
+    checkpoint.save(run.checkpoint, Learner(_recipe("width=2")).state(), checkpoint.Progress(epoch=1))
+    with pytest.raises(InputError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
+        train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
 
 def test_a_perfect_answer_scores_one(split: Split) -> None:

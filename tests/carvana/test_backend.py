@@ -1,0 +1,72 @@
+"""What differs from backend to backend."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tests.conftest import SRC
+
+from carvana.backend import compiled, is_out_of_memory
+
+TWO_DEVICES = """
+import sys
+if sys.argv[1] == "tensorflow":
+    import tensorflow as tf
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+import numpy as np
+from carvana.backend import AllDevices
+from carvana.recipe import read_recipe
+from carvana.training.learner import Learner
+
+recipe = read_recipe("baseline", ["width=2", "depth=1", "dropout=0", "norm=weight", "ema=0.9", "clip_norm=1.0"])
+photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)
+masks = (photos[..., :1] > 128).astype(np.float32)
+
+def losses(devices):
+    learner = Learner(recipe, devices=devices)
+    learner.begin(recipe.stages[0])
+    taught = [learner.step(photos, masks, 1e-2) for _ in range(3)]
+    learner.load(learner.state())
+    with learner.averaged() as model:
+        return taught, model.predict_on_batch(photos)
+
+devices = AllDevices()
+assert devices.count == 2
+(one, map_of_one), (two, map_of_two) = losses(None), losses(devices)
+assert np.allclose(one, two, rtol=0, atol=1e-5), (one, two)
+assert one[-1] < one[0]
+assert np.abs(map_of_one - map_of_two).max() < 1e-4
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_learn_what_one_does(backend: str) -> None:
+    pytest.importorskip(backend)
+    environment = os.environ | {
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(SRC),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    command = [sys.executable, "-c", TWO_DEVICES, backend]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_compiled_function_does_the_same() -> None:
+    doubled = compiled(lambda x: x * 2)(np.ones(3, np.float32))
+    assert np.asarray(doubled).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "means_it"),
+    [
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4.00GiB"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), True),
+        (RuntimeError("INVALID_ARGUMENT: shapes differ"), False),
+    ],
+)
+def test_what_says_that_memory_is_short(error: Exception, means_it: bool) -> None:
+    assert is_out_of_memory(error) == means_it
