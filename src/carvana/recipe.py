@@ -260,8 +260,8 @@ def _validated(table: dict[str, Any], path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(step) for step in first["loc"] if step not in (_UNET, _ENCODER))
-        if not key:  # of keys that do not fit together
-            raise InputError(f"{path}: {first['ctx']['error']}") from None
+        if first["type"] == "value_error":  # of keys that do not fit together
+            raise InputError(f"{path}: {key}{': ' if key else ''}{first['ctx']['error']}") from None
         if first["type"] == "extra_forbidden":
             raise InputError(f"{path}: unknown key {key!r}") from None
         raise InputError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None

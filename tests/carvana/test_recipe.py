@@ -69,6 +69,9 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("stages=[]", "stages: .*at least 1"),
         ("model=segnet", "model: .*'unet'"),
         ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
+        ("stages.0.accumulate=3", "stages.0: accumulate 3 does not divide the batch of 8"),
+        ("freeze=1", "freeze: only with an encoder that comes with weights"),
+        ("replay={share=0.2}", "replay.recipe: field required"),
         ("model={decoder='unet'}", "model.encoder: field required"),
         ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
     ],
@@ -81,8 +84,10 @@ def test_what_does_not_fit_is_named(change: str, says: str) -> None:
 def test_keys_that_do_not_go_together_are_named() -> None:
     with pytest.raises(InputError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
         read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
-    with pytest.raises(InputError, match='norm, precision: only with model = "unet"'):
-        read_recipe("vgg16", ["norm=batch", "precision=mixed_bfloat16"])
+    with pytest.raises(InputError, match=r"cropped goes with .* fold = 1"):
+        read_recipe("cropped", ["fold=2"])
+    with pytest.raises(InputError, match='norm, dropout: only with model = "unet"'):
+        read_recipe("vgg16", ["norm=batch", "dropout=0.1"])
     with pytest.raises(InputError, match=r"model\.sha256: only with a file"):
         read_recipe("vgg16", [f"model.sha256={'0' * 64}"])
     with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):

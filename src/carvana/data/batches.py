@@ -9,6 +9,7 @@ import numpy as np
 
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
+from carvana.data.cache import DiskCache
 from carvana.data.folder import Photo
 from carvana.data.padding import Frame, pad
 from carvana.data.prefetch import Clock, prefetch
@@ -30,6 +31,7 @@ class ResizedPhotos:
         size: tuple[int, int],
         *,
         larger: "ResizedPhotos | None" = None,
+        cache: DiskCache | None = None,
         memory: int | None = None,
     ) -> None:
         """Take `photos` at a size.
@@ -39,11 +41,13 @@ class ResizedPhotos:
             size: (height, width) in pixels.
             larger: the same photos at a larger size. Where it keeps them, they are shrunk from there: a mask's
                 decoding takes longer than a training step on a small photo.
+            cache: where they are looked for before they are decoded, and kept after.
             memory: bytes that may be kept; by default a quarter of the machine's memory.
         """
         self.photos = photos
         self.size = size
         needed = len(photos) * size[0] * size[1] * _BYTES_A_PIXEL
+        self._cache = cache
         self._larger = larger if larger is not None and larger.keeps else None
         self.keeps = needed <= (_quarter_of_memory() if memory is None else memory)
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -66,8 +70,13 @@ class ResizedPhotos:
             photo, mask = self._larger[index]
             return images.resize(photo, self.size), images.resize(mask, self.size)
         photo = self.photos[index]
-        mask = images.read_mask(photo.mask)
-        return images.read_photo(photo.path, self.size), images.shrink_mask(mask, self.size)
+        pair = self._cache.get(photo, self.size) if self._cache else None
+        if pair is None:
+            mask = images.shrink_mask(images.read_mask(photo.mask), self.size)
+            pair = images.read_photo(photo.path, self.size), mask
+            if self._cache:
+                self._cache.put(photo, self.size, pair)
+        return pair
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ VERSIONS = {
 OWN_WIDTH = 16
 """Filters of the last decoder stage that the library itself has."""
 
-_LAST = ("final_conv", "head_conv", "final_upsampling", "sigmoid")
-"""What the library names the layers from the last convolution on."""
+_LAST = ("final_upsampling", "sigmoid")
+"""What the library names the layers after the last convolution, which alone has one filter."""
 
 _GO_ON = 'go on with weights = "none", or with a local .h5 file and its sha256'
 
@@ -214,11 +214,11 @@ def _download(name: str, url: str, **options: object) -> str:
 
 
 def _float32_at_the_end(layer: Callable[..., keras.layers.Layer]) -> Callable[..., keras.layers.Layer]:
-    """The layer, in float32 where its name says that it is one of a network's last."""
+    """The layer, in float32 where it is one of a network's last."""
 
     def named(*arguments: object, **options: object) -> keras.layers.Layer:
-        last = {"dtype": "float32"} if options.get("name") in _LAST else {}
-        return layer(*arguments, **options, **last)
+        is_last = options.get("name") in _LAST or options.get("filters") == 1
+        return layer(*arguments, **options, **({"dtype": "float32"} if is_last else {}))
 
     return named
 

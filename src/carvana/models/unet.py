@@ -53,9 +53,16 @@ def unet(recipe: Recipe) -> keras.Model:
             beside.append(_cropped(entrance, _photo_crop(recipe), "photo_crop", recipe))
         x = layers.Concatenate(name=f"decoder{level}_skip", dtype=recipe.precision)(beside)
         x = _block(x, recipe.width << level, f"decoder{level}", recipe)
-    x = layers.Conv2D(recipe.fold**2, 1, activation="sigmoid", name="car", dtype="float32")(x)
-    car = Unfold(recipe.fold, name="unfold", dtype="float32")(x) if recipe.fold > 1 else x
-    return keras.Model(photo, car, name="unet")
+    return keras.Model(photo, _probabilities(x, recipe.fold), name="unet")
+
+
+def _probabilities(x: keras.KerasTensor, fold: int) -> keras.KerasTensor:
+    """The last layer, in float32; the sigmoid comes last of all, so that the loss can be taken before it."""
+    if fold == 1:
+        return layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
+    x = layers.Conv2D(fold**2, 1, name="car_folded", dtype="float32")(x)
+    x = Unfold(fold, name="unfold", dtype="float32")(x)
+    return layers.Activation("sigmoid", name="car", dtype="float32")(x)
 
 
 def unet_frame(recipe: Recipe) -> Frame:

@@ -27,7 +27,7 @@ class AveragedWeights:
         self._steps += 1
         share = 1 - min(self._decay, self._steps / (9 + self._steps))
         weights = [keras.ops.convert_to_tensor(weight) for weight in self._weights]
-        self._averages = self._move(self._averages, weights, np.float32(share))
+        self._averages = self._move(self._averages, weights, keras.ops.convert_to_tensor(share, "float32"))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -53,5 +53,5 @@ class AveragedWeights:
             weight.assign(value)
 
 
-def _moved(averages: list, weights: list, share: np.float32) -> list:
+def _moved(averages: list, weights: list, share: keras.KerasTensor) -> list:
     return [average + share * (weight - average) for average, weight in zip(averages, weights, strict=True)]

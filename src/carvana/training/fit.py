@@ -11,6 +11,7 @@ import pandas as pd
 from carvana import console
 from carvana.backend import AllDevices, is_out_of_memory, keras
 from carvana.data.batches import Batches, ResizedPhotos
+from carvana.data.cache import DiskCache
 from carvana.data.folder import Photo
 from carvana.errors import InputError
 from carvana.files import write_whole
@@ -98,7 +99,9 @@ class _Training:
             self._resume(state)
         self._stage = recipe.stages[0]
         self._schedule = Schedule(recipe, len(photos))
-        self._largest = ResizedPhotos(photos, max((stage.size for stage in recipe.stages), key=math.prod))
+        largest = max((stage.size for stage in recipe.stages), key=math.prod)
+        self._cache = DiskCache(run.folder.parent.parent / ".photos")
+        self._largest = ResizedPhotos(photos, largest, cache=self._cache)
         self._log = Log(run.tensorboard)
 
     def stages_left(self) -> Iterator[tuple[int, Stage, int, range]]:
@@ -156,7 +159,9 @@ class _Training:
     def _batches(self, stage: Stage) -> Batches:
         largest, recipe = self._largest, self._recipe
         at_size = stage.size == largest.size
-        photos = largest if at_size else ResizedPhotos(self._photos, stage.size, larger=largest)
+        photos = (
+            largest if at_size else ResizedPhotos(self._photos, stage.size, larger=largest, cache=self._cache)
+        )
         return Batches(photos, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
 
     def _train_epoch(self, batches: Batches, epoch: int, advance: console.Advance) -> dict[str, float]:

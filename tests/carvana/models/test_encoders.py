@@ -70,6 +70,16 @@ def test_preprocessing_lies_inside(encoder: str, prepared) -> None:
     assert np.allclose(np.asarray(inside), prepared(photos), atol=1e-4)
 
 
+@pytest.mark.parametrize("decoder", ["unet", "fpn", "linknet", "pspnet"])
+def test_half_precision_ends_in_float32(decoder: str) -> None:
+    model = build(_recipe("resnet18", f"model.decoder={decoder}", "precision=mixed_bfloat16"))
+    layers = [layer for layer in model.layers[-1].layers if layer.weights]
+    assert {layer.compute_dtype for layer in layers[:-1]} == {"bfloat16"}
+    assert {layer.variable_dtype for layer in layers} == {"float32"}
+    assert layers[-1].compute_dtype == model.layers[-1].layers[-1].compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_a_photo_goes_through_layers_that_need_no_lambda() -> None:
     x = np.random.default_rng(0).normal(size=(1, 2, 3, 8)).astype(np.float32)
     part = encoders._without_lambda(None, {"start": 2, "stop": 4, "axis": 3})

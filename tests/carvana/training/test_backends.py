@@ -78,9 +78,9 @@ def test_every_recipe_carries_over_to(backend: str, tmp_path: Path) -> None:
 
 def _save(name: str, folder: Path) -> Path:
     """A small network of a recipe, the recipe, and the network's maps of photos."""
-    smaller = "depth=2" if read_recipe(name).model == "unet" else "model.weights=none"
+    smaller = ["depth=2"] if read_recipe(name).model == "unet" else ["model.weights=none", "freeze=0"]
     sizes = "stages=[{size=[32, 48], epochs=1, batch=2, rate=1e-3}]"
-    recipe = read_recipe(name, ["width=2", "precision=float32", smaller, sizes])
+    recipe = read_recipe(name, ["width=2", "precision=float32", *smaller, sizes])
     photos = np.stack([pad(photo, frame_of(recipe).input_size(recipe.size)) for photo in PHOTOS])
     model = build(recipe)
     model.run_eagerly = True

@@ -66,6 +66,13 @@ def test_the_average_is_that_of_the_last_weights() -> None:
         assert (before == weights).all()
 
 
+def test_the_average_is_compiled_once() -> None:
+    """Its share changes with each of the first steps: as a number of Python's it took longer than they."""
+    learner = _learner("ema=0.99")
+    _steps(learner, 4)
+    assert learner._average._move.experimental_get_tracing_count() == 1
+
+
 def test_a_learner_goes_on_from_its_state() -> None:
     learner, other = _learner("ema=0.9", "clip_norm=1.0"), _learner("ema=0.9", "clip_norm=1.0", "seed=1")
     _steps(learner, 2)

@@ -1,0 +1,248 @@
+"""A training step of this project, on each backend that is installed, beside the same network in plain PyTorch.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/train_step.py --network unet --size 288x432 --batch 2
+
+Both have the same parameters, forward and backward, AdamW, BCE, and the same precision; plain PyTorch works
+channels-last, as it is and compiled. Each contender has a process of its own, and they take turns: the ratio is
+that of the medians. Backends that are not installed are left out (`.venv/bin/pip install torch==2.13.0 jax==0.10.2`).
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from carvana import console
+
+CONTENDERS = {
+    "PyTorch, plain": ("torch", "plain"),
+    "PyTorch, compiled": ("torch", "compiled"),
+    "ours on TensorFlow": ("tensorflow", "ours"),
+    "ours on TensorFlow, XLA": ("tensorflow", "ours-xla"),
+    "ours on JAX": ("jax", "ours"),
+    "ours on PyTorch": ("torch", "ours"),
+}
+"""The backend that each needs, and how it is built."""
+
+RECIPES = {"unet": "baseline", "resnet34": "resnet34"}
+TRAINABLE = {"unet": 31_031_745, "resnet34": 24_438_804}
+BF16_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""Matrix operations a second, dense, as the makers state them."""
+
+
+def main(
+    network: Annotated[Literal["unet", "resnet34"], typer.Option(help="64 wide, or on a ResNet34.")] = "unet",
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH.")] = "288x432",
+    batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = 2,
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option()] = "bfloat16",
+    steps: Annotated[int, typer.Option(min=1, help="Measured a turn.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="Of each contender.")] = 2,
+    only: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Measure a training step, beside the same network in plain PyTorch.
+
+    Example:
+
+        PYTHONPATH=src .venv/bin/python benchmarks/train_step.py --network resnet34 --size 512x768 --batch 1
+    """
+    height, width = (int(side) for side in size.split("x"))
+    if only:
+        print(json.dumps(_measure(only, network, (height, width), batch, precision, steps)))
+        return
+    there = {name: one for name, one in CONTENDERS.items() if importlib.util.find_spec(one[0])}
+    results: dict[str, list[dict]] = {name: [] for name in there}
+    for _ in range(turns):
+        for name, (backend, _) in there.items():
+            results[name].append(_in_its_own_process(name, backend))
+            console.say(f"{name}: {results[name][-1].get('ms', results[name][-1].get('error'))}")
+    _show(results, network, (height, width), batch, precision)
+
+
+def _in_its_own_process(name: str, backend: str) -> dict:
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, *sys.argv, "--only", name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(
+    name: str, network: str, size: tuple[int, int], batch: int, precision: str, steps: int
+) -> dict[str, object]:
+    """Milliseconds of each step, after three that are not counted, and the device's peak memory in bytes."""
+    backend, way = CONTENDERS[name]
+    random = np.random.default_rng(0)
+    photos = random.integers(256, size=(batch, *size, 3), dtype=np.uint8)
+    masks = (photos[..., :1] > 128).astype(np.float32)
+    build = _ours if way.startswith("ours") else _plain
+    step, operations = build(network, size, precision, way, photos, masks)
+    took = []
+    for _ in range(3 + steps):
+        began = time.perf_counter()
+        step()
+        took.append(1000 * (time.perf_counter() - began))
+    return {
+        "ms": took[3:],
+        "peak": _peak_memory(backend),
+        "device": _device(backend),
+        "operations": operations,
+    }
+
+
+def _ours(
+    network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
+) -> tuple[Callable[[], float], float]:
+    from carvana.recipe import read_recipe
+    from carvana.training.learner import Learner
+
+    stage = f"stages=[{{size=[{size[0]}, {size[1]}], epochs=1, batch={len(photos)}, rate=1e-4}}]"
+    policy = "float32" if precision == "float32" else f"mixed_{precision}"
+    changes = [stage, f"precision={policy}", "optimizer=adamw", "loss=bce"]
+    weights = ["model.weights=none"] if network == "resnet34" else []
+    recipe = read_recipe(RECIPES[network], [*changes, *weights])
+    learner = Learner(recipe)
+    learner.begin(recipe.stages[0])
+    trainable = sum(int(np.prod(weight.shape)) for weight in learner.model.trainable_weights)
+    assert trainable == TRAINABLE[network], trainable
+    if way == "ours-xla":
+        learner.model.jit_compile = True
+    return lambda: learner.step(photos, masks, 1e-4), _operations(learner.model, photos.shape)
+
+
+def _plain(
+    network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
+) -> tuple[Callable[[], float], float]:
+    import torch
+    from plain_torch import ResNet34UNet, UNet
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    model = (UNet() if network == "unet" else ResNet34UNet()).to(device, memory_format=torch.channels_last)
+    assert sum(weight.numel() for weight in model.parameters()) == TRAINABLE[network]
+    called = torch.compile(model) if way == "compiled" else model
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.004)
+    scale = 255.0 if network == "unet" else 1.0
+
+    def step() -> float:
+        x = torch.from_numpy(photos).to(device).permute(0, 3, 1, 2).float() / scale
+        y = torch.from_numpy(masks).to(device).permute(0, 3, 1, 2)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = called(x.contiguous(memory_format=torch.channels_last))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step, 0.0
+
+
+def _operations(model: object, shape: tuple[int, ...]) -> float:
+    """Matrix operations of a training step: two a multiplication, and the backward pass is twice the forward."""
+    from carvana.backend import keras
+
+    total = 0.0
+    shapes = _output_shapes(model, shape)
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            out = shapes[layer.name]
+            pixels = np.prod(out[:3]) if isinstance(layer, keras.layers.Conv2D) else np.prod(out[:3]) / 4
+            total += 2 * pixels * np.prod(layer.kernel.shape)
+    return 3 * float(total)
+
+
+def _output_shapes(model: object, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Of each layer, for a batch of photos of a shape."""
+    from carvana.backend import keras
+
+    shapes = {}
+    networks = [one for one in model._flatten_layers() if isinstance(one, keras.Model)]
+    for network in networks:
+        layers = [layer for layer in network.layers if not isinstance(layer, keras.Model)]
+        outputs = {
+            layer.name: layer.output for layer in layers if isinstance(layer.output, keras.KerasTensor)
+        }
+        traced = keras.Model(network.input, outputs)
+        spec = keras.KerasTensor(shape)
+        shapes |= {name: tuple(tensor.shape) for name, tensor in traced.compute_output_spec(spec).items()}
+    return shapes
+
+
+def _peak_memory(backend: str) -> int | None:
+    """The most bytes that the GPU held; None on a CPU."""
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    if backend == "jax":
+        import jax
+
+        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    import tensorflow
+
+    found = tensorflow.config.list_physical_devices("GPU")
+    return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"] if found else None
+
+
+def _device(backend: str) -> str:
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    if backend == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    import tensorflow
+
+    found = tensorflow.config.list_physical_devices("GPU")
+    return tensorflow.config.experimental.get_device_details(found[0])["device_name"] if found else "CPU"
+
+
+def _show(
+    results: dict[str, list[dict]], network: str, size: tuple[int, int], batch: int, precision: str
+) -> None:
+    medians = {
+        name: statistics.median(ms for turn in turns for ms in turn["ms"])
+        for name, turns in results.items()
+        if all("ms" in turn for turn in turns)
+    }
+    plain = medians.get("PyTorch, plain")
+    operations = max((turn.get("operations", 0) for turns in results.values() for turn in turns), default=0)
+    rows = []
+    for name, turns in results.items():
+        if name not in medians:
+            rows.append([name, turns[0].get("error", "")[:60], "", "", "", ""])
+            continue
+        peak = next((top for kind, top in BF16_PEAKS.items() if kind in turns[0]["device"]), None)
+        share = operations / (medians[name] / 1000) / peak if peak and precision == "bfloat16" else None
+        memory = turns[0]["peak"]
+        rows.append(
+            [
+                name,
+                f"{medians[name]:,.0f}",
+                f"{1000 * batch / medians[name]:,.2f}",
+                f"{plain / medians[name]:.2f}" if plain else "",
+                f"{memory / 2**30:.1f}" if memory else "",
+                f"{share:.0%}" if share else "",
+            ]
+        )
+    device = next((turn["device"] for turns in results.values() for turn in turns if "device" in turn), "?")
+    machine = f"{device}, {os.cpu_count()} cores of {platform.machine()}"
+    title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {machine}"
+    heads = ["training step", "ms", "photos/s", "x plain PyTorch", "peak GiB", "of bf16 peak"]
+    console.show_table(title, heads, rows)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,75 @@
+"""Resized photos and masks on disk, so that the next training need not decode them again.
+
+A cache: whatever is missing, broken or deleted is read from the photos once more.
+"""
+
+import hashlib
+import os
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from carvana.data.folder import Photo
+from carvana.files import write_whole
+
+LIMIT = 8 * 2**30
+"""Bytes that a cache may take."""
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""A photo (height, width, 3) and its mask (height, width), both uint8."""
+
+
+class DiskCache:
+    """A folder of resized photos; threads and processes may share it."""
+
+    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+        """Use `folder`, in which all files together take `limit` bytes at most."""
+        self._folder, self._limit = folder, limit
+        self._began = time.time()
+        self._lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._used = sum(file.stat().st_size for file in folder.glob("*.npz"))
+
+    def get(self, photo: Photo, size: tuple[int, int]) -> Pair | None:
+        """A photo and its mask at `size` (height, width), where they are here and whole."""
+        path = self._path(photo, size)
+        try:
+            with np.load(path) as stored:  # a zip: reading it checks its sums
+                pair = stored["photo"], stored["mask"]
+            os.utime(path)
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+        return pair
+
+    def put(self, photo: Photo, size: tuple[int, int], pair: Pair) -> None:
+        """Keep a photo and its mask, where there is room beside what this process has used itself."""
+        path, needed = self._path(photo, size), sum(array.nbytes for array in pair) + 1024
+        with self._lock:
+            if self._used + needed > self._limit and not self._make_room(needed):
+                return
+            self._used += needed
+        try:
+            with write_whole(path) as part:
+                np.savez(part, photo=pair[0], mask=pair[1])
+        except OSError:  # a full disk, or another process that was first
+            return
+
+    def _path(self, photo: Photo, size: tuple[int, int]) -> Path:
+        files = [(str(file.resolve()), file.stat().st_mtime_ns) for file in (photo.path, photo.mask)]
+        return self._folder / f"{hashlib.sha256(repr((files, size)).encode()).hexdigest()[:32]}.npz"
+
+    def _make_room(self, needed: int) -> bool:
+        """Delete what was longest unused, but nothing used since this process began."""
+        files = sorted((file.stat().st_mtime, file) for file in self._folder.glob("*.npz"))
+        self._used = sum(file.stat().st_size for _, file in files)
+        for used, file in files:
+            if self._used + needed <= self._limit:
+                return True
+            if used >= self._began:
+                return False
+            self._used -= file.stat().st_size
+            file.unlink(missing_ok=True)
+        return self._used + needed <= self._limit
