@@ -13,22 +13,45 @@ from carvana.leaderboard.ledger import Ledger
 
 def compare(
     ledger: Annotated[Path, typer.Option(help="The record of submissions.")] = Path("submissions/ledger.csv"),
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask Kaggle for the scores first, by file name and message.")
+    ] = False,
 ) -> None:
     """Show cross-validation beside leaderboard scores: a row a fold, and one for the ensemble.
 
     CV is the mean Dice of out-of-fold photos at their own size; its interval is a bootstrap over cars. The
     ensemble's CV is that of its folds' single networks.
 
-    Example:
+    Examples:
 
         ./run.sh compare
+
+        ./run.sh compare --refresh
     """
-    rows = Ledger(ledger).rows()
-    if not rows:
+    record = Ledger(ledger)
+    if not record.rows():
         raise InputError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")
+    if refresh:
+        _refresh(record)
+    rows = record.rows()
     console.show_table(
         "Cross-validation and leaderboard", comparison.HEADINGS, comparison.table(rows), left=2
     )
+    agreement = comparison.agreement_table(rows)
+    if agreement:
+        console.show_table(
+            "How the folds' CV and the board agree", comparison.AGREEMENT_HEADINGS, agreement, left=3
+        )
+
+
+def _refresh(record: Ledger) -> None:
+    from carvana.kaggle import sign_in  # late: only here is Kaggle's client needed
+    from carvana.leaderboard import kaggle_scores
+
+    changed, strangers = kaggle_scores.refresh(sign_in(), record)
+    console.say(f"{record.path}: {changed} rows changed by what Kaggle says")
+    if strangers:
+        console.say(f"On Kaggle, but not in the ledger: {', '.join(strangers)}")
 
 
 if __name__ == "__main__":
