@@ -1,4 +1,4 @@
-"""Get the images: a folder that is there, or the rendered turntable."""
+"""Get the images: a folder that is there, the competition's zips, Kaggle, or the rendered turntable."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +8,12 @@ import typer
 
 from carvana import console
 from carvana.data import images
+from carvana.data.download import download, files_on_kaggle, is_begun
 from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
 from carvana.data.turntable import render_folder
+from carvana.data.zips import NOTEBOOK_INPUTS, missing_parts, unpack_found
 from carvana.errors import InputError
+from carvana.kaggle import sign_in
 
 
 class Source(StrEnum):
@@ -18,14 +21,29 @@ class Source(StrEnum):
 
     auto = "auto"
     folder = "folder"
+    kaggle = "kaggle"
     turntable = "turntable"
 
 
 def prepare(
     source: Annotated[
-        Source, typer.Option(help="auto: the folder if it has images, else the turntable.")
+        Source,
+        typer.Option(
+            help="auto: the folder if it is complete; else the competition's zips that lie in it, or are a Kaggle"
+            " notebook's input; else, for an empty folder, Kaggle if you have credentials, or the turntable."
+        ),
     ] = Source.auto,
     data: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
+    zips: Annotated[Path | None, typer.Option(help="Another folder with the competition's zips.")] = None,
+    hq: Annotated[
+        bool, typer.Option("--hq", help="Kaggle: the large photos, train_hq.zip and test_hq.zip.")
+    ] = False,
+    keep_zips: Annotated[
+        bool | None,
+        typer.Option(
+            help="Kaggle: keep zips once they are unpacked. [default: keep yours, drop downloaded ones]"
+        ),
+    ] = None,
     cars: Annotated[int, typer.Option(min=2, help="Turntable: cars to train on.")] = 24,
     test_cars: Annotated[int, typer.Option(min=1, help="Turntable: cars to predict.")] = 8,
     size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of a photo, in pixels.")] = "480x320",
@@ -33,7 +51,10 @@ def prepare(
 ) -> None:
     """Get the images, and check that they are whole and fit together.
 
-    Without images the turntable renders miniature cars, so that every step runs with nobody's data.
+    From Kaggle it takes what training and prediction need: train, train_masks, test and the tables, about 9 GB,
+    with a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other credentials that Kaggle's
+    own client knows. A download that was cut goes on. Without images and credentials the turntable renders
+    miniature cars, so that every step runs with nobody's data.
 
     Examples:
 
@@ -41,10 +62,22 @@ def prepare(
 
         ./run.sh prepare --source folder --data $CARVANA_DATA
 
+        ./run.sh prepare --source kaggle --data path/to/carvana
+
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
     height, width = _size(size)
-    if source == Source.turntable or (source == Source.auto and _is_empty(data)):
+    render = source == Source.turntable
+    if source in (Source.auto, Source.kaggle):
+        if data.exists() and not data.is_dir():
+            raise InputError(f"{data}: is not a folder")
+        fresh = _is_empty(data)
+        if hq and "train" not in missing_parts(data):
+            console.say(f"{data}: has its photos already; for the large ones choose another --data")
+        folders = [data, *([zips] if zips else NOTEBOOK_INPUTS)]
+        unpack_found(data, folders, hq=hq, drop=keep_zips is False)
+        render = not _download(data, hq, bool(keep_zips), fresh, must=source == Source.kaggle)
+    if render:
         console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(
@@ -57,6 +90,26 @@ def prepare(
         ["part", "cars", "photos", "size"],
         [_row("train", labelled), _row("test", unlabelled)],
     )
+
+
+def _download(data: Path, hq: bool, keep: bool, fresh: bool, must: bool) -> bool:
+    """Download what is missing, where that is asked for; returns whether `data` has, or should have, its images.
+
+    Unasked it is done for a folder that was empty, or that a download was begun into.
+    """
+    begun = is_begun(data)
+    if not missing_parts(data) or not (must or begun or fresh):
+        return True
+    try:
+        api = sign_in()
+        sizes = files_on_kaggle(api)
+    except InputError as reason:
+        if must or begun or not _is_empty(data):
+            raise
+        console.say(f"Not from Kaggle: {reason}")
+        return False
+    download(api, sizes, data, hq=hq, keep=keep)
+    return True
 
 
 def _is_empty(folder: Path) -> bool:

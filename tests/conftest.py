@@ -3,12 +3,14 @@
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from carvana.data.turntable import render_folder
+from carvana.data.zips import PARTS
 
 from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 
@@ -55,3 +57,16 @@ def signed_in(kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch) -> KaggleS
     """The like, with a token in the environment."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     return kaggle
+
+
+@pytest.fixture(scope="session")
+def zips(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the competition's zips, as a Kaggle notebook has them. Tests read it only."""
+    folder = tmp_path_factory.mktemp("zips")
+    for part in PARTS:
+        with zipfile.ZipFile(folder / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            files = [rendered / part] if part.endswith(".csv") else sorted((rendered / part).iterdir())
+            for file in files:
+                packed.write(file, file.relative_to(rendered))
+            packed.writestr(f"__MACOSX/{part}/._{files[0].name}", "what a Mac adds")
+    return folder

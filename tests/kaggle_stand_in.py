@@ -56,6 +56,8 @@ class KaggleStandIn:
     """By request, e.g. `CreateSubmission`, or `upload` and `download`."""
     cut_download_at: int | None = None
     """Bytes after which the next download is cut."""
+    hang: bool = False
+    """Whether it hangs there instead, until the client is gone."""
     cut_upload: bool = False
     """Whether the next upload is cut in its middle."""
     lose_answer_of: str = ""
@@ -208,6 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut, self.board.cut_download_at = self.board.cut_download_at, None
         self.wfile.write(whole[first:cut])
+        if cut is not None and self.board.hang:
+            self.connection.recv(1)
         self.close_connection = cut is not None
 
     def do_PUT(self) -> None:

@@ -52,10 +52,6 @@ def sign_in() -> "KaggleApi":
         if token:
             raise InputError(f"{place}: Kaggle refuses this token, as wrong or expired; {_TOKEN}") from None
         raise InputError(f"no Kaggle credentials; {_TOKEN}") from None
-    except OSError as error:
-        raise InputError(
-            f"{error.filename}: the Kaggle client cannot make its folder ({error.strerror}); set KAGGLE_CONFIG_DIR"
-        ) from None
     return api
 
 
@@ -79,6 +75,8 @@ def asking(what: str) -> Iterator[None]:
         raise InputError(
             f"{what}: the connection to Kaggle was not made, or was cut; the same command tries again"
         ) from None
+    except OSError as error:
+        raise InputError(f"{what}: {error.filename or 'the disk'}: {error.strerror}") from None
     except (ValueError, KeyError):
         raise InputError(f"{what}: Kaggle's answer is not of the form that its client knows") from None
 
