@@ -69,6 +69,20 @@ def test_the_comparison_has_a_row_a_fold_and_one_for_the_ensemble(worked: Path) 
         assert row[7] == "local"
 
 
+def test_the_report_holds_the_ledger_and_each_runs_worst_photos(worked: Path) -> None:
+    options = ["--html", "submissions/report.html", "--data", "data", "--worst", 2]
+    text = ok("compare", *options, cwd=worked)
+    assert "submissions/report.html: written" in text
+    page = (worked / "submissions" / "report.html").read_text()
+    for row in pd.read_csv(worked / "submissions" / "ledger.csv", dtype=str).itertuples():
+        assert f">{row.private}</td>" in page
+    assert page.count('<figure class="card"') == 2 * 2
+
+
+def test_the_comparison_is_quick(worked: Path) -> None:
+    assert _processor_seconds("compare", cwd=worked) < 2
+
+
 def test_the_ledgers_scores_are_those_of_score(worked: Path) -> None:
     ledger = pd.read_csv(worked / "submissions" / "ledger.csv")
     row = ledger[ledger["fold"] == "all"].iloc[0]
@@ -295,12 +309,16 @@ SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare",
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
+    assert f"./run.sh {script}" in ok(script, "--help", cwd=tmp_path)
+    assert _processor_seconds(script, "--help", cwd=tmp_path) < 2
+
+
+def _processor_seconds(*command: object, cwd: Path) -> float:
+    """The processor's time that a script takes: the clock's is also other programs'."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    text = ok(script, "--help", cwd=tmp_path)
+    ok(*command, cwd=cwd)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert f"./run.sh {script}" in text
-    # Of the processor's time: that of the clock is also other programs'.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_no_script_but_those_that_need_it_imports_keras_or_kaggle(tmp_path: Path) -> None:
