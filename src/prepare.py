@@ -8,12 +8,10 @@ import typer
 
 from carvana import console
 from carvana.data import images
-from carvana.data.download import download, files_on_kaggle, is_begun
 from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
+from carvana.data.obtain import obtain
 from carvana.data.turntable import render_folder
-from carvana.data.zips import NOTEBOOK_INPUTS, missing_parts, unpack_found
 from carvana.errors import InputError
-from carvana.kaggle import sign_in
 
 
 class Source(StrEnum):
@@ -69,14 +67,7 @@ def prepare(
     height, width = _size(size)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
-        if data.exists() and not data.is_dir():
-            raise InputError(f"{data}: is not a folder")
-        fresh = _is_empty(data)
-        if hq and "train" not in missing_parts(data):
-            console.say(f"{data}: has its photos already; for the large ones choose another --data")
-        folders = [data, *([zips] if zips else NOTEBOOK_INPUTS)]
-        unpack_found(data, folders, hq=hq, drop=keep_zips is False)
-        render = not _download(data, hq, bool(keep_zips), fresh, must=source == Source.kaggle)
+        render = not obtain(data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle)
     if render:
         console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
@@ -90,30 +81,6 @@ def prepare(
         ["part", "cars", "photos", "size"],
         [_row("train", labelled), _row("test", unlabelled)],
     )
-
-
-def _download(data: Path, hq: bool, keep: bool, fresh: bool, must: bool) -> bool:
-    """Download what is missing, where that is asked for; returns whether `data` has, or should have, its images.
-
-    Unasked it is done for a folder that was empty, or that a download was begun into.
-    """
-    begun = is_begun(data)
-    if not missing_parts(data) or not (must or begun or fresh):
-        return True
-    try:
-        api = sign_in()
-        sizes = files_on_kaggle(api)
-    except InputError as reason:
-        if must or begun or not _is_empty(data):
-            raise
-        console.say(f"Not from Kaggle: {reason}")
-        return False
-    download(api, sizes, data, hq=hq, keep=keep)
-    return True
-
-
-def _is_empty(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _size(text: str) -> tuple[int, int]:

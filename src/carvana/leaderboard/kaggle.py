@@ -51,32 +51,40 @@ def submit(
     ledger = Ledger.beside(paths[0])
     before = {} if again else {path: row for path in paths if (row := _submitted_before(ledger, path))}
     if len(before) == len(paths):
-        raise InputError("; ".join(_said_before(path, row) for path, row in before.items()))
+        others = f", and so were the other {len(paths) - 1}" if len(paths) > 1 else ""
+        raise InputError(f"{_said_before(paths[0], before[paths[0]])}{others}; --again submits anyway")
     for path, row in before.items():
-        console.say(f"{_said_before(path, row)}; left out")
+        console.say(f"{_said_before(path, row)}; it is left out")
     api = sign_in()
     wanted = [path for path in paths if path not in before]
     left = left_today(api)
     if left is not None:
-        console.say(f"Kaggle takes {left} more submissions today (UTC)")
+        console.say(f"Kaggle takes {left} more submissions today (UTC); here are {len(wanted)}")
+    uploads, failures = _upload_all(api, wanted, message, left)
+    rows = []
+    if uploads:
+        rows, unscored = wait(api, ledger, uploads, wait_s)
+        failures += unscored
+    if failures:
+        raise InputError("; ".join(failures))
+    return [*before.values(), *rows]
+
+
+def _upload_all(
+    api: "KaggleApi", paths: Sequence[Path], message: str | None, left: int | None
+) -> tuple[list[Upload], list[str]]:
+    """Upload files until one fails or the limit is reached; returns what Kaggle took, and what went wrong."""
     uploads: list[Upload] = []
-    error: InputError | None = None
-    for path in wanted:
+    for path in paths:
         if left is not None and len(uploads) >= left:
-            error = InputError(
-                f"{path}: today's limit is reached, {len(wanted) - len(uploads)} of {len(wanted)} were not "
-                "submitted; the same command goes on after midnight UTC"
-            )
-            break
+            missing = f"{len(paths) - len(uploads)} of {len(paths)} were not submitted"
+            said = f"{path}: today's limit is reached, {missing}; the same command goes on after midnight UTC"
+            return uploads, [said]
         try:
             uploads.append(upload(api, path, message))
-        except InputError as refusal:
-            error = refusal
-            break
-    rows = wait(api, ledger, uploads, wait_s) if uploads else []
-    if error is not None:
-        raise error
-    return [*before.values(), *rows]
+        except InputError as error:
+            return uploads, [str(error)]
+    return uploads, []
 
 
 def _submitted_before(ledger: Ledger, path: Path) -> Row | None:
@@ -88,9 +96,7 @@ def _submitted_before(ledger: Ledger, path: Path) -> Row | None:
 
 def _said_before(path: Path, row: Row) -> str:
     scores = f"public {row['public']}, private {row['private']}" if row["public"] else "not scored yet"
-    return (
-        f"{path}: was submitted on {row['when']} as {row['submission']} ({scores}); --again submits it anyway"
-    )
+    return f"{path}: was submitted on {row['when']} as {row['submission']} ({scores})"
 
 
 def left_today(api: "KaggleApi") -> int | None:
@@ -157,7 +163,9 @@ def _arrived(api: "KaggleApi", submission: Path, text: str, known: set[int], err
     return new[0]
 
 
-def wait(api: "KaggleApi", ledger: Ledger, uploads: Sequence[Upload], limit_s: float) -> list[Row]:
+def wait(
+    api: "KaggleApi", ledger: Ledger, uploads: Sequence[Upload], limit_s: float
+) -> tuple[list[Row], list[str]]:
     """Wait until Kaggle has scored all uploads, and write the scores into the ledger.
 
     Args:
@@ -167,10 +175,8 @@ def wait(api: "KaggleApi", ledger: Ledger, uploads: Sequence[Upload], limit_s: f
         limit_s: seconds after which those still unscored are left to `refresh`.
 
     Returns:
-        Their rows, with scores as far as there are any.
-
-    Raises:
-        InputError: Kaggle could not score one of them; its row is no longer on the board.
+        Their rows, with scores as far as there are any, and a line for each that Kaggle could not score: its row
+        is no longer on the board.
     """
     scores = _wait_for({sent.ref for sent in uploads}, api, limit_s)
     rows, failures = [], []
@@ -180,9 +186,7 @@ def wait(api: "KaggleApi", ledger: Ledger, uploads: Sequence[Upload], limit_s: f
         failures += failure
         if not row["public"] and not failure:
             console.say(f"{row['submission']}: not scored yet; `./run.sh compare --refresh` asks again")
-    if failures:
-        raise InputError("; ".join(failures))
-    return rows
+    return rows, failures
 
 
 def _wait_for(refs: set[int], api: "KaggleApi", limit_s: float) -> dict[int, Score]:
