@@ -38,6 +38,14 @@ def ok(script: str, *arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
+def timed(script: str, *arguments: object, cwd: Path) -> tuple[str, float]:
+    """What a script prints, and the processor's seconds that it takes: the clock's are also other programs'."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = ok(script, *arguments, cwd=cwd)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return text, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def refused(script: str, *arguments: object, cwd: Path) -> str:
     """The one line of a script that must refuse its input."""
     done = run(script, *arguments, cwd=cwd)
@@ -80,7 +88,8 @@ def test_the_report_holds_the_ledger_and_each_runs_worst_photos(worked: Path) ->
 
 
 def test_the_comparison_is_quick(worked: Path) -> None:
-    assert _processor_seconds("compare", cwd=worked) < 2
+    _, seconds = timed("compare", cwd=worked)
+    assert seconds < 2
 
 
 def test_the_ledgers_scores_are_those_of_score(worked: Path) -> None:
@@ -309,16 +318,9 @@ SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare",
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
-    assert f"./run.sh {script}" in ok(script, "--help", cwd=tmp_path)
-    assert _processor_seconds(script, "--help", cwd=tmp_path) < 2
-
-
-def _processor_seconds(*command: object, cwd: Path) -> float:
-    """The processor's time that a script takes: the clock's is also other programs'."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ok(*command, cwd=cwd)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    text, seconds = timed(script, "--help", cwd=tmp_path)
+    assert f"./run.sh {script}" in text
+    assert seconds < 2
 
 
 def test_no_script_but_those_that_need_it_imports_keras_or_kaggle(tmp_path: Path) -> None:

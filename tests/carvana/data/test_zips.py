@@ -3,9 +3,13 @@
 import filecmp
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from carvana.data import zips as zips_module
 from carvana.data.folder import mask_areas, training_photos
@@ -73,6 +77,17 @@ def test_no_path_leaves_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="which leads out of the folder; it is not unpacked"):
         unpack(source, "train", tmp_path / "in" / "data")
     assert sorted(tmp_path.rglob("*.jpg")) == []
+
+
+@given(st.lists(st.text("./\\:aA~ ", max_size=8), min_size=1, max_size=3))
+def test_whatever_its_names_nothing_is_written_elsewhere(names: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        source = _zip(root / "train.zip", *(f"{name}.jpg" for name in dict.fromkeys(names)))
+        with suppress(InputError):
+            unpack(source, "train", root / "in" / "data")
+        written = [path for path in root.rglob("*") if path.is_file() and path != source]
+        assert all(path.parent == root / "in" / "data" / "train" for path in written)
 
 
 def test_no_link_is_unpacked(tmp_path: Path) -> None:
