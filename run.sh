@@ -51,9 +51,12 @@ everything() {
     if [[ -f $data/test_masks.csv ]]; then
         step submit "$submission" --each-fold --board local --data "$data"
     fi
-    step compare
+    step compare --html submissions/report.html --data "$data" --runs "$runs"
     echo "Weights, learning curves and out-of-fold scores: $runs/$(basename "$recipe" .toml)/fold-*/"
-    echo "Submission of all folds: $submission   Scores: submissions/ledger.csv"
+    echo "Submission of all folds: $submission   Scores: submissions/ledger.csv   Report: submissions/report.html"
+    if [[ ! -f $data/test_masks.csv ]]; then
+        echo "To Kaggle: ./run.sh submit $submission --each-fold --board kaggle --data $data"
+    fi
 }
 
 case ${1:-} in

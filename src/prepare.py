@@ -1,4 +1,4 @@
-"""Get the images: a folder that is there, or the rendered turntable."""
+"""Get the images: a folder that is there, the competition's zips, Kaggle, or the rendered turntable."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
+from carvana.data.obtain import obtain
 from carvana.data.turntable import render_folder
 from carvana.errors import InputError
 
@@ -18,14 +19,29 @@ class Source(StrEnum):
 
     auto = "auto"
     folder = "folder"
+    kaggle = "kaggle"
     turntable = "turntable"
 
 
 def prepare(
     source: Annotated[
-        Source, typer.Option(help="auto: the folder if it has images, else the turntable.")
+        Source,
+        typer.Option(
+            help="auto: the folder if it is complete; else the competition's zips that lie in it, or are a Kaggle"
+            " notebook's input; else, for an empty folder, Kaggle if you have credentials, or the turntable."
+        ),
     ] = Source.auto,
     data: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
+    zips: Annotated[Path | None, typer.Option(help="Another folder with the competition's zips.")] = None,
+    hq: Annotated[
+        bool, typer.Option("--hq", help="Kaggle: the large photos, train_hq.zip and test_hq.zip.")
+    ] = False,
+    keep_zips: Annotated[
+        bool | None,
+        typer.Option(
+            help="Kaggle: keep zips once they are unpacked. [default: keep yours, drop downloaded ones]"
+        ),
+    ] = None,
     cars: Annotated[int, typer.Option(min=2, help="Turntable: cars to train on.")] = 24,
     test_cars: Annotated[int, typer.Option(min=1, help="Turntable: cars to predict.")] = 8,
     size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of a photo, in pixels.")] = "480x320",
@@ -33,7 +49,10 @@ def prepare(
 ) -> None:
     """Get the images, and check that they are whole and fit together.
 
-    Without images the turntable renders miniature cars, so that every step runs with nobody's data.
+    From Kaggle it takes what training and prediction need: train, train_masks, test and the tables, about 9 GB,
+    with a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other credentials that Kaggle's
+    own client knows. A download that was cut goes on. Without images and credentials the turntable renders
+    miniature cars, so that every step runs with nobody's data.
 
     Examples:
 
@@ -41,10 +60,15 @@ def prepare(
 
         ./run.sh prepare --source folder --data $CARVANA_DATA
 
+        ./run.sh prepare --source kaggle --data path/to/carvana
+
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
     height, width = _size(size)
-    if source == Source.turntable or (source == Source.auto and _is_empty(data)):
+    render = source == Source.turntable
+    if source in (Source.auto, Source.kaggle):
+        render = not obtain(data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle)
+    if render:
         console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(
@@ -57,10 +81,6 @@ def prepare(
         ["part", "cars", "photos", "size"],
         [_row("train", labelled), _row("test", unlabelled)],
     )
-
-
-def _is_empty(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _size(text: str) -> tuple[int, int]:

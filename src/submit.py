@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.folder import test_photos
+from carvana.competition import SIZE
+from carvana.data.folder import submission_order, test_photos
 from carvana.errors import InputError
 from carvana.leaderboard import comparison
+from carvana.leaderboard import kaggle as board_of_kaggle
 from carvana.leaderboard.entries import check_entry, fold_path, photo_sizes
 from carvana.leaderboard.ledger import Ledger
 from carvana.leaderboard.local import submit_locally
@@ -18,6 +20,7 @@ from carvana.leaderboard.local import submit_locally
 class Board(StrEnum):
     """Who scores."""
 
+    kaggle = "kaggle"
     local = "local"
 
 
@@ -26,24 +29,59 @@ def submit(
         Path | None, typer.Argument(help="The submission. [default: the newest of all folds]")
     ] = None,
     each_fold: Annotated[bool, typer.Option("--each-fold", help="Also each fold's own, beside it.")] = False,
-    board: Annotated[Board, typer.Option(help="local: against DATA/test_masks.csv.")] = Board.local,
+    board: Annotated[
+        Board | None,
+        typer.Option(
+            help="kaggle, or local: against DATA/test_masks.csv. [default: local where that file lies]"
+        ),
+    ] = None,
     data: Annotated[Path, typer.Option(help="The data folder, whose test photos it is for.")] = Path("data"),
+    message: Annotated[
+        str | None, typer.Option(help="Kaggle: what stands beside it. [default: recipe, fold and CV]")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Kaggle: also bytes that were submitted before.")
+    ] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Kaggle: minutes to wait for the scores.")] = 10,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, say what would be done, and end.")
+    ] = False,
 ) -> None:
     """Check a submission, have it scored, and write the scores into the ledger beside it.
+
+    For Kaggle it takes a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other
+    credentials that Kaggle's own client knows. A submission goes there once: its SHA-256 stands in the ledger.
 
     Examples:
 
         ./run.sh submit submissions/miniature.csv.gz
 
         ./run.sh submit --each-fold --data data --board local
+
+        ./run.sh submit submissions/fast.csv.gz --each-fold --board kaggle --data $CARVANA_DATA
     """
     submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
     paths = [*_of_folds(submission), submission] if each_fold else [submission]
-    sizes = photo_sizes(test_photos(data))
+    board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
+    sizes = _sizes(data, board)
     for path in paths:
-        check_entry(path, sizes)
-    rows = [submit_locally(path, data / "test_masks.csv") for path in paths]
+        check = check_entry(path, sizes)
+        if dry_run:
+            console.say(f"{path}: in order, {check.photos:,} photos; would go to the {board} board")
+    if dry_run:
+        return
+    if board == Board.local:
+        rows = [submit_locally(path, data / "test_masks.csv") for path in paths]
+    else:
+        rows = board_of_kaggle.submit(paths, message=message, again=again, wait_s=60 * wait)
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)
+
+
+def _sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
+    """The (height, width) of each photo of the board; Kaggle's are all alike, and 8 GB need not be there for them."""
+    if board == Board.kaggle:
+        return dict.fromkeys(submission_order(data), SIZE)
+    return photo_sizes(test_photos(data))
 
 
 def _newest_ensemble(ledger: Ledger) -> Path:

@@ -2,11 +2,17 @@
 
 import os
 import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from carvana.data.turntable import render_folder
+from carvana.data.zips import PARTS
+
+from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 
 SRC = Path(__file__).parent.parent / "src"
 
@@ -31,3 +37,36 @@ def real_data() -> Path:
     if not os.environ.get("CARVANA_DATA"):
         pytest.skip("needs a folder of real Carvana photos at $CARVANA_DATA")
     return Path(os.environ["CARVANA_DATA"])
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleStandIn]:
+    """A stand-in for Kaggle, which the real client talks to; variables lead there, without any credentials."""
+    for name in [name for name in os.environ if name.startswith("KAGGLE_") or name.startswith("VERBOSE")]:
+        monkeypatch.delenv(name)
+    for name in [name for name in sys.modules if name.split(".")[0] == "kaggle"]:
+        monkeypatch.delitem(sys.modules, name)  # it reads the variables when it is imported
+    with running(KaggleStandIn(tmp_path / "kaggle")) as stand_in:
+        for name, value in stand_in.environment(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        yield stand_in
+
+
+@pytest.fixture
+def signed_in(kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch) -> KaggleStandIn:
+    """The like, with a token in the environment."""
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    return kaggle
+
+
+@pytest.fixture(scope="session")
+def zips(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the competition's zips, as a Kaggle notebook has them. Tests read it only."""
+    folder = tmp_path_factory.mktemp("zips")
+    for part in PARTS:
+        with zipfile.ZipFile(folder / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            files = [rendered / part] if part.endswith(".csv") else sorted((rendered / part).iterdir())
+            for file in files:
+                packed.write(file, file.relative_to(rendered))
+            packed.writestr(f"__MACOSX/{part}/._{files[0].name}", "what a Mac adds")
+    return folder

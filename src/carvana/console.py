@@ -52,6 +52,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def on_terminal() -> bool:
+    """Whether a person watches, rather than a file or another program."""
+    return sys.stdout.isatty()
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """Print a table of text; all columns but the first `left` ones hold numbers and are set right."""
     table = Table(title=escape(title), title_justify="left", title_style="bold")
@@ -73,7 +78,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
         total: how many there are to do.
         unit: what they are, e.g. "photos".
     """
-    with _bar(title, total, unit) if sys.stdout.isatty() else _lines(title, total, unit) as advance:
+    with _bar(title, total, unit) if on_terminal() else _lines(title, total, unit) as advance:
         yield advance
 
 

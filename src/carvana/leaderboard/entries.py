@@ -11,9 +11,9 @@ from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo
 from carvana.errors import InputError
-from carvana.leaderboard.ledger import Ledger, Row, commit, now
+from carvana.leaderboard.ledger import Ledger, Row, commit, now, sha256
 from carvana.leaderboard.scoring import summary
-from carvana.leaderboard.submission import Check, check_submission, sha256, write_submission
+from carvana.leaderboard.submission import Check, check_submission, write_submission
 from carvana.models.run import Run
 from carvana.recipe import Recipe
 

@@ -1,6 +1,8 @@
 """The ledger: every submission and its scores, a row a submission and board, in `submissions/ledger.csv`."""
 
+import hashlib
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,10 +38,22 @@ class Ledger:
         """All rows, the oldest first."""
         return read_csv(self.path, COLUMNS)[COLUMNS].to_dict("records") if self.path.exists() else []
 
-    def find(self, submission: str, sha256: str) -> Row | None:
-        """The newest row of a submission (its file's name) with these very bytes, or None."""
-        same = [row for row in self.rows() if (row["submission"], row["sha256"]) == (submission, sha256)]
+    def find(self, submission: str, sha256: str, board: str | None = None) -> Row | None:
+        """The newest row of a submission (its file's name) with these very bytes, or None; of one board alone."""
+        same = [row for row in self.rows() if _bytes_of(row) == (submission, sha256)]
+        same = [row for row in same if board in (None, row["board"])]
         return same[-1] if same else None
+
+    def row_of(self, submission: Path) -> Row:
+        """What is known of a submission's file whatever the board: a new row, without scores and date."""
+        digest = sha256(submission)
+        known = self.find(submission.name, digest) or {
+            "submission": submission.name,
+            "sha256": digest,
+            "commit": commit(),
+        }
+        unscored = {"public": "", "private": "", "board": "", "when": ""}
+        return dict.fromkeys(COLUMNS, "") | known | unscored
 
     def add(self, row: Row) -> None:
         """Add a row, in the place of those of the same submission that no board has scored.
@@ -50,8 +64,28 @@ class Ledger:
         kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
         same = ("submission", "sha256", "board")
         kept = [old for old in kept if any(old[column] != row[column] for column in same)]
+        self._write([*kept, row])
+
+    def withdraw(self, row: Row) -> None:
+        """Take back a row whose board gave it no score: the submission stays, as one that no board has scored."""
+        rows = self.rows()
+        others = [old for old in rows if old != row]
+        stands = any(_bytes_of(old) == _bytes_of(row) for old in others)
+        self._write(others if stands else [row | {"board": ""} if old == row else old for old in rows])
+
+    def _write(self, rows: Sequence[Row]) -> None:
         with write_whole(self.path) as part:
-            pd.DataFrame([*kept, row]).to_csv(part, index=False, lineterminator="\n")
+            pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
+
+
+def _bytes_of(row: Row) -> tuple[str, str]:
+    return row["submission"], row["sha256"]
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:

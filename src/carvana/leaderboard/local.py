@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.leaderboard.ledger import Ledger, Row, commit, now
+from carvana.leaderboard.ledger import Ledger, Row, now
 from carvana.leaderboard.scoring import score_submission
-from carvana.leaderboard.submission import sha256
 
 
 def submit_locally(submission: Path, truth: Path) -> Row:
@@ -20,13 +19,8 @@ def submit_locally(submission: Path, truth: Path) -> Row:
         Its row in the ledger.
     """
     scores = score_submission(submission, truth)
-    digest = sha256(submission)
     ledger = Ledger.beside(submission)
-    row = ledger.find(submission.name, digest) or {
-        "submission": submission.name,
-        "sha256": digest,
-        "commit": commit(),
-    }
+    row = ledger.row_of(submission)
     row |= {name: f"{dice:.6f}" for name, dice in board_scores(scores).items()}
     row |= {"board": "local", "when": now()}
     ledger.add(row)

@@ -1,7 +1,6 @@
 """A submission: a CSV file of `img,rle_mask`, gzipped, written in a stream and checked in one."""
 
 import gzip
-import hashlib
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -71,12 +70,6 @@ def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str],
     all_names = pd.concat(names)
     check_names(all_names, list(photos), path)
     return Check(len(all_names), empty, runs / len(all_names))
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tables(path: Path) -> Iterator[pd.DataFrame]:

@@ -62,3 +62,39 @@ def test_the_comparison_has_folds_first_and_the_newest_of_each() -> None:
     ]
     assert [row["private - CV"] for row in shown] == ["", "-0.010000", "-0.030000", "+0.010000"]
     assert [row["board"] for row in shown] == ["none yet", "local", "local", "local"]
+
+
+def _fold(recipe: str, fold: int, cv: str, public: str, private: str) -> dict[str, str]:
+    scores = {"cv_dice": cv, "public": public, "private": private, "board": "kaggle"}
+    return _row(f"{recipe}-fold{fold}.csv.gz", recipe=recipe, fold=str(fold), **scores)
+
+
+def test_how_folds_and_board_agree() -> None:
+    rows = [
+        _fold("fast", 0, "0.990000", "0.985000", "0.984000"),
+        _fold("fast", 1, "0.991000", "0.987000", "0.983000"),
+        _fold("fast", 2, "0.993000", "0.988000", "0.982000"),
+        _fold("base", 0, "0.980000", "0.970000", "0.972000"),
+        _fold("base", 1, "0.981000", "", "0.973000"),
+        _row("fast.csv.gz", fold="all", cv_dice="0.99", public="0.1", private="0.1", board="kaggle"),
+        _row("fast-fold3.csv.gz", fold="3", cv_dice="0.99"),
+    ]
+    table = [
+        dict(zip(comparison.AGREEMENT_HEADINGS, cells, strict=True))
+        for cells in comparison.agreement_table(rows)
+    ]
+    assert [(row["recipe"], row["folds"]) for row in table] == [
+        ("base", "2"),
+        ("fast", "3"),
+        ("all recipes", "5"),
+    ]
+    base, fast, everything = table
+    assert (fast["rank corr. CV, public"], fast["rank corr. CV, private"]) == ("+1.00", "-1.00")
+    assert (fast["mean public - CV"], fast["mean private - CV"]) == ("-0.004667", "-0.008333")
+    assert base["rank corr. CV, public"] == ""  # of two it is always 1 or -1
+    assert base["mean public - CV"] == "-0.010000"
+    assert everything["rank corr. CV, private"] == "+0.60"
+
+
+def test_nothing_scored_agrees_with_nothing() -> None:
+    assert comparison.agreement_table([_row("a.csv.gz", cv_dice="0.9")]) == []
