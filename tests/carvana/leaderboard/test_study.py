@@ -64,10 +64,19 @@ def test_the_page_holds_every_recipe(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_projects_own_study_can_be_read() -> None:
-    study = read_study(Path(__file__).parents[3] / "studies" / "post-claims.toml")
-    widths = {study.recipe(name).width for name in study.recipes}
-    assert widths == {8}
+@pytest.mark.parametrize(("name", "width"), [("post-claims", 8), ("training-craft", 12)])
+def test_the_projects_own_studies_can_be_read(name: str, width: int) -> None:
+    study = read_study(Path(__file__).parents[3] / "studies" / f"{name}.toml")
+    assert {study.recipe(name).width for name in study.recipes} == {width}
+
+
+def test_a_recipe_may_be_trained_in_several_ways() -> None:
+    study = Study(title="x", baseline="fast", recipes={"fast": (), "fast@again": ("seed=1",)})
+    assert [(study.recipe(name).name, study.recipe(name).seed) for name in study.recipes] == [
+        ("fast", 0),
+        ("fast@again", 1),
+    ]
+    assert study.recipe("fast@again").model == study.recipe("fast").model
 
 
 @pytest.mark.parametrize(
