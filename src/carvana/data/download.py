@@ -99,7 +99,8 @@ def _fetch(api: "KaggleApi", name: str, size: int, growing: Path) -> Path:
 
     # In a thread, so that its progress is shown as that of all other work; the client's own bar knows no plain lines.
     thread = threading.Thread(target=work, daemon=True)
-    with console.progress(f"download {name}", -(-size // _MB), "MB") as advance:
+    total = -(-size // _MB)
+    with console.progress(f"download {name}", total, "MB") as advance:
         thread.start()
         shown = 0
         while thread.is_alive():
@@ -107,6 +108,8 @@ def _fetch(api: "KaggleApi", name: str, size: int, growing: Path) -> Path:
             done = sum(file.stat().st_size for file in _downloads(growing)) // _MB
             advance(done - shown)
             shown = done
+        if not failures:
+            advance(total - shown)  # the last part of a megabyte
     with asking(f"download {name}"):
         if failures:
             raise failures[0]

@@ -1,5 +1,6 @@
 """Submitting to Kaggle: the real client talks HTTP to a stand-in on the loopback."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -122,6 +123,7 @@ RULES = "You must accept this competition's rules before you'll be able to submi
             r"\(404 Not found\); see https://www.kaggle.com/",
         ),
         ("GetSubmissionLimits", Refusal(401, "Unauthorized"), r"\(401 Unauthorized\); make a token"),
+        ("CreateSubmission", Refusal(200, "5 of 5 used"), r"Kaggle did not take it \(5 of 5 used\)"),
         ("CreateSubmission", Refusal(502), r"trouble of its own \(502"),
         ("GetSubmissionLimits", Refusal(429, "Too many requests"), r"\(429 .*; wait some minutes"),
         ("upload", Refusal(410), "the upload failed on its way"),
@@ -257,7 +259,11 @@ def test_refresh_knows_files_that_were_submitted_by_hand(board: KaggleStandIn, f
 
 
 @pytest.mark.parametrize(
-    "way", ["token", "token file", "key", "key file", "access_token", "expired", "revoked key"]
+    "way",
+    [
+        *("token", "token file", "access_token", "key", "key file", "login", "notebook"),
+        *("expired", "revoked key"),
+    ],
 )
 def test_every_way_to_sign_in(
     kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
@@ -274,6 +280,15 @@ def test_every_way_to_sign_in(
             monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
         case "access_token":
             (home / "access_token").write_text(TOKEN)
+        case "login":  # what `kaggle auth login` leaves
+            known = {"refresh_token": "r", "access_token": TOKEN, "username": USER}
+            known["access_token_expiration"] = "2999-01-01T00:00:00+00:00"
+            (home / "credentials.json").write_text(json.dumps(known))
+        case "notebook":
+            (tmp_path / "token").write_text(TOKEN)
+            monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+            monkeypatch.setenv("KAGGLE_DATA_PROXY_URL", "http://localhost/proxy")
+            monkeypatch.setenv("KAGGLE_API_V1_TOKEN", str(tmp_path / "token"))
         case "expired":
             monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_another")
         case "key" | "revoked key":
