@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-import cv2
 import numpy as np
 
 from carvana.backend import keras
+from carvana.competition import rle
 from carvana.data.padding import Frame, cut, pad
+from carvana.prediction.band import edges_at
 from carvana.prediction.tiles import in_tiles
 
 _PIXELS = 16 * 512 * 768
@@ -54,9 +55,7 @@ def mask_of(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
         size: (height, width) of the photo.
         threshold: car is where the probability is above it.
     """
-    if probabilities.shape != size:
-        probabilities = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return probabilities > threshold
+    return rle.painted(edges_at(probabilities, size, threshold), size)
 
 
 def _with_views(model: keras.Model, photos: np.ndarray, frame: Frame, tta: str) -> np.ndarray:
