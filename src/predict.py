@@ -11,8 +11,7 @@ from carvana.data.folder import test_photos
 from carvana.data.split import fold_number
 from carvana.errors import InputError
 from carvana.leaderboard.entries import entries_of, fold_path, predict_entries
-from carvana.models.run import runs_of
-from carvana.recipe import read_recipe
+from carvana.prediction.question import Question, part_of
 
 
 class Tta(StrEnum):
@@ -20,6 +19,7 @@ class Tta(StrEnum):
 
     none = "none"
     flip = "flip"
+    scales = "scales"
 
 
 def predict(
@@ -56,16 +56,16 @@ def predict(
     """
     asked = [f"tta={tta.value}"] if tta else []
     asked += [f"threshold={threshold}"] if threshold is not None else []
-    chosen = read_recipe(recipe, (set_ or []) + asked)
     number = fold_number(fold)
-    ensemble = runs_of(runs, chosen, number)
-    path = out or Path("submissions") / f"{chosen.name}.csv.gz"
+    part = part_of(recipe, 1.0, runs, (set_ or []) + asked, number)
+    question = Question((part,), part.recipe.threshold, each=each_fold and number is None)
+    path = out or Path("submissions") / f"{question.name}.csv.gz"
     if number is not None and out is None:
         path = fold_path(path, number)
     if path.suffix != ".gz":
         raise InputError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
-    entries = entries_of(ensemble, path, each=each_fold and number is None)
-    checks = predict_entries(entries, chosen, test_photos(data))
+    entries = entries_of(question, path)
+    checks = predict_entries(entries, test_photos(data)).checks
     rows = [
         [str(entry.path), entry.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
         for entry, check in zip(entries, checks, strict=True)

@@ -219,10 +219,10 @@ def test_broken_images_stop_training_with_their_name(data: Path, tmp_path: Path)
 def test_a_broken_photo_leaves_no_half_submission(worked: Path, data: Path) -> None:
     photo = photos_to_predict(data)[-1]
     photo.path.write_bytes(photo.path.read_bytes()[:900])
-    before = sorted(worked.glob("submissions/*"))
+    before = sorted(worked.glob("submissions/[!.]*"))
     options = ["--recipe", "miniature", "--data", data, "--out", "submissions/broken.csv.gz", *SMALL]
     assert f"{photo.name}: not a whole JPEG" in refused("predict", *options, cwd=worked)
-    assert sorted(worked.glob("submissions/*")) == before
+    assert sorted(worked.glob("submissions/[!.]*")) == before
 
 
 def test_wrong_arguments_exit_2(tmp_path: Path) -> None:

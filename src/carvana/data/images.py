@@ -4,7 +4,7 @@ A size is (height, width) in pixels. A photo is RGB, uint8, 0..255, (height, wid
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from carvana.errors import InputError
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MARK = b"Exif\0\0"
+_JPEG_MARK = b"\xff\xd8\xff"
 
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -33,22 +34,51 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         InputError: the file is missing, no JPEG, or not a whole one.
     """
+    (photo,), _ = read_photo_at(path, [size])
+    return photo
+
+
+def read_photo_at(
+    path: Path, sizes: Sequence[tuple[int, int] | None]
+) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """Read a JPEG photo at several sizes, and its own (height, width), from one look at its file.
+
+    Args:
+        path: the JPEG file.
+        sizes: as `read_photo` takes each.
+
+    Raises:
+        InputError: as `read_photo`.
+    """
     data = _bytes(path)
     height, width, colours = _header(path, data)
     if colours in ("CMYK", "YCCK") or _orientation(data) != 1:
         photo = _read_by_pillow(path, data)
-        return photo if size is None else resize(photo, size)
+        return [photo if size is None else resize(photo, size) for size in sizes], photo.shape[:2]
     try:
-        if size is None:
-            return simplejpeg.decode_jpeg(data, "RGB")
-        photo = simplejpeg.decode_jpeg(data, "RGB", min_height=size[0], min_width=size[1])
+        return [_decode(data, (height, width), size) for size in sizes], (height, width)
     except ValueError as error:
         raise _broken(path, error) from None
-    # A scaled decode rounds up: 1918 columns at 2/8 are 480, of which the photo fills 479.5.
-    scale = next(
-        n / 8 for n in range(8, 0, -1) if photo.shape[:2] == (-(-height * n // 8), -(-width * n // 8))
-    )
-    return _resize_filled(photo, (height * scale, width * scale), size)
+
+
+def read_any(path: Path) -> np.ndarray:
+    """Read an image of any kind that Pillow knows, at its own size and turned as its EXIF orientation says.
+
+    Returns:
+        (height, width, 3), uint8, RGB; on white where it is transparent.
+
+    Raises:
+        InputError: the file is missing, no image, or not a whole one.
+    """
+    data = _bytes(path)
+    if data.startswith(_JPEG_MARK):
+        return read_photo(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            turned = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: not a whole image ({error})") from None
+    return np.array(Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned).convert("RGB"))
 
 
 def photo_size(path: Path) -> tuple[int, int]:
@@ -131,6 +161,19 @@ def _read_by_pillow(path: Path, data: bytes) -> np.ndarray:
         return np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     except OSError as error:
         raise _broken(path, error) from None
+
+
+def _decode(data: bytes, own: tuple[int, int], size: tuple[int, int] | None) -> np.ndarray:
+    """Decode an upright JPEG of RGB or grey, whose own size is known, at the smallest scale that covers `size`."""
+    if size is None:
+        return simplejpeg.decode_jpeg(data, "RGB")
+    height, width = own
+    photo = simplejpeg.decode_jpeg(data, "RGB", min_height=size[0], min_width=size[1])
+    # A scaled decode rounds up: 1918 columns at 2/8 are 480, of which the photo fills 479.5.
+    scale = next(
+        n / 8 for n in range(8, 0, -1) if photo.shape[:2] == (-(-height * n // 8), -(-width * n // 8))
+    )
+    return _resize_filled(photo, (height * scale, width * scale), size)
 
 
 def _resize_filled(image: np.ndarray, filled: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
