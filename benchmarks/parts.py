@@ -24,7 +24,7 @@ from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.folder import Photo, training_photos
-from carvana.prediction.maps import mask_of
+from carvana.prediction.band import edges_at
 from carvana.recipe import Augmentation
 
 STRONG = Augmentation(
@@ -50,6 +50,7 @@ def benchmark(
     chosen = every[:: max(1, len(every) // photos)][:photos]
     height, width = images.photo_size(chosen[0].path)
     rows = [_input_row(chosen, size, rounds) for size in ((96, 144), (288, 432), (512, 768))]
+    rows += [_photo_row(chosen, size, rounds) for size in ((288, 432), (512, 768), (1024, 1536))]
     rows += [_mask_row(chosen, size, rounds) for size in ((288, 432), (1024, 1536))]
     console.show_table(
         f"One core of {platform.machine()}, photos {width}x{height}, medians of {rounds} rounds",
@@ -69,26 +70,44 @@ def _input_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[
     return _row(name, *_in_turns(ours, lambda photo: obvious_input(photo, size), photos, rounds))
 
 
+def _photo_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
+    return _row(
+        f"photo, decoded to {size[1]}x{size[0]}",
+        *_in_turns(
+            lambda photo: images.read_photo(photo.path, size),
+            lambda photo: obvious_photo(photo.path, size),
+            photos,
+            rounds,
+        ),
+    )
+
+
 def _mask_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
-    maps = [
-        images.shrink_mask(images.read_mask(photo.mask), size).astype(np.float32) / 255 for photo in photos
-    ]
+    masks = [images.shrink_mask(images.read_mask(photo.mask), size) for photo in photos]
+    maps = [cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0) for mask in masks]
     full = images.photo_size(photos[0].path)
 
     def ours(probabilities: np.ndarray) -> str:
-        return rle.encode(mask_of(probabilities, full, 0.5))
+        return rle.text_of(edges_at(probabilities, full, 0.5))
 
-    assert all(ours(one) == obvious_rle(one, full) for one in maps), "the two ways must agree"
+    differing = [
+        np.mean(rle.decode(ours(one), full) != rle.decode(obvious_rle(one, full), full)) for one in maps
+    ]
+    assert max(differing) <= 1e-5, "the two ways must agree"
     name = f"map {size[1]}x{size[0]}, upsampled to {full[1]}x{full[0]}, thresholded, encoded"
     return _row(name, *_in_turns(ours, lambda one: obvious_rle(one, full), maps, rounds))
+
+
+def obvious_photo(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Decode everything, then resize."""
+    return cv2.resize(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), size[::-1])
 
 
 def obvious_input(photo: Photo, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Decode everything, resize, then shift, scale, rotate and shift colours in float: as usually written."""
     random = np.random.default_rng(1)
-    image = cv2.cvtColor(cv2.imread(str(photo.path)), cv2.COLOR_BGR2RGB)
+    image = obvious_photo(photo.path, size)
     mask = np.array(Image.open(photo.mask).convert("L"))
-    image = cv2.resize(image, size[::-1])
     mask = cv2.resize(mask, size[::-1])
     turn = cv2.getRotationMatrix2D(
         (size[1] / 2, size[0] / 2), random.uniform(-5, 5), random.uniform(0.9, 1.1)

@@ -4,8 +4,9 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ from carvana.leaderboard.scoring import summary
 from carvana.leaderboard.submission import Check, check_submission, sha256, write_submission
 from carvana.models.run import Run
 from carvana.prediction.question import Question
+
+if TYPE_CHECKING:
+    from carvana.prediction.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,27 @@ def _write(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path) -> p
         blend = question.load()
         with console.progress(title, len(photos) - done, "photos") as advance:
             shards.predict_shards(question, blend, parts, advance)
+    return write_from_shards(parts, [entry.path for entry in entries])
+
+
+def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.DataFrame:
+    """Write submissions from finished shards, a mask of each row to each; the rows are never in memory at once.
+
+    Returns:
+        What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
+        spread, as `rows.Row` has them.
+    """
+    from carvana.prediction.shards import FACTS, rows_of  # late, as above
+
     facts = []
     with ExitStack() as files:
-        writers = [files.enter_context(write_submission(entry.path)) for entry in entries]
-        for row in (row for shard in parts for row in shards.rows_of(shard)):
+        writers = [files.enter_context(write_submission(path)) for path in paths]
+        for row in (row for part in parts for row in rows_of(part)):
             *fact, masks = astuple(row)
             facts.append(fact)
             for write, mask in zip(writers, masks, strict=True):
                 write(row.name, mask)
-    return pd.DataFrame(facts, columns=["img", *(field.name for field in fields(row)[1:-1])])
+    return pd.DataFrame(facts, columns=["img", *FACTS[1:]])
 
 
 def _begin(folder: Path, question: Question) -> None:

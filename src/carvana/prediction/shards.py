@@ -22,8 +22,10 @@ from carvana.prediction.stream import answers
 PHOTOS = 512
 """Of a shard: seconds to minutes of work, which is what a kill costs at most."""
 
-_FACTS = fields(Row)[:-1]
+FACTS = tuple(field.name for field in fields(Row)[:-1])
 """The columns of a shard before its masks."""
+
+_TYPES = tuple(field.type for field in fields(Row)[:-1])
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def rows_of(shard: Shard) -> Iterator[Row]:
     """The rows of a finished shard, in the order of its photos."""
     with read_gzipped(shard.path) as text:
         for line in text:
-            *facts, masks = line.rstrip("\n").split(",", len(_FACTS))
-            values = [field.type(fact) for field, fact in zip(_FACTS, facts, strict=True)]
+            *facts, masks = line.rstrip("\n").split(",", len(FACTS))
+            values = [kind(fact) for kind, fact in zip(_TYPES, facts, strict=True)]
             yield Row(*values, tuple(masks.split(",")))
 
 
