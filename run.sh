@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ./run.sh              everything: from set-up to the comparison table; a second run picks up where the first stopped
 # ./run.sh test         the tests
-# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study (each has --help)
+# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study, export (each has --help)
 # ./run.sh benchmark    the ends of the way, and prediction as a whole, measured beside the obvious way
 #                       (or one of them: ./run.sh benchmark parts|prediction [ARGS])
 #
@@ -78,7 +78,7 @@ benchmark)
         done
     fi
     ;;
-prepare | split | train | predict | score | submit | compare | study)
+prepare | split | train | predict | score | submit | compare | study | export)
     set_up
     step "$@"
     ;;

@@ -89,6 +89,11 @@ class Predicted:
     """Of each photo's mask, as `checks.worst` takes them; None where all was predicted already."""
 
 
+def stem_of(path: Path) -> Path:
+    """A submission's path without its endings, after which what belongs to it is named."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
+
+
 def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predicted:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
 
@@ -103,7 +108,7 @@ def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predic
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
     together = entries[0]
-    folder = together.path.with_name(f".{_stem(together.path)}.shards")
+    folder = together.path.with_name(f".{stem_of(together.path).name}.shards")
     if all(_is_current(entry) for entry in entries):
         sizes = photo_sizes(photos)
         checks = [_check_or_none(entry, sizes) for entry in entries]
@@ -230,7 +235,3 @@ def _check_or_none(entry: Entry, sizes: dict[str, tuple[int, int]]) -> Check | N
         return check_entry(entry.path, sizes)
     except InputError:
         return None
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".csv")

@@ -27,6 +27,9 @@ class Source(Protocol):
     size: tuple[int, int] | None
     """(height, width) that it wants photos at; None where it looks at none."""
 
+    any_size: bool
+    """Whether it takes them at any other size as well."""
+
     def see(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """What it needs of a photo of this name, whose pixels (height, width, 3), uint8, are given."""
 
@@ -39,7 +42,7 @@ class Ensemble:
 
     def __init__(self, networks: Networks, size: tuple[int, int]) -> None:
         """Take networks that see photos at `size`."""
-        self.networks, self.size = networks, size
+        self.networks, self.size, self.any_size = networks, size, networks.any_size
 
     @classmethod
     def load(cls, runs: Sequence[Run], recipe: Recipe, *, each: bool = False) -> "Ensemble":
@@ -59,7 +62,7 @@ class Ensemble:
 class KeptMaps:
     """Maps that `--keep-maps` wrote."""
 
-    size = None
+    size, any_size = None, False
 
     def __init__(self, folder: Path) -> None:
         """Take the maps in a folder."""

@@ -53,6 +53,11 @@ class Networks:
         plain = len(models) == 1 and tta == "none"
         self._network = models[0] if plain else joined(models, flip=tta != "none", each=each)
 
+    @property
+    def any_size(self) -> bool:
+        """Whether they eat photos of any size; a PSPNet is built for one."""
+        return self._network.input_shape[1] is None
+
     def ask(self, photos: np.ndarray) -> Maps:
         """Ask for the maps of photos (n, height, width, 3), uint8, 0..255."""
         size = photos.shape[1:3]

@@ -4,7 +4,7 @@ Importing this imports no Keras.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +44,18 @@ class Question:
     """What photos are asked. It goes from process to process."""
 
     parts: tuple[Part, ...]
-    threshold: float
-    """Car is where the probability is above."""
+    threshold: float = 0.0
+    """Car is where the probability is above; by default the first recipe's."""
     each: bool = False
     """Also keep each network's own mask; of a single part alone."""
     keep: Path | None = None
     """The folder that maps are kept in."""
+
+    def __post_init__(self) -> None:
+        """Take the threshold from the parts, where none is given."""
+        if not self.threshold:
+            own = [part.recipe.threshold for part in self.parts if part.recipe]
+            object.__setattr__(self, "threshold", own[0] if own else 0.5)
 
     @property
     def name(self) -> str:
@@ -84,10 +90,6 @@ class Question:
             "keep": str(self.keep),
             "keras": version("keras"),
         }
-
-    def with_threshold(self, threshold: float) -> "Question":
-        """The same with another threshold."""
-        return replace(self, threshold=threshold)
 
 
 def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int | None) -> Part:

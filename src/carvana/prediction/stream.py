@@ -9,6 +9,7 @@ import numpy as np
 
 from carvana.data.folder import Photo
 from carvana.data.stages import Stages
+from carvana.errors import InputError
 from carvana.prediction.answers import Blend
 from carvana.prediction.networks import Maps
 
@@ -88,16 +89,21 @@ def answers(
 
 
 def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[list[Seen]]:
-    """Photos that are seen at the same sizes, together."""
+    """Photos that are seen at the same sizes, together. What was read before one that is broken has its turn."""
     batch: list[Seen] = []
-    for count, seen in enumerate(photos, start=1):
-        if batch and _sizes(seen) != _sizes(batch[0]):
+    try:
+        for count, seen in enumerate(photos, start=1):
+            if batch and _sizes(seen) != _sizes(batch[0]):
+                yield batch
+                batch = []
+            batch.append(seen)
+            if len(batch) == BATCH or ends(count):
+                yield batch
+                batch = []
+    except InputError:
+        if batch:
             yield batch
-            batch = []
-        batch.append(seen)
-        if len(batch) == BATCH or ends(count):
-            yield batch
-            batch = []
+        raise
     if batch:
         yield batch
 
