@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """
     _check_backend()
     with write_whole(path) as part, _quiet():
-        model.export(part, format="onnx", verbose=False)
+        model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -67,7 +68,7 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _quiet():
-            model.export(part, format="tf_saved_model", verbose=False)
+            model.export(part, format="tf_saved_model", verbose=False, input_signature=_signature(model))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
     finally:
@@ -103,6 +104,11 @@ class _Cut(keras.layers.Layer):
         return maps[:, 0, top : top + height, left : left + width]
 
 
+def _signature(model: keras.Model) -> list[keras.InputSpec]:
+    """Of any number of photos; without it Keras exports only what was called before."""
+    return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="photo")]
+
+
 def _in_float32(run: Run, recipe: Recipe) -> keras.Model:
     trained = build.load(run.model)
     if recipe.precision == "float32":
@@ -125,7 +131,9 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

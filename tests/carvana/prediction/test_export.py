@@ -60,7 +60,8 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
     (tmp_path / "exported").mkdir()
     write_saved_model(exportable(runs, recipe), tmp_path / "exported")
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
-    found = tf.saved_model.load(str(tmp_path / "exported")).serve(photos).numpy()
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    found = loaded.serve(photos).numpy()
     expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe))]
     assert np.abs(found - expected).max() < 1e-5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "fold-0", "fold-1"]
