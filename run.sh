@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # ./run.sh              everything: from set-up to the comparison table; a second run picks up where the first stopped
 # ./run.sh test         the tests
-# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study (each has --help)
-# ./run.sh benchmark     the two ends of the way measured, beside the obvious way
+# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study, export (each has --help)
+# ./run.sh benchmark    the ends of the way, and prediction as a whole, measured beside the obvious way
+#                       (or one of them: ./run.sh benchmark parts|prediction [ARGS])
 #
 # DATA, RECIPE and RUNS in the environment choose what ./run.sh works on, e.g.
 #   DATA=../my-carvana RECIPE=fast ./run.sh
@@ -72,9 +73,15 @@ test)
     ;;
 benchmark)
     set_up
-    PYTHONPATH="$here/src" "$python" "$here/benchmarks/parts.py" "${@:2}"
+    if [[ -n ${2:-} && -f $here/benchmarks/$2.py ]]; then
+        PYTHONPATH="$here/src" "$python" "$here/benchmarks/$2.py" "${@:3}"
+    else
+        for part in parts prediction; do
+            PYTHONPATH="$here/src" "$python" "$here/benchmarks/$part.py" "${@:2}"
+        done
+    fi
     ;;
-prepare | split | train | predict | score | submit | compare | study)
+prepare | split | train | predict | score | submit | compare | study | export)
     set_up
     step "$@"
     ;;

@@ -1,5 +1,7 @@
-"""Predict the test photos: flips and folds averaged, written as a submission."""
+"""Predict photos: flips and folds averaged, written as a submission, or as cut-outs of your own photos."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +9,16 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.folder import test_photos
+from carvana.data.folder import test_photos, training_photos
 from carvana.data.split import fold_number
 from carvana.errors import InputError
-from carvana.leaderboard.entries import entries_of, fold_path, predict_entries
-from carvana.models.run import runs_of
-from carvana.recipe import read_recipe
+from carvana.leaderboard import checks
+from carvana.leaderboard import threshold as thresholds
+from carvana.leaderboard.entries import Entry, Predicted, entries_of, fold_path, predict_entries, stem_of
+from carvana.prediction.question import Question, part_of, weights_of
+
+_TABLE = 40
+"""Cut-outs that a table is shown of."""
 
 
 class Tta(StrEnum):
@@ -20,21 +26,48 @@ class Tta(StrEnum):
 
     none = "none"
     flip = "flip"
+    scales = "scales"
 
 
 def predict(
-    recipe: Annotated[str, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")],
-    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")
+    ] = None,
+    blend: Annotated[
+        str | None,
+        typer.Option(help="Several by weight: NAME=0.6,NAME=0.4, each a recipe or a folder of kept maps."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder of the competition's form; its test photos are predicted.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Any photos instead: a pattern in quotes, or a folder.")
+    ] = None,
+    cutouts: Annotated[
+        Path | None, typer.Option(help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png).")
+    ] = None,
     fold: Annotated[str, typer.Option(help="One fold, or `all`: the mean of their probabilities.")] = "all",
     each_fold: Annotated[
         bool, typer.Option("--each-fold", help="Also write each fold's own submission.")
     ] = False,
     tta: Annotated[
-        Tta | None, typer.Option(help="Views of a photo to average. [default: the recipe's]")
+        Tta | None,
+        typer.Option(
+            help="Views to average: flip, the mirror image too; scales, both at 0.9, 1 and 1.1 of the size."
+            " [default: the recipe's]"
+        ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Car is where the probability is above. [default: the recipe's]")
+        str | None,
+        typer.Option(
+            help="Car is where the probability is above; `auto`: what out-of-fold photos of DATA/train ask"
+            " for. [default: the recipe's]"
+        ),
     ] = None,
+    keep_maps: Annotated[
+        bool,
+        typer.Option("--keep-maps", help="Keep probability maps, as 8-bit PNG, in a folder beside --out."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The submission. [default: submissions/RECIPE[-foldK].csv.gz]")
     ] = None,
@@ -43,35 +76,101 @@ def predict(
         list[str] | None, typer.Option("--set", help="key=value: as given to train.py; may be repeated.")
     ] = None,
 ) -> None:
-    """Predict the test photos, and write a submission in the sample submission's order.
+    """Predict test photos and write a submission in the sample submission's order, or cut cars out of any photos.
 
-    Probabilities are averaged over flips and folds, upsampled to the photo's own size, and thresholded last.
-    Each submission is checked, and gets a row in the ledger beside it.
+    Probabilities are averaged over views and folds, upsampled to the photo's own size, and thresholded last.
+    Each submission is checked, and gets a row in the ledger beside it; the masks most likely wrong are listed in
+    NAME-checks.csv. A prediction that was stopped goes on where it was.
 
     Examples:
 
         ./run.sh predict --recipe miniature --data data --each-fold
 
         ./run.sh predict --recipe fast --data $CARVANA_DATA --fold 0 --out submissions/real-fast.csv.gz
+
+        ./run.sh predict --blend baseline=0.6,resnet34=0.4 --data $CARVANA_DATA --tta scales --threshold auto
+
+        ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """
-    asked = [f"tta={tta.value}"] if tta else []
-    asked += [f"threshold={threshold}"] if threshold is not None else []
-    chosen = read_recipe(recipe, (set_ or []) + asked)
+    if (recipe is None) == (blend is None):
+        raise typer.BadParameter("give --recipe or --blend, and not both")
+    if (images is None) != (cutouts is None):
+        raise typer.BadParameter("--images and --cutouts go together")
+    if data is None and (images is None or threshold == "auto"):
+        raise typer.BadParameter("give --data, or --images with a threshold that is a number")
     number = fold_number(fold)
-    ensemble = runs_of(runs, chosen, number)
-    path = out or Path("submissions") / f"{chosen.name}.csv.gz"
-    if number is not None and out is None:
-        path = fold_path(path, number)
+    asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
+    weights = {recipe: 1.0} if recipe else weights_of(blend)
+    question = Question(tuple(part_of(name, weight, runs, asked, number) for name, weight in weights.items()))
+    scores = None
+    if threshold == "auto":
+        choice = thresholds.choose(question, training_photos(data))
+        thresholds.show(choice)
+        question, scores = replace(question, threshold=choice.threshold), choice.scores
+    elif threshold is not None:
+        question = replace(question, threshold=_number(threshold))
+    if images is not None:
+        _cut_out(question, images, cutouts, keep_maps)
+        return
+    path = _submission(out, question, number)
+    each = each_fold and number is None
+    if each and blend:
+        raise typer.BadParameter("--each-fold goes with --recipe")
+    question = replace(question, each=each, keep=Path(f"{stem_of(path)}-maps") if keep_maps else None)
+    entries = entries_of(question, path, scores)
+    _show(entries, predict_entries(entries, test_photos(data)))
+
+
+def _number(threshold: str) -> float:
+    try:
+        number = float(threshold)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise InputError(f"--threshold {threshold}: expected a number between 0 and 1, or auto")
+    return number
+
+
+def _submission(out: Path | None, question: Question, fold: int | None) -> Path:
+    """Where the submission goes."""
+    path = out or Path("submissions") / f"{question.name.replace(',', '+')}.csv.gz"
     if path.suffix != ".gz":
         raise InputError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
-    entries = entries_of(ensemble, path, each=each_fold and number is None)
-    checks = predict_entries(entries, chosen, test_photos(data))
+    return path if out or fold is None else fold_path(path, fold)
+
+
+def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     rows = [
         [str(entry.path), entry.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
-        for entry, check in zip(entries, checks, strict=True)
+        for entry, check in zip(entries, predicted.checks, strict=True)
     ]
     console.show_table(
         "Submissions, checked", ["file", "fold", "photos", "empty masks", "runs a mask"], rows, left=2
+    )
+    if predicted.facts is None:
+        return
+    photos = checks.measured(predicted.facts)
+    path = Path(f"{stem_of(entries[0].path)}-checks.csv")
+    checks.write_worst(photos, path)
+    console.show_table("Masks that may have gone wrong", checks.HEADINGS, checks.table(photos))
+    console.say(f"{path}: the {min(checks.WORST, len(photos))} photos to look at")
+
+
+def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) -> None:
+    from carvana.prediction import cutouts  # late: TensorFlow takes seconds that --help need not
+
+    photos = cutouts.photos_of(pattern, folder)
+    blend, rows = question.load(), []
+    with console.progress(f"cut out, tta {question.tta}", len(photos), "photos") as advance:
+        for made in cutouts.cut_out(
+            blend, question.threshold, photos, folder, maps=keep_maps, advance=advance
+        ):
+            size = f"{made.size[1]}x{made.size[0]}"
+            rows.append([str(made.photo), size, f"{made.share:.1%}", str(made.cutout), str(made.mask)])
+    if len(rows) <= _TABLE:
+        console.show_table("Cut-outs", ["photo", "size", "car", "cut-out", "mask"], rows)
+    console.say(
+        f"{len(rows):,} photos cut out to {folder}; {sum(row[2] == '0.0%' for row in rows):,} show no car"
     )
 
 

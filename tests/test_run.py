@@ -17,6 +17,7 @@ def test_help_names_every_step() -> None:
         "submit",
         "compare",
         "study",
+        "export",
         "test",
         "benchmark",
     ):

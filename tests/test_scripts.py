@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from carvana.competition.dice import dice_of_rle
 from carvana.data.folder import test_photos as photos_to_predict
 from carvana.data.folder import training_photos
 
@@ -197,6 +199,106 @@ def test_another_threshold_is_another_submission(worked: Path) -> None:
     assert pd.isna(ledger.loc["strict.csv.gz", "cv_dice"])  # cross-validation did not ask the network so
 
 
+def test_maps_that_were_kept_are_blended_with_networks(worked: Path) -> None:
+    """A blend of a recipe with its own maps is that recipe, but for the maps' 8 bits."""
+    ok(
+        "predict",
+        "--recipe",
+        "miniature",
+        "--data",
+        "data",
+        "--keep-maps",
+        "--out",
+        "submissions/kept.csv.gz",
+        *SMALL,
+        cwd=worked,
+    )
+    sample = pd.read_csv(worked / "data" / "sample_submission.csv")["img"]
+    kept = sorted(path.stem for path in (worked / "submissions" / "kept-maps").iterdir())
+    assert kept == sorted(sample.str.removesuffix(".jpg"))
+    ok("predict", "--blend", "miniature=0.3,submissions/kept-maps=0.7", "--data", "data", *SMALL, cwd=worked)
+    path = worked / "submissions" / "miniature=0.3+kept-maps=0.7.csv.gz"
+    blended, alone = (
+        pd.read_csv(file, keep_default_na=False) for file in (path, worked / "submissions/kept.csv.gz")
+    )
+    assert blended["img"].equals(alone["img"])
+    dice = [dice_of_rle(*masks) for masks in zip(blended["rle_mask"], alone["rle_mask"], strict=True)]
+    assert min(dice) > 0.97
+    row = pd.read_csv(worked / "submissions" / "ledger.csv").set_index("submission").loc[path.name]
+    assert row[["recipe", "fold", "tta"]].tolist() == ["miniature=0.3,kept-maps=0.7", "all", "flip+kept"]
+    message = refused(
+        "predict",
+        "--blend",
+        "miniature=1,submissions/kept-maps=1",
+        "--threshold",
+        "auto",
+        "--data",
+        "data",
+        *SMALL,
+        cwd=worked,
+    )
+    assert "give --threshold a number" in message
+
+
+def test_masks_to_look_at_are_listed(worked: Path) -> None:
+    text = ok(
+        "predict",
+        "--recipe",
+        "miniature",
+        "--data",
+        "data",
+        "--tta",
+        "scales",
+        "--out",
+        "submissions/scales.csv.gz",
+        *SMALL,
+        cwd=worked,
+    )
+    assert "submissions/scales-checks.csv: the 48 photos to look at" in text
+    listed = pd.read_csv(worked / "submissions" / "scales-checks.csv")
+    assert set(listed["img"]) <= set(pd.read_csv(worked / "data" / "sample_submission.csv")["img"])
+
+
+def test_the_threshold_is_that_of_out_of_fold_photos(worked: Path) -> None:
+    options = ["--recipe", "miniature", "--data", "data", "--threshold", "auto", *SMALL]
+    text = ok("predict", *options, "--out", "submissions/auto.csv.gz", cwd=worked)
+    assert "Threshold, out of fold" in text
+    row = pd.read_csv(worked / "submissions" / "ledger.csv").set_index("submission").loc["auto.csv.gz"]
+    assert 0 < row["threshold"] < 1
+    trained = pd.concat(pd.read_csv(path) for path in worked.glob("runs/miniature/fold-*/scores.csv"))
+    if row["threshold"] == 0.5:
+        assert row["cv_dice"] == pytest.approx(trained["dice"].mean(), abs=1e-3)
+    else:
+        assert row["cv_dice"] > trained["dice"].mean()
+    curves = list(worked.glob("runs/miniature/fold-*/curves-*.npz"))
+    assert len(curves) == 2
+    again = ok("predict", *options, "--out", "submissions/auto.csv.gz", cwd=worked)
+    assert "predicted already" in again
+    assert "out of fold, fold" not in again
+
+
+def test_cars_are_cut_out_of_any_photos(worked: Path, tmp_path: Path) -> None:
+    photo = photos_to_predict(worked / "data")[0].path
+    with Image.open(photo) as image:
+        image.rotate(90, expand=True).save(tmp_path / "portrait.png")
+    options = ["--recipe", "miniature", *SMALL, "--images", tmp_path, "--cutouts", "cutouts"]
+    text = ok("predict", *options, cwd=worked)
+    assert "1 photos cut out to cutouts" in text
+    with Image.open(worked / "cutouts" / "portrait.png") as cutout:
+        assert (cutout.mode, cutout.size) == ("RGBA", (64, 96))
+    with Image.open(worked / "cutouts" / "portrait_mask.png") as mask:
+        assert (mask.mode, mask.size) == ("L", (64, 96))
+    assert run("predict", "--recipe", "miniature", "--images", tmp_path, cwd=worked).returncode == 2
+
+
+def test_an_ensemble_is_exported(worked: Path) -> None:
+    text = ok("export", "--recipe", "miniature", *SMALL, cwd=worked)
+    assert "exports/miniature.onnx: 2 networks, tta flip, photos of 48x32" in text
+    assert (worked / "exports" / "miniature" / "saved_model.pb").exists()
+    message = refused("export", "--recipe", "miniature", *SMALL, "--set", "tta=scales", cwd=worked)
+    assert "sees photos at one size" in message
+
+
 def test_a_study_compares_recipes_and_goes_on(worked: Path, tmp_path: Path) -> None:
     stage = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"
     (tmp_path / "wide.toml").write_text(
@@ -245,10 +347,10 @@ def test_broken_images_stop_training_with_their_name(data: Path, tmp_path: Path)
 def test_a_broken_photo_leaves_no_half_submission(worked: Path, data: Path) -> None:
     photo = photos_to_predict(data)[-1]
     photo.path.write_bytes(photo.path.read_bytes()[:900])
-    before = sorted(worked.glob("submissions/*"))
+    before = sorted(worked.glob("submissions/[!.]*"))
     options = ["--recipe", "miniature", "--data", data, "--out", "submissions/broken.csv.gz", *SMALL]
     assert f"{photo.name}: not a whole JPEG" in refused("predict", *options, cwd=worked)
-    assert sorted(worked.glob("submissions/*")) == before
+    assert sorted(worked.glob("submissions/[!.]*")) == before
 
 
 def test_wrong_arguments_exit_2(tmp_path: Path) -> None:
@@ -313,7 +415,7 @@ def test_a_submission_that_the_check_refuses_never_leaves(
     assert signed_in.requests == []
 
 
-SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study"]
+SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

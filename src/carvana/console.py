@@ -109,19 +109,24 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 @contextmanager
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
     began = last = time.monotonic()
-    done = 0
+    done, last_note = 0, ""
 
     def advance(count: int = 1, note: str | None = None) -> None:
-        nonlocal done, last
+        nonlocal done, last, last_note
         done += count
+        last_note = last_note if note is None else note
         now = time.monotonic()
         if now - last >= _LINE_EVERY_S:
             last = now
             rate = done / (now - began)
             left = (total - done) / rate if rate else float("inf")
-            ending = f"  {note}" if note else ""
-            say(f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{ending}")
+            say(f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_ending(last_note)}")
 
     yield advance
     took = time.monotonic() - began
-    say(f"{title}: {done:,} {unit} in {took:,.1f} s, {done / took if took else 0:,.1f}/s")
+    rate = done / took if took else 0
+    say(f"{title}: {done:,} {unit} in {took:,.1f} s, {rate:,.1f}/s{_ending(last_note)}")
+
+
+def _ending(note: str) -> str:
+    return f"  {note}" if note else ""

@@ -1,9 +1,16 @@
 """Files that are whole or not there."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from isal import igzip
+
+_GZIP_LEVEL = 2
+"""Of ISA-L's. On run-length text zlib's highest takes forty times as long for a file 3% smaller."""
 
 
 @contextmanager
@@ -20,3 +27,25 @@ def write_whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_gzipped(path: Path) -> Iterator[TextIO]:
+    """Give a text file that is packed on the way, and is there, whole, once the block ends without error.
+
+    The same text gives the same bytes.
+    """
+    with (
+        write_whole(path) as part,
+        open(part, "wb") as raw,
+        igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, "utf-8", newline="") as text,
+    ):
+        yield text
+
+
+@contextmanager
+def read_gzipped(path: Path) -> Iterator[TextIO]:
+    """Open what `write_gzipped` wrote."""
+    with igzip.open(path, "rt", encoding="utf-8", newline="") as text:
+        yield text

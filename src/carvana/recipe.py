@@ -165,8 +165,9 @@ class Recipe(_Table):
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)
 
-    tta: Literal["none", "flip"] = "flip"
-    """Test-time augmentation: the mean over these views of a photo."""
+    tta: Literal["none", "flip", "scales"] = "flip"
+    """Test-time augmentation, the mean over views of a photo. Flip: as it is and mirrored; scales: both, at 0.9, 1
+    and 1.1 of the size."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """A pixel is car where its probability is above."""
 
@@ -193,6 +194,10 @@ class Recipe(_Table):
             raise ValueError("model.sha256: only with a file of weights")
         if encoder.decoder == "pspnet" and len({stage.size for stage in self.stages}) > 1:
             raise ValueError("model.decoder pspnet: is built for one size alone; give all stages the same")
+        if encoder.decoder == "pspnet" and self.tta == "scales":
+            raise ValueError(
+                "model.decoder pspnet: is built for one size alone; ask it with tta none or flip"
+            )
 
     @property
     def size(self) -> tuple[int, int]:

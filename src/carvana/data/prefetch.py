@@ -19,7 +19,7 @@ def prefetch(
     """Yield `function(item)` for each item, in order, with at most `ahead` results waiting.
 
     Decoding, resizing and encoding leave Python's lock, so threads suffice. What `function` raises is raised
-    here, at its item's turn.
+    here, at its item's turn; what `items` raises, after all that was drawn from it.
 
     Args:
         function: called in a thread.
@@ -29,13 +29,23 @@ def prefetch(
     """
     pool = ThreadPoolExecutor(workers or os.cpu_count())
     waiting: deque = deque()
+    drawn, failure = iter(items), None
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(drawn)
+            except StopIteration:
+                break
+            except Exception as error:  # what came before it still has its turn
+                failure = error
+                break
             waiting.append(pool.submit(function, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,9 +1,12 @@
 """From trained folds to submissions that are written, checked and in the ledger."""
 
-from collections.abc import Iterator, Sequence
+import json
+import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,31 +14,63 @@ from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo
 from carvana.errors import InputError
+from carvana.files import write_whole
 from carvana.leaderboard.ledger import Ledger, Row, commit, now, sha256
 from carvana.leaderboard.scoring import summary
 from carvana.leaderboard.submission import Check, check_submission, write_submission
 from carvana.models.run import Run
-from carvana.recipe import Recipe
+from carvana.prediction.question import Question
+
+if TYPE_CHECKING:
+    from carvana.prediction.shards import Shard
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A submission's file and the runs whose mean it is."""
+    """A submission's file, and what is known of the networks whose mean it is."""
 
     path: Path
+    question: Question
     runs: Sequence[Run]
+    """Of the first part that has any."""
+    scores: pd.DataFrame | None = None
+    """Columns img and dice, out of fold, of photos that were asked this very question; None where none were."""
 
     @property
     def fold(self) -> str:
         """The ledger's word for the runs: a fold's number, or `all`."""
-        folds = self.runs[0].read_facts()["folds"]
-        return "all" if len(self.runs) == len(folds) else str(self.runs[0].fold)
+        if not self.runs or len(self.runs) == len(self.runs[0].read_facts()["folds"]):
+            return "all"
+        return str(self.runs[0].fold)
+
+    @property
+    def folds(self) -> str:
+        """The name of the runs' fold table."""
+        return self.runs[0].read_facts()["table"] if self.runs else ""
 
 
-def entries_of(runs: Sequence[Run], path: Path, *, each: bool) -> list[Entry]:
-    """The submission of all `runs` together at `path`, and with `each` one a fold beside it (`-fold0`, ...)."""
-    together = Entry(path, runs)
-    return [together, *(Entry(fold_path(path, run.fold), [run]) for run in runs)] if each else [together]
+def entries_of(question: Question, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
+    """The submission of all networks together at `path`; where each is kept, also one a fold (`-fold0`, ...).
+
+    Args:
+        question: that the photos are asked.
+        path: of the submission.
+        scores: out of fold, where the held-out photos were asked the same; by default those of the training, if
+            it asked them so.
+    """
+    runs = next((part.runs for part in question.parts if part.runs), ())
+    groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if question.each)]
+    return [Entry(file, question, of_file, _scores(question, of_file, scores)) for file, of_file in groups]
+
+
+def _scores(question: Question, runs: Sequence[Run], scores: pd.DataFrame | None) -> pd.DataFrame | None:
+    trained = pd.concat([run.read_scores() for run in runs]) if runs else None
+    if scores is not None and trained is not None:
+        return scores[scores["img"].isin(trained["img"])]
+    if trained is None or len(question.parts) > 1:
+        return None
+    recipe = runs[0].read_recipe()
+    return trained if (question.tta, question.threshold) == (recipe.tta, recipe.threshold) else None
 
 
 def fold_path(path: Path, fold: int) -> Path:
@@ -44,31 +79,51 @@ def fold_path(path: Path, fold: int) -> Path:
     return path.with_name(f"{stem}-fold{fold}{dot}{ending}")
 
 
-def predict_entries(entries: Sequence[Entry], recipe: Recipe, photos: Sequence[Photo]) -> list[Check]:
+@dataclass(frozen=True)
+class Predicted:
+    """What came of a prediction."""
+
+    checks: list[Check]
+    """What each entry's submission holds."""
+    facts: pd.DataFrame | None
+    """Of each photo's mask, as `checks.worst` takes them; None where all was predicted already."""
+
+
+def stem_of(path: Path) -> Path:
+    """A submission's path without its endings, after which what belongs to it is named."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
+
+
+def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predicted:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
+
+    The work is kept in shards beside the first submission until all is written, so that the same call goes on where
+    it was killed.
 
     Args:
         entries: as `entries_of` gives them.
-        recipe: how the networks are asked (size, tta, threshold).
         photos: in the order of the rows.
 
     Returns:
-        What each submission holds. One that is there already, from these weights and asked so, is kept.
+        What there is. A submission that is there already, from these weights and asked so, is kept.
     """
-    sizes = photo_sizes(photos)
-    checks = [_check_if_current(entry, recipe, sizes) for entry in entries]
-    if None not in checks:
-        for entry in entries:
-            console.say(f"{entry.path}: predicted already")
-        return checks
-    with ExitStack() as files:
-        writers = [files.enter_context(write_submission(entry.path)) for entry in entries]
-        for name, masks in _predict(entries, recipe, photos):
-            for write, mask in zip(writers, masks, strict=True):
-                write(name, mask)
+    together = entries[0]
+    folder = together.path.with_name(f".{stem_of(together.path).name}.shards")
+    if all(_is_current(entry) for entry in entries):
+        sizes = photo_sizes(photos)
+        checks = [_check_or_none(entry, sizes) for entry in entries]
+        if None not in checks:
+            shutil.rmtree(folder, ignore_errors=True)
+            for entry in entries:
+                console.say(f"{entry.path}: predicted already")
+            return Predicted(checks, None)
+    facts = _write(entries, photos, folder)
+    sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
+    checks = [check_entry(entry.path, sizes) for entry in entries]
     for entry in entries:
-        Ledger.beside(entry.path).add(_row(entry, recipe))
-    return [check_entry(entry.path, sizes) for entry in entries]
+        Ledger.beside(entry.path).add(_row(entry))
+    shutil.rmtree(folder, ignore_errors=True)
+    return Predicted(checks, facts)
 
 
 def photo_sizes(photos: Sequence[Photo]) -> dict[str, tuple[int, int]]:
@@ -85,59 +140,97 @@ def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
     return check_submission(path, list(sizes), sizes.__getitem__)
 
 
-def _predict(
-    entries: Sequence[Entry], recipe: Recipe, photos: Sequence[Photo]
-) -> Iterator[tuple[str, list[str]]]:
-    from carvana.prediction.stream import Ensemble, rle_rows  # late: TensorFlow takes seconds to import
+def _write(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path) -> pd.DataFrame:
+    """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
+    from carvana.prediction import shards  # late: TensorFlow takes seconds to import
 
-    together = entries[0]
-    ensemble = Ensemble.load(together.runs, recipe)
-    title = f"predict with fold {together.fold}, tta {recipe.tta}"
-    with console.progress(title, len(photos), "photos") as advance:
-        for name, masks in rle_rows(ensemble, photos, each=len(entries) > 1):
-            yield name, masks
-            advance()
+    question = entries[0].question
+    parts = shards.shards_of(photos, folder)
+    _begin(folder, question)
+    done = sum(len(shard.photos) for shard in parts if shard.finished)
+    if done:
+        console.say(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
+    if done < len(photos):
+        title = f"predict with fold {entries[0].fold}, tta {question.tta}"
+        blend = question.load()
+        with console.progress(title, len(photos) - done, "photos") as advance:
+            shards.predict_shards(question, blend, parts, advance)
+    return write_from_shards(parts, [entry.path for entry in entries])
 
 
-def _row(entry: Entry, recipe: Recipe) -> Row:
+def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.DataFrame:
+    """Write submissions from finished shards, a mask of each row to each; the rows are never in memory at once.
+
+    Returns:
+        What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
+        spread, as `rows.Row` has them.
+    """
+    from carvana.prediction.shards import FACTS, rows_of  # late, as above
+
+    facts = []
+    with ExitStack() as files:
+        writers = [files.enter_context(write_submission(path)) for path in paths]
+        for row in (row for part in parts for row in rows_of(part)):
+            *fact, masks = astuple(row)
+            facts.append(fact)
+            for write, mask in zip(writers, masks, strict=True):
+                write(row.name, mask)
+    return pd.DataFrame(facts, columns=["img", *FACTS[1:]])
+
+
+def _begin(folder: Path, question: Question) -> None:
+    """Forget shards that another question made, and write down this one."""
+    asked, text = folder / "asked.json", json.dumps(question.fingerprint(), indent=2)
+    if asked.is_file() and asked.read_text() == text:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with write_whole(asked) as part:
+        part.write_text(text)
+
+
+def _row(entry: Entry) -> Row:
     return {
-        **_asked(entry, recipe),
-        **_cross_validation(entry, recipe),
-        "folds": entry.runs[0].read_facts()["table"],
+        **_asked(entry),
+        **_cross_validation(entry),
+        "folds": entry.folds,
         "when": now(),
         "commit": commit(),
         "sha256": sha256(entry.path),
     }
 
 
-def _cross_validation(entry: Entry, recipe: Recipe) -> Row:
+def _cross_validation(entry: Entry) -> Row:
     """The out-of-fold Dice and its interval; nothing where the held-out photos were asked in another way."""
-    trained = entry.runs[0].read_recipe()
-    if (recipe.tta, recipe.threshold) != (trained.tta, trained.threshold):
+    if entry.scores is None:
         return {}
-    result = summary(pd.concat([run.read_scores() for run in entry.runs]))
+    result = summary(entry.scores)
     return {"cv_dice": f"{result.dice:.6f}", "cv_low": f"{result.low:.6f}", "cv_high": f"{result.high:.6f}"}
 
 
-def _asked(entry: Entry, recipe: Recipe) -> Row:
+def _asked(entry: Entry) -> Row:
     """The ledger's columns that say which networks were asked, and how."""
     return {
         "submission": entry.path.name,
-        "recipe": recipe.name,
+        "recipe": entry.question.name,
         "fold": entry.fold,
-        "tta": recipe.tta,
-        "threshold": f"{recipe.threshold:g}",
+        "tta": entry.question.tta,
+        "threshold": f"{entry.question.threshold:g}",
     }
 
 
-def _check_if_current(entry: Entry, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Check | None:
-    """What a submission holds that need not be predicted again, or None."""
-    newest = max(run.model.stat().st_mtime for run in entry.runs)
-    if not entry.path.is_file() or entry.path.stat().st_mtime < newest:
-        return None
+def _is_current(entry: Entry) -> bool:
+    """Whether a submission is there, newer than its networks, and asked so by the ledger."""
+    used = [run.model for part in entry.question.parts for run in part.runs]
+    used += [part.maps for part in entry.question.parts if part.maps]
+    if not entry.path.is_file() or entry.path.stat().st_mtime < max(path.stat().st_mtime for path in used):
+        return False
+    if entry.question.keep is not None and not entry.question.keep.is_dir():
+        return False
     row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))
-    if row is None or any(row[column] != text for column, text in _asked(entry, recipe).items()):
-        return None
+    return row is not None and all(row[column] == text for column, text in _asked(entry).items())
+
+
+def _check_or_none(entry: Entry, sizes: dict[str, tuple[int, int]]) -> Check | None:
     try:
         return check_entry(entry.path, sizes)
     except InputError:

@@ -1,7 +1,5 @@
 """A submission: a CSV file of `img,rle_mask`, gzipped, written in a stream and checked in one."""
 
-import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ import pandas as pd
 
 from carvana.competition import rle
 from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.files import write_gzipped
 from carvana.leaderboard.scoring import check_names
 
 _COLUMNS = ["img", "rle_mask"]
@@ -25,12 +23,7 @@ def write_submission(path: Path) -> Iterator[Callable[[str, str], None]]:
 
     The same rows give the same bytes.
     """
-    with (
-        write_whole(path) as part,
-        open(part, "wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, "ascii", newline="") as text,
-    ):
+    with write_gzipped(path) as text:
         text.write(",".join(_COLUMNS) + "\n")
         yield lambda photo, mask: text.write(f"{photo},{mask}\n") and None
 

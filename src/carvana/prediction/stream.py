@@ -1,68 +1,112 @@
-"""The stream from photos to run-length rows: decode | networks | upsample, threshold, encode."""
+"""The stream from photos to what is made of their maps: decoding | networks | masks, as stages that overlap."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from carvana.backend import keras
-from carvana.competition import rle
-from carvana.data import images
 from carvana.data.folder import Photo
-from carvana.data.prefetch import prefetch
-from carvana.models import build
-from carvana.models.run import Run
-from carvana.prediction.maps import mask_of, probability_maps
-from carvana.recipe import Recipe
+from carvana.data.stages import Stages
+from carvana.errors import InputError
+from carvana.prediction.answers import Blend
+from carvana.prediction.networks import Maps
 
-_BATCH = 16
-_AHEAD = 2 * _BATCH
-"""Photos decoded before, and masks under way after, the networks: all that lies in memory at once."""
+R = TypeVar("R")
+
+BATCH = 16
+"""Photos shown to the networks at once."""
+
+_BATCHES_AHEAD = 2
+"""With the networks, so that one waits when another is done."""
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """The networks of a recipe's folds, and how they are asked."""
+class Seen:
+    """A photo as the sources are shown it."""
 
-    models: Sequence[keras.Model]
-    recipe: Recipe
+    photo: Photo
+    own_size: tuple[int, int]
+    """Its own (height, width)."""
+    views: list[np.ndarray]
+    """What each source needs of it."""
+    pixels: np.ndarray | None = None
+    """The photo itself, where something is made of it."""
 
-    @classmethod
-    def load(cls, runs: Sequence[Run], recipe: Recipe) -> "Ensemble":
-        """Load the best weights of each run."""
-        return cls([build.load(run.model) for run in runs], recipe)
+
+@dataclass(frozen=True)
+class Answer:
+    """A photo and its maps."""
+
+    seen: Seen
+    maps: np.ndarray
+    """(maps, h, w), float32, 0..1: the mean first, and each network's own after it where asked for."""
+    spread: float
+    """As `Maps` has it."""
 
 
-def rle_rows(
-    ensemble: Ensemble, photos: Sequence[Photo], *, each: bool = False
-) -> Iterator[tuple[str, list[str]]]:
-    """Predict photos, in order; memory does not grow with their number.
+def answers(
+    blend: Blend,
+    photos: Iterable[Photo],
+    finish: Callable[[Answer], R],
+    *,
+    stages: Stages,
+    read: Callable[[Photo], Seen] | None = None,
+    batch_ends: Callable[[int], bool] = lambda count: False,
+) -> Iterator[R]:
+    """Show photos to a blend, and yield what `finish` makes of each answer, in order.
+
+    Memory does not grow with the number of photos: a few batches lie in each stage.
 
     Args:
-        ensemble: asked as its recipe says (size, tta, threshold).
+        blend: whom to ask.
         photos: to predict.
-        each: also give each network's own mask.
-
-    Yields:
-        A photo's name, and the run-length texts of its masks: the mean of all networks first, and with
-        `each` those of the networks after it.
+        finish: called in threads.
+        stages: notes which stage is the slowest.
+        read: called in threads; by default a photo as the blend needs it.
+        batch_ends: whether a batch must end after this many photos.
     """
-    recipe = ensemble.recipe
+    cores = os.cpu_count() or 1
 
-    def read(photo: Photo) -> np.ndarray:
-        return images.read_photo(photo.path, recipe.size)
+    def plain(photo: Photo) -> Seen:
+        views, own_size = blend.read(photo)
+        return Seen(photo, own_size, views)
 
-    def finish(job: tuple[Photo, np.ndarray]) -> tuple[str, list[str]]:
-        photo, maps = job
-        size = images.photo_size(photo.path)
-        chosen = [maps.mean(axis=0), *(maps if each else ())]
-        return photo.name, [rle.encode(mask_of(one, size, recipe.threshold)) for one in chosen]
+    def ask(batch: list[Seen]) -> list[tuple[Seen, list[Maps]]]:
+        said = blend.ask(list(zip(*(seen.views for seen in batch), strict=True)))
+        return [(seen, [one.of_photo(number) for one in said]) for number, seen in enumerate(batch)]
 
-    maps = probability_maps(
-        ensemble.models,
-        prefetch(read, photos, ahead=_AHEAD),
-        frame=build.frame_of(recipe),
-        tta=recipe.tta,
-        batch=_BATCH,
-    )
-    return prefetch(finish, zip(photos, maps, strict=True), ahead=_AHEAD)
+    def end(answered: tuple[Seen, list[Maps]]) -> R:
+        seen, said = answered
+        return finish(Answer(seen, *blend.together(said)))
+
+    seen = stages.stage("decoding", read or plain, photos, ahead=2 * BATCH, workers=cores)
+    batches = _batches(seen, batch_ends)
+    asked = stages.stage("networks", ask, batches, ahead=_BATCHES_AHEAD, workers=1)
+    one_by_one = (answered for batch in asked for answered in batch)
+    return stages.stage("masks", end, one_by_one, ahead=2 * BATCH, workers=cores)
+
+
+def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[list[Seen]]:
+    """Photos that are seen at the same sizes, together. What was read before one that is broken has its turn."""
+    batch: list[Seen] = []
+    try:
+        for count, seen in enumerate(photos, start=1):
+            if batch and _sizes(seen) != _sizes(batch[0]):
+                yield batch
+                batch = []
+            batch.append(seen)
+            if len(batch) == BATCH or ends(count):
+                yield batch
+                batch = []
+    except InputError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _sizes(seen: Seen) -> Sequence[tuple[int, ...]]:
+    return [view.shape for view in seen.views]

@@ -38,21 +38,22 @@ def in_tiles(
     """Ask a network for the maps of large photos, tile by tile.
 
     Args:
-        ask: from photos (n, height, width, 3) to maps (n, height - 2 margin, width - 2 margin).
+        ask: from photos (n, height, width, 3) to maps (n, ..., height - 2 margin, width - 2 margin).
         photos: padded to an input's size, uint8, 0..255.
         frame: of the network, which has a margin.
         largest: about the largest side of a tile's map.
 
     Returns:
-        The maps of the whole photos, (n, height - 2 margin, width - 2 margin).
+        The maps of the whole photos, (n, ..., height - 2 margin, width - 2 margin).
     """
-    count, *size = photos.shape[:3]
-    height, width = (side - 2 * frame.margin for side in size)
+    height, width = (side - 2 * frame.margin for side in photos.shape[1:3])
     (tile_height, tops), (tile_width, lefts) = (tiles_of(side, frame, largest) for side in (height, width))
-    maps = np.empty((count, height, width), np.float32)
+    maps = None
     for top in tops:
         for left in lefts:
             below, right = top + tile_height, left + tile_width
-            tile = photos[:, top : below + 2 * frame.margin, left : right + 2 * frame.margin]
-            maps[:, top:below, left:right] = ask(tile)
+            tile = ask(photos[:, top : below + 2 * frame.margin, left : right + 2 * frame.margin])
+            if maps is None:
+                maps = np.empty((*tile.shape[:-2], height, width), np.float32)
+            maps[..., top:below, left:right] = tile
     return maps

@@ -26,7 +26,7 @@ from carvana.leaderboard.report.experiments import contrasts, experiments_of, ma
 from carvana.models.run import Run
 from carvana.recipe import read_recipe, write_recipe
 
-SMALL = ["width=2", "depth=1", "batch_norm=false", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
+SMALL = ["width=2", "depth=1", "norm=none", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
 ROWS: list[Row] = [
     dict.fromkeys(COLUMNS, "")
     | {"submission": f"{recipe}-fold{fold}.csv.gz", "recipe": recipe, "folds": "data-2", "fold": str(fold)}

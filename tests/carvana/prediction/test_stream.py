@@ -1,52 +1,69 @@
-"""The stream from photos to rows."""
+"""The stream from photos to answers."""
 
 from pathlib import Path
 
 import numpy as np
 
-from carvana.competition import rle
 from carvana.data import images
 from carvana.data.folder import test_photos as photos_to_predict
 from carvana.data.padding import Frame
-from carvana.models.build import build
-from carvana.prediction import stream
-from carvana.prediction.maps import mask_of, probability_maps
+from carvana.data.stages import Stages
+from carvana.models.build import build, frame_of
+from carvana.prediction.answers import Blend, Ensemble
+from carvana.prediction.maps import probability_maps
+from carvana.prediction.networks import Networks
+from carvana.prediction.stream import answers
 from carvana.recipe import Recipe, read_recipe
+
+SIZE = (30, 50)
 
 
 def _recipe(*changes: str) -> Recipe:
     stages = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
-    return read_recipe("miniature", ["width=2", "depth=2", stages, *changes])
+    return read_recipe("miniature", ["width=2", "depth=2", "precision=float32", stages, *changes])
 
 
-def _ensemble() -> stream.Ensemble:
-    return stream.Ensemble([build(_recipe(f"seed={seed}")) for seed in (1, 2)], _recipe())
+def _blend(each: bool = False) -> Blend:
+    models = [build(_recipe(f"seed={seed}")) for seed in (1, 2)]
+    return Blend((Ensemble(Networks(models, frame_of(_recipe()), tta="flip", each=each), SIZE),))
 
 
-def test_rows_are_those_of_the_plain_way(rendered: Path) -> None:
-    ensemble, photos = _ensemble(), photos_to_predict(rendered)
-    rows = list(stream.rle_rows(ensemble, photos, each=True))
-    assert [name for name, _ in rows] == [photo.name for photo in photos]
-    for photo, (_, masks) in list(zip(photos, rows, strict=True))[::7]:
-        pixels = images.read_photo(photo.path, (30, 50))
-        (maps,) = probability_maps(ensemble.models, [pixels], frame=Frame(4), tta="flip")
-        expected = [mask_of(one, (64, 96), 0.5) for one in (maps.mean(axis=0), *maps)]
-        for mask, text in zip(expected, masks, strict=True):
-            assert np.mean(mask != rle.decode(text, (64, 96))) < 0.01
-
-
-def test_the_ensemble_alone_is_the_first_of_each(rendered: Path) -> None:
-    ensemble, photos = _ensemble(), photos_to_predict(rendered)[:20]
-    together = [masks for _, masks in stream.rle_rows(ensemble, photos)]
-    assert together == [masks[:1] for _, masks in stream.rle_rows(ensemble, photos, each=True)]
+def test_answers_are_those_of_the_plain_way(rendered: Path) -> None:
+    photos = photos_to_predict(rendered)
+    blend = _blend(each=True)
+    found = list(answers(blend, photos, lambda answer: answer, stages=Stages()))
+    assert [answer.seen.photo for answer in found] == photos
+    models = blend.sources[0].networks._network.layers[1].models
+    for photo, answer in list(zip(photos, found, strict=True))[::16]:
+        assert answer.seen.own_size == (64, 96)
+        pixels = images.read_photo(photo.path, SIZE)
+        for models_of, own in zip((models, *([one] for one in models)), answer.maps, strict=True):
+            (expected,) = probability_maps(models_of, [pixels], frame=Frame(4), tta="flip")
+            assert np.allclose(own, expected[0], atol=1e-5)
 
 
 def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None:
     photos = photos_to_predict(rendered) * 50
     read = []
-    real = images.read_photo
-    monkeypatch.setattr(images, "read_photo", lambda path, size: read.append(path) or real(path, size))
-    rows = stream.rle_rows(_ensemble(), photos)
-    next(rows)
+    real = images.read_photo_at
+    monkeypatch.setattr(images, "read_photo_at", lambda path, sizes: read.append(path) or real(path, sizes))
+    found = answers(_blend(), photos, lambda answer: None, stages=Stages())
+    next(found)
     assert len(read) < 200 < len(photos)
-    rows.close()
+    found.close()
+
+
+def test_a_batch_ends_where_it_must(rendered: Path, monkeypatch) -> None:
+    blend, batches = _blend(), []
+    real = Blend.ask
+    monkeypatch.setattr(Blend, "ask", lambda self, seen: batches.append(len(seen[0])) or real(self, seen))
+    list(
+        answers(
+            blend,
+            photos_to_predict(rendered),
+            lambda answer: None,
+            stages=Stages(),
+            batch_ends={5, 22}.__contains__,
+        )
+    )
+    assert batches == [5, 16, 1, 10]

@@ -1,0 +1,259 @@
+"""Prediction as a whole, from photos to a submission: beside the obvious loop, and beside the sum of its parts.
+
+    ./run.sh benchmark prediction --data $CARVANA_DATA
+
+What the network says is replaced by the mask of a real car, so that masks are as long as real ones. `none`: nothing
+else is asked, to see the rest. `small`: the network of a small recipe works all the same, for its time.
+"""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import pandas as pd
+import typer
+from parts import obvious_photo, obvious_rle
+
+from carvana import console
+from carvana.backend import keras
+from carvana.competition import rle
+from carvana.competition.names import ANGLES, photo_name
+from carvana.data import images
+from carvana.data.folder import Photo, test_photos, training_photos
+from carvana.files import write_gzipped
+from carvana.leaderboard.entries import check_entry, write_from_shards
+from carvana.models.build import build, frame_of
+from carvana.prediction import shards
+from carvana.prediction.answers import Blend
+from carvana.prediction.band import edges_at
+from carvana.prediction.networks import Maps, Networks
+from carvana.prediction.question import Question
+from carvana.prediction.rows import row_maker
+from carvana.prediction.stream import BATCH, Answer, Seen
+from carvana.recipe import Recipe, read_recipe
+
+TEST_CARS = 6_254
+
+
+def benchmark(
+    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
+    recipe: Annotated[str, typer.Option(help="Of the small network.")] = "fast",
+    photos: Annotated[int, typer.Option(min=1, help="How many photos take part.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is done; the median counts.")] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also a submission of 100,064 rows, and memory at 20,000 photos.")
+    ] = False,
+) -> None:
+    """Measure prediction as a whole, beside the obvious loop and the limit.
+
+    Example:
+
+        ./run.sh benchmark prediction --data $CARVANA_DATA --full
+    """
+    chosen = _repeated(test_photos(data), photos)
+    maps = _maps(data, read_recipe(recipe).size)
+    small = read_recipe(recipe)
+    rows = []
+    for name, network in (("none", None), (f"small ({recipe})", build(small))):
+        rows.append(_row(name, chosen, small, network, maps, rounds))
+    cores = len(os.sched_getaffinity(0))
+    console.show_table(
+        f"{cores} cores of {platform.machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
+        ["network", "ours", "obvious loop", "times as fast", "limit", "share of limit", "slowest stage"],
+        rows,
+    )
+    if full:
+        _memory(data)
+        _submission(data)
+
+
+class Constant:
+    """A source that answers with the same maps in turn, after asking a network that it does not listen to."""
+
+    def __init__(self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: Networks | None) -> None:
+        """Take the (height, width) to see photos at, maps (h, w), and networks or none."""
+        self.size, self.maps, self.networks = size, maps, networks
+
+    def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+        """The pixels."""
+        return pixels
+
+    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+        """One of the maps for each photo."""
+        if self.networks is not None:
+            self.networks.ask(np.stack(seen))
+        maps = [self.maps[number % len(self.maps)][None] for number in range(len(seen))]
+        return Maps(maps, np.zeros(len(seen)))
+
+
+def _row(
+    name: str,
+    photos: list[Photo],
+    recipe: Recipe,
+    network: keras.Model | None,
+    maps: list[np.ndarray],
+    rounds: int,
+) -> list[str]:
+    networks = None if network is None else Networks([network], frame_of(recipe), tta="none")
+    source = Constant(recipe.size, maps, networks)
+    ours, obvious, limits, slowest = [], [], [], ""
+    few = photos[: len(photos) // 4]
+    for _ in range(rounds + 1):
+        taken, slowest = _ours(photos, source)
+        ours.append(len(photos) / taken)
+        obvious.append(len(few) / _timed(lambda: _obvious(few, recipe.size, network, maps)))
+        limits.append(_limit(few, source))
+    mine, theirs, limit = (float(np.median(rates[1:])) for rates in (ours, obvious, limits))
+    return [
+        name,
+        f"{mine:,.1f}",
+        f"{theirs:,.1f}",
+        f"{mine / theirs:.1f}",
+        f"{limit:,.1f}",
+        f"{mine / limit:.2f}",
+        slowest.removeprefix("slowest: "),
+    ]
+
+
+def _ours(photos: list[Photo], source: Constant) -> tuple[float, str]:
+    """Seconds to a submission, and the slowest stage."""
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        parts = shards.shards_of(photos, Path(folder) / "shards")
+        shards.predict_shards(
+            Question((), 0.5), Blend((source,)), parts, lambda count, note: notes.append(note)
+        )
+        write_from_shards(parts, [Path(folder) / "x.csv.gz"])
+        return time.perf_counter() - began, notes[-1]
+
+
+def _obvious(
+    photos: list[Photo], size: tuple[int, int], network: keras.Model | None, maps: list[np.ndarray]
+) -> None:
+    """The loop that most repositories have: a photo at a time, all in float, a list of rows, one to_csv."""
+    rows = []
+    for number, photo in enumerate(photos):
+        image = obvious_photo(photo.path, size).astype(np.float32) / 255
+        if network is not None:
+            network.predict(image[None], verbose=0)
+        rows.append((photo.name, obvious_rle(maps[number % len(maps)], (1280, 1918))))
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        pd.DataFrame(rows, columns=["img", "rle_mask"]).to_csv(file.name, index=False)
+
+
+def _limit(photos: list[Photo], source: Constant) -> float:
+    """Photos a second if each part ran at its own best and all cores were always at work."""
+    make = row_maker(0.5, None)
+    cores = len(os.sched_getaffinity(0))
+    one_core, network = 0.0, 0.0
+    with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
+        for first in range(0, len(photos), BATCH):
+            batch = photos[first : first + BATCH]
+            began = time.perf_counter()
+            read = [Blend((source,)).read(photo) for photo in batch]
+            decoded = time.perf_counter()
+            maps, _ = source.ask([views[0] for views, _ in read])
+            asked = time.perf_counter()
+            for photo, (views, own), one in zip(batch, read, maps, strict=True):
+                row = make(Answer(Seen(photo, own, views), one, 0.0))
+                text.write(f"{row.name},{row.masks[0]}\n")
+            one_core += decoded - began + time.perf_counter() - asked
+            network += asked - decoded
+    return len(photos) / (network + one_core / cores)
+
+
+def _memory(data: Path) -> None:
+    """Peak memory of a whole prediction, each in a process of its own."""
+    rows = []
+    for count in (1_000, 20_000):
+        code = [sys.executable, __file__, "--one", str(data), str(count)]
+        done = subprocess.run(code, capture_output=True, text=True, check=True)
+        rows.append([f"{count:,}", *done.stdout.split()])
+    console.show_table("Peak memory", ["photos", "peak [MB]", "photos/s"], rows)
+
+
+def one_prediction(data: Path, count: int) -> None:
+    """Predict so many photos with a constant, and print the peak memory in MB and the photos a second."""
+    photos = _repeated(test_photos(data), count)
+    taken, _ = _ours(photos, Constant((288, 432), _maps(data, (288, 432)), None))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{peak:,.0f} {count / taken:,.1f}")
+
+
+def _submission(data: Path) -> None:
+    """A submission of the whole test set, from shards that are there."""
+    photos = _repeated(test_photos(data), TEST_CARS * ANGLES)
+    texts = [rle.text_of(edges_at(one, (1280, 1918), 0.5)) for one in _maps(data, (288, 432), 64)]
+    sizes = {photo.name: (1280, 1918) for photo in photos}
+    with tempfile.TemporaryDirectory() as folder:
+        parts = shards.shards_of(photos, Path(folder) / "shards")
+        for part in parts:
+            with write_gzipped(part.path) as text:
+                for number, photo in enumerate(part.photos):
+                    text.write(f"{photo.name},1280,1918,0,1,0,0.0,{texts[number % len(texts)]}\n")
+        path = Path(folder) / "all.csv.gz"
+        written = _timed(lambda: write_from_shards(parts, [path]))
+        checked = _timed(lambda: check_entry(path, sizes))
+        size = path.stat().st_size / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    console.show_table(
+        f"A submission of {len(photos):,} rows from {len(parts)} shards",
+        ["written [s]", "checked [s]", "size [MB]", "peak memory [MB]"],
+        [[f"{written:.1f}", f"{checked:.1f}", f"{size:,.0f}", f"{peak:,.0f}"]],
+        left=0,
+    )
+
+
+def _repeated(photos: list[Photo], count: int) -> list[Photo]:
+    """So many photos: the same files again and again, under the names of other cars."""
+    names = (photo_name(f"{car:012x}", angle) for car in range(count) for angle in range(1, ANGLES + 1))
+    return [
+        Renamed(photos[number % len(photos)].path, name=name)
+        for number, name in enumerate(islice(names, count))
+    ]
+
+
+class Renamed(Photo):
+    """A photo's file under another name."""
+
+    def __init__(self, path: Path, *, name: str) -> None:
+        """Take the file and the name."""
+        super().__init__(path)
+        object.__setattr__(self, "own_name", name)
+
+    @property
+    def name(self) -> str:
+        """The other name."""
+        return self.own_name
+
+
+def _maps(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
+    """Maps of real cars, with an edge about as soft as a network's."""
+    labelled = training_photos(data)
+    chosen = labelled[:: max(1, len(labelled) // count)][:count]
+    masks = [images.shrink_mask(images.read_mask(photo.mask), size) for photo in chosen]
+    return [cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0) for mask in masks]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        one_prediction(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        console.run(benchmark)

@@ -1,0 +1,96 @@
+"""Prediction in shards: a few hundred photos each, in one file each that is written whole.
+
+What is there is not done again, so that a prediction that was killed goes on. Batches end where shards do, and
+so a shard's file is the same whatever else is predicted before or after it, or where.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import accumulate
+from pathlib import Path
+
+from carvana.console import Advance
+from carvana.data.folder import Photo
+from carvana.data.stages import Stages
+from carvana.files import read_gzipped, write_gzipped
+from carvana.prediction.answers import Blend
+from carvana.prediction.question import Question
+from carvana.prediction.rows import Row, row_maker
+from carvana.prediction.stream import answers
+
+PHOTOS = 512
+"""Of a shard: seconds to minutes of work, which is what a kill costs at most."""
+
+FACTS = tuple(field.name for field in fields(Row)[:-1])
+"""The columns of a shard before its masks."""
+
+_TYPES = tuple(field.type for field in fields(Row)[:-1])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Photos, and the file that holds their rows once they are predicted."""
+
+    path: Path
+    photos: tuple[Photo, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether its file is there."""
+        return self.path.is_file()
+
+
+def shards_of(photos: Sequence[Photo], folder: Path) -> list[Shard]:
+    """Deal photos, in order, to shards whose files lie in a folder; a photo that changed is another shard's."""
+    groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
+    return [
+        Shard(folder / f"{number:05d}-{_named(group)}.csv.gz", group) for number, group in enumerate(groups)
+    ]
+
+
+def predict_shards(question: Question, blend: Blend, shards: Sequence[Shard], advance: Advance) -> None:
+    """Predict the shards that are not there yet, in one stream.
+
+    One shard needs no other, and its file does not depend on which others are given.
+
+    Args:
+        question: how photos are asked, and what is kept of the answers.
+        blend: the question's, loaded.
+        shards: to predict; those that are finished are left alone.
+        advance: told of each photo, with a note on the slowest stage.
+    """
+    left = [shard for shard in shards if not shard.finished]
+    stages = Stages()
+    rows = answers(
+        blend,
+        (photo for shard in left for photo in shard.photos),
+        row_maker(question.threshold, question.keep),
+        stages=stages,
+        batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
+    )
+    for shard in left:
+        with write_gzipped(shard.path) as text:
+            write = stages.timed("writing", lambda row, text=text: text.write(_line(row)))
+            for _ in shard.photos:
+                write(next(rows))
+                advance(1, stages.slowest())
+
+
+def rows_of(shard: Shard) -> Iterator[Row]:
+    """The rows of a finished shard, in the order of its photos."""
+    with read_gzipped(shard.path) as text:
+        for line in text:
+            *facts, masks = line.rstrip("\n").split(",", len(FACTS))
+            values = [kind(fact) for kind, fact in zip(_TYPES, facts, strict=True)]
+            yield Row(*values, tuple(masks.split(",")))
+
+
+def _line(row: Row) -> str:
+    *facts, masks = astuple(row)
+    return ",".join([*map(str, facts), *masks]) + "\n"
+
+
+def _named(photos: Sequence[Photo]) -> str:
+    listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
+    return hashlib.sha256(listed.encode()).hexdigest()[:12]
