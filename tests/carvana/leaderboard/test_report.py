@@ -16,7 +16,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from carvana.competition import rle
 from carvana.data import images
 from carvana.data.folder import training_photos
 from carvana.leaderboard import comparison
@@ -265,14 +264,17 @@ def _classes(picture: str) -> np.ndarray:
 
 
 def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
-    from carvana.prediction.stream import Ensemble, rle_rows
+    from carvana.models.build import frame_of, load
+    from carvana.prediction.maps import mask_of, probability_maps
 
     experiments = experiments_of(runs)[:1]
     first, *_ = gallery.pictures(experiments, rendered, makes_of(rendered), worst=1)
     photo = next(photo for photo in training_photos(rendered) if photo.name == first.img)
     run = experiments[0].runs[0]
-    ((_, (text,)),) = rle_rows(Ensemble.load([run], run.read_recipe()), [photo])
-    truth, mask = images.read_mask(photo.mask), rle.decode(text, first.size)
+    recipe = run.read_recipe()
+    pixels = images.read_photo(photo.path, recipe.size)
+    (maps,) = probability_maps([load(run.model)], [pixels], frame=frame_of(recipe), tta=recipe.tta)
+    truth, mask = images.read_mask(photo.mask), mask_of(maps[0], first.size, recipe.threshold)
     assert np.array_equal(_classes(first.truth) > 0, truth)
     assert np.array_equal(_classes(first.mask) > 0, mask)
     difference = _classes(first.difference)

@@ -12,9 +12,9 @@ import pandas as pd
 from PIL import Image
 
 from carvana import console
-from carvana.competition import rle
 from carvana.data import images
 from carvana.data.folder import Photo, training_photos
+from carvana.data.stages import Stages
 from carvana.leaderboard.report.experiments import UNKNOWN, Experiment
 from carvana.models.run import Run
 
@@ -82,11 +82,16 @@ def _worst(experiment: Experiment, run: Run, photos: dict[str, Photo], count: in
 def _masks(run: Run, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
     if not photos:
         return
-    from carvana.prediction.stream import Ensemble, rle_rows  # late: TensorFlow takes seconds to import
+    from carvana.prediction.answers import Blend, Ensemble  # late: TensorFlow takes seconds to import
+    from carvana.prediction.maps import mask_of
+    from carvana.prediction.stream import Answer, answers
 
-    ensemble = Ensemble.load([run], run.read_recipe())
-    for photo, (_, (text,)) in zip(photos, rle_rows(ensemble, photos), strict=True):
-        yield rle.decode(text, images.photo_size(photo.path))
+    recipe = run.read_recipe()
+
+    def mask(answer: Answer) -> np.ndarray:
+        return mask_of(answer.maps[0], answer.seen.own_size, recipe.threshold)
+
+    yield from answers(Blend((Ensemble.load([run], recipe),)), photos, mask, stages=Stages())
 
 
 def _picture(recipe: str, row: object, photo: Photo, mask: np.ndarray, make: str) -> Picture:
