@@ -12,7 +12,8 @@ from carvana.data.augmentation import Augmenter
 from carvana.data.cache import DiskCache
 from carvana.data.folder import Photo
 from carvana.data.padding import Frame, pad
-from carvana.data.prefetch import Clock, prefetch
+from carvana.data.prefetch import prefetch
+from carvana.data.stages import Clock
 from carvana.recipe import Augmentation
 
 _AHEAD = 8

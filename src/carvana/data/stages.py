@@ -1,14 +1,46 @@
-"""Stages of work that overlap, each in its own threads, and which of them the others wait for."""
+"""Stages of work that overlap, each in its own threads: how fast each goes, and which of them the others wait for."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from carvana.data.prefetch import prefetch
+from carvana.data.prefetch import CORES, prefetch
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Clock:
+    """How fast work goes that several threads do at a time."""
+
+    def __init__(self, workers: int = CORES) -> None:
+        """Start at nothing done, by so many threads."""
+        self._workers = workers
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was done."""
+        self._seconds, self._count = 0.0, 0
+
+    @contextmanager
+    def work(self, count: int = 1) -> Iterator[None]:
+        """Count the block as the work on `count` items, by one thread."""
+        began = time.perf_counter()
+        yield
+        with self._lock:
+            self._seconds += time.perf_counter() - began
+            self._count += count
+
+    def rate(self) -> float:
+        """Items a second that the threads can do together."""
+        return self._count * self._workers / self._seconds if self._seconds else 0.0
+
+    def share(self, passed: float) -> float:
+        """The share of the `passed` seconds, 0..1, that the threads have worked."""
+        return min(1.0, self._seconds / self._workers / passed)
 
 
 class Stages:
@@ -17,11 +49,10 @@ class Stages:
     def __init__(self) -> None:
         """Begin now."""
         self._began = time.perf_counter()
-        self._busy: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._clocks: dict[str, Clock] = {}
 
     def stage(
-        self, name: str, function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int
+        self, name: str, function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = CORES
     ) -> Iterator[R]:
         """Yield `function(item)` for each item, in order, as `prefetch` does, and note how busy it is.
 
@@ -36,23 +67,18 @@ class Stages:
 
     def timed(self, name: str, function: Callable[[T], R], workers: int = 1) -> Callable[[T], R]:
         """The like of `function` that notes how long it takes, as the work of a stage of so many threads."""
-        self._busy.setdefault(name, 0.0)
+        clock = self._clocks.setdefault(name, Clock(workers))
 
         def work(item: T) -> R:
-            began = time.perf_counter()
-            try:
+            with clock.work():
                 return function(item)
-            finally:
-                with self._lock:
-                    self._busy[name] += (time.perf_counter() - began) / workers
 
         return work
 
     def busy(self) -> dict[str, float]:
         """The share of the time, 0..1, that each stage's threads have worked since the beginning."""
         passed = time.perf_counter() - self._began
-        with self._lock:
-            return {name: min(1.0, busy / passed) for name, busy in self._busy.items()}
+        return {name: clock.share(passed) for name, clock in self._clocks.items()}
 
     def slowest(self) -> str:
         """Which stage the others wait for, as a note for people, e.g. "slowest: decoding, 97% busy"."""

@@ -1,6 +1,5 @@
 """The stream from photos to what is made of their maps: decoding | networks | masks, as stages that overlap."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -67,7 +66,6 @@ def answers(
         read: called in threads; by default a photo as the blend needs it.
         batch_ends: whether a batch must end after this many photos.
     """
-    cores = os.cpu_count() or 1
 
     def plain(photo: Photo) -> Seen:
         views, own_size = blend.read(photo)
@@ -81,11 +79,11 @@ def answers(
         seen, said = answered
         return finish(Answer(seen, *blend.together(said)))
 
-    seen = stages.stage("decoding", read or plain, photos, ahead=2 * BATCH, workers=cores)
+    seen = stages.stage("decoding", read or plain, photos, ahead=2 * BATCH)
     batches = _batches(seen, batch_ends)
     asked = stages.stage("networks", ask, batches, ahead=_BATCHES_AHEAD, workers=1)
     one_by_one = (answered for batch in asked for answered in batch)
-    return stages.stage("masks", end, one_by_one, ahead=2 * BATCH, workers=cores)
+    return stages.stage("masks", end, one_by_one, ahead=2 * BATCH)
 
 
 def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[list[Seen]]:
