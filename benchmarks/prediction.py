@@ -60,8 +60,8 @@ def benchmark(
 
         ./run.sh benchmark prediction --data $CARVANA_DATA --full
     """
-    chosen = _repeated(test_photos(data), photos)
-    maps = _maps(data, read_recipe(recipe).size)
+    chosen = repeated(test_photos(data), photos)
+    maps = maps_of_cars(data, read_recipe(recipe).size)
     small = read_recipe(recipe)
     rows = []
     for name, network in (("none", None), (f"small ({recipe})", build(small))):
@@ -109,7 +109,7 @@ def _row(
     ours, obvious, limits, slowest = [], [], [], ""
     few = photos[: len(photos) // 4]
     for _ in range(rounds + 1):
-        taken, slowest = _ours(photos, source)
+        taken, slowest = ours(photos, source)
         ours.append(len(photos) / taken)
         obvious.append(len(few) / _timed(lambda: _obvious(few, recipe.size, network, maps)))
         limits.append(_limit(few, source))
@@ -125,7 +125,7 @@ def _row(
     ]
 
 
-def _ours(photos: list[Photo], source: Constant) -> tuple[float, str]:
+def ours(photos: list[Photo], source: Constant) -> tuple[float, str]:
     """Seconds to a submission, and the slowest stage."""
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -185,16 +185,16 @@ def _memory(data: Path) -> None:
 
 def one_prediction(data: Path, count: int) -> None:
     """Predict so many photos with a constant, and print the peak memory in MB and the photos a second."""
-    photos = _repeated(test_photos(data), count)
-    taken, _ = _ours(photos, Constant((288, 432), _maps(data, (288, 432)), None))
+    photos = repeated(test_photos(data), count)
+    taken, _ = ours(photos, Constant((288, 432), maps_of_cars(data, (288, 432)), None))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{peak:,.0f} {count / taken:,.1f}")
 
 
 def _submission(data: Path) -> None:
     """A submission of the whole test set, from shards that are there."""
-    photos = _repeated(test_photos(data), TEST_CARS * ANGLES)
-    texts = [rle.text_of(edges_at(one, (1280, 1918), 0.5)) for one in _maps(data, (288, 432), 64)]
+    photos = repeated(test_photos(data), TEST_CARS * ANGLES)
+    texts = [rle.text_of(edges_at(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)]
     sizes = {photo.name: (1280, 1918) for photo in photos}
     with tempfile.TemporaryDirectory() as folder:
         parts = shards.shards_of(photos, Path(folder) / "shards")
@@ -215,7 +215,7 @@ def _submission(data: Path) -> None:
     )
 
 
-def _repeated(photos: list[Photo], count: int) -> list[Photo]:
+def repeated(photos: list[Photo], count: int) -> list[Photo]:
     """So many photos: the same files again and again, under the names of other cars."""
     names = (photo_name(f"{car:012x}", angle) for car in range(count) for angle in range(1, ANGLES + 1))
     return [
@@ -238,7 +238,7 @@ class Renamed(Photo):
         return self.own_name
 
 
-def _maps(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
+def maps_of_cars(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
     """Maps of real cars, with an edge about as soft as a network's."""
     labelled = training_photos(data)
     chosen = labelled[:: max(1, len(labelled) // count)][:count]
