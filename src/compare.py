@@ -31,7 +31,7 @@ def compare(
     ensemble's CV is that of its folds' single networks.
 
     The report is one HTML file that needs no network: the tables, learning curves, recipes side by side, Dice by
-    angle and make, and the photos that each run did worst on.
+    angle and make, the photos that each run did worst on, and the test photos whose masks most likely went wrong.
 
     Examples:
 
@@ -52,7 +52,7 @@ def compare(
     if html:
         from carvana.leaderboard.report import write_report  # late: the table alone need not wait for figures
 
-        write_report(html, rows, runs, data, worst=worst)
+        write_report(html, record, runs, data, worst=worst)
         console.say(f"{html}: written; open it in a browser")
 
 

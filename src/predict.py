@@ -14,7 +14,8 @@ from carvana.data.split import fold_number
 from carvana.errors import InputError
 from carvana.leaderboard import checks
 from carvana.leaderboard import threshold as thresholds
-from carvana.leaderboard.entries import Entry, Predicted, entries_of, fold_path, predict_entries, stem_of
+from carvana.leaderboard.entries import Entry, Predicted, entries_of, fold_path, predict_entries
+from carvana.leaderboard.submission import stem_of
 from carvana.prediction.question import Question, part_of, weights_of
 
 _TABLE = 40
@@ -150,7 +151,7 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     if predicted.facts is None:
         return
     photos = checks.measured(predicted.facts)
-    path = Path(f"{stem_of(entries[0].path)}-checks.csv")
+    path = checks.path_of(entries[0].path)
     checks.write_worst(photos, path)
     console.show_table("Masks that may have gone wrong", checks.HEADINGS, checks.table(photos))
     console.say(f"{path}: the {min(checks.WORST, len(photos))} photos to look at")
@@ -159,8 +160,13 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
 def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) -> None:
     from carvana.prediction import cutouts  # late: TensorFlow takes seconds that --help need not
 
-    photos = cutouts.photos_of(pattern, folder)
-    blend, rows = question.load(), []
+    asked = cutouts.photos_of(pattern, folder)
+    photos, rows = cutouts.unfinished(question, asked, folder, maps=keep_maps), []
+    if len(photos) < len(asked):
+        console.say(f"{folder}: has {len(asked) - len(photos):,} of {len(asked):,} photos already")
+    if not photos:
+        return
+    blend = question.load()
     with console.progress(f"cut out, tta {question.tta}", len(photos), "photos") as advance:
         for made in cutouts.cut_out(
             blend, question.threshold, photos, folder, maps=keep_maps, advance=advance

@@ -86,7 +86,9 @@ def test_the_report_holds_the_ledger_and_each_runs_worst_photos(worked: Path) ->
     page = (worked / "submissions" / "report.html").read_text()
     for row in pd.read_csv(worked / "submissions" / "ledger.csv", dtype=str).itertuples():
         assert f">{row.private}</td>" in page
-    assert page.count('<figure class="card"') == 2 * 2
+    assert page.count('<figure class="card" data-recipe="miniature"') == 2 * 2
+    listed = pd.read_csv(worked / "submissions" / "miniature-checks.csv")
+    assert page.count('<figure class="card" data-submission="miniature.csv.gz"') == len(listed) > 0
 
 
 def test_the_comparison_is_quick(worked: Path) -> None:

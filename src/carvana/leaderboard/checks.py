@@ -11,13 +11,22 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
+from carvana.data.folder import read_csv
 from carvana.files import write_whole
+from carvana.leaderboard.submission import stem_of
 
 WORST = 50
 """Photos on the list."""
 
 OUTLIER = 5.0
 """Robust standard deviations (1.4826 MAD) from which on a view's size is an outlier."""
+
+_LISTED = {"img": str, "reason": str, "area": int, "share": float, "off": float} | {
+    "pieces": int,
+    "second": int,
+    "spread": float,
+}
+"""The list's columns, and what they hold."""
 
 HEADINGS = ["check", "photos", "share", "median", "worst", "photo"]
 
@@ -77,14 +86,27 @@ def worst(photos: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
     ]
     turns = [order.assign(turn=np.arange(len(order))) for order in orders]
     listed = pd.concat(turns).sort_values("turn", kind="stable").drop_duplicates("img").head(count)
-    columns = ["img", "reason", "area", "share", "off", "pieces", "second", "spread"]
-    return listed[columns].round({"share": 6, "off": 6, "spread": 6}).reset_index(drop=True)
+    return listed[list(_LISTED)].round({"share": 6, "off": 6, "spread": 6}).reset_index(drop=True)
+
+
+def path_of(submission: Path) -> Path:
+    """Where the list of the worst photos of a submission lies."""
+    return Path(f"{stem_of(submission)}-checks.csv")
 
 
 def write_worst(photos: pd.DataFrame, path: Path) -> None:
     """Write the list of the worst photos as a CSV file."""
     with write_whole(path) as part:
         worst(photos).to_csv(part, index=False, lineterminator="\n")
+
+
+def read_worst(path: Path) -> pd.DataFrame:
+    """Read the list again, as `worst` gave it.
+
+    Raises:
+        InputError: the file is missing, or lacks a column.
+    """
+    return read_csv(path, list(_LISTED)).astype(_LISTED)
 
 
 def table(photos: pd.DataFrame) -> list[list[str]]:

@@ -17,7 +17,7 @@ from carvana.errors import InputError
 from carvana.files import write_whole
 from carvana.leaderboard.ledger import Ledger, Row, commit, now, sha256
 from carvana.leaderboard.scoring import summary
-from carvana.leaderboard.submission import Check, check_submission, write_submission
+from carvana.leaderboard.submission import Check, check_submission, stem_of, write_submission
 from carvana.models.run import Run
 from carvana.prediction.question import Question
 
@@ -87,11 +87,6 @@ class Predicted:
     """What each entry's submission holds."""
     facts: pd.DataFrame | None
     """Of each photo's mask, as `checks.worst` takes them; None where all was predicted already."""
-
-
-def stem_of(path: Path) -> Path:
-    """A submission's path without its endings, after which what belongs to it is named."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
 
 
 def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predicted:

@@ -1,7 +1,7 @@
 """A submission: a CSV file of `img,rle_mask`, gzipped, written in a stream and checked in one."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,11 @@ from carvana.leaderboard.scoring import check_names
 
 _COLUMNS = ["img", "rle_mask"]
 _ROWS_AT_ONCE = 2_000
+
+
+def stem_of(path: Path) -> Path:
+    """A submission's path without its endings, after which what belongs to it is named."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
 
 
 @contextmanager
@@ -63,6 +68,16 @@ def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str],
     all_names = pd.concat(names)
     check_names(all_names, list(photos), path)
     return Check(len(all_names), empty, runs / len(all_names))
+
+
+def masks_of(path: Path, photos: Collection[str]) -> dict[str, str]:
+    """The run-length texts of some of a submission's photos, by name, as far as it has them.
+
+    Raises:
+        InputError: as `check_submission`, where the file is not there, or not whole.
+    """
+    chosen = [table[table["img"].isin(photos)] for table in _tables(path)]
+    return dict(pd.concat(chosen).to_numpy().tolist())
 
 
 def _tables(path: Path) -> Iterator[pd.DataFrame]:

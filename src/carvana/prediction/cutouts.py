@@ -1,6 +1,7 @@
 """Cars cut out of any photos: a transparent PNG and a mask of each."""
 
 import glob
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from carvana.data.folder import Photo
 from carvana.data.stages import Stages
 from carvana.errors import InputError
 from carvana.files import write_whole
-from carvana.prediction.answers import Blend, map_png
+from carvana.prediction.answers import Blend, Source, map_png
 from carvana.prediction.maps import mask_of
+from carvana.prediction.question import Question
 from carvana.prediction.stream import Answer, Seen, answers
 
 _SAME_SHAPE = 0.01
@@ -63,6 +65,25 @@ def photos_of(pattern: str, folder: Path) -> list[Photo]:
     return [Photo(path) for path in paths]
 
 
+def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, maps: bool) -> list[Photo]:
+    """The photos that are still to be cut out into a folder; a run that was stopped goes on with them.
+
+    The folder remembers what its photos were asked, and when that was begun: files from before are written anew.
+    """
+    asked, text = folder / ".asked.json", json.dumps(question.fingerprint(), indent=2)
+    if not (asked.is_file() and asked.read_text() == text):
+        with write_whole(asked) as part:
+            part.write_text(text)
+    begun = asked.stat().st_mtime
+
+    def is_there(photo: Photo) -> bool:
+        oldest = max(begun, photo.path.stat().st_mtime)
+        files = _files(photo.path, folder)[: 3 if maps else 2]
+        return all(file.is_file() and file.stat().st_mtime >= oldest for file in files)
+
+    return [photo for photo in photos if not is_there(photo)]
+
+
 def cut_out(
     blend: Blend, threshold: float, photos: Sequence[Photo], folder: Path, *, maps: bool, advance: Advance
 ) -> Iterator[Cutout]:
@@ -90,7 +111,7 @@ def cut_out(
             source.see(photo.name, images.resize(pixels, _seen_at(own, source)) if source.size else None)
             for source in blend.sources
         ]
-        return Seen(photo, own, views, pixels)
+        return Seen(photo, own, views)
 
     stages = Stages()
     for cutout in answers(blend, photos, _writer(threshold, folder, maps), stages=stages, read=read):
@@ -109,7 +130,7 @@ def fitting_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
     return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
 
 
-def _seen_at(own: tuple[int, int], source) -> tuple[int, int]:
+def _seen_at(own: tuple[int, int], source: Source) -> tuple[int, int]:
     return fitting_size(own, source.size) if source.any_size else source.size
 
 
@@ -119,7 +140,8 @@ def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cu
         mask = mask_of(answer.maps[0], seen.own_size, threshold)
         alpha = mask.view(np.uint8) * np.uint8(255)
         cutout, mask_file, map_file = _files(seen.photo.path, folder)
-        _write_png(cutout, np.dstack([seen.pixels[..., ::-1], alpha]))  # OpenCV has blue first
+        pixels = images.read_any(seen.photo.path)  # once more: dozens of large photos would not fit in memory
+        _write_png(cutout, np.dstack([pixels[..., ::-1], alpha]))  # OpenCV has blue first
         _write_png(mask_file, alpha)
         if maps:
             with write_whole(map_file) as part:

@@ -30,8 +30,6 @@ class Seen:
     """Its own (height, width)."""
     views: list[np.ndarray]
     """What each source needs of it."""
-    pixels: np.ndarray | None = None
-    """The photo itself, where something is made of it."""
 
 
 @dataclass(frozen=True)

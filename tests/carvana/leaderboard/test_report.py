@@ -16,12 +16,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from carvana.competition import rle
 from carvana.data import images
-from carvana.data.folder import training_photos
-from carvana.leaderboard import comparison
-from carvana.leaderboard.ledger import COLUMNS, Row
+from carvana.data.folder import read_csv, training_photos
+from carvana.leaderboard import checks, comparison
+from carvana.leaderboard.ledger import COLUMNS, Ledger, Row
 from carvana.leaderboard.report import gallery, write_report
+from carvana.leaderboard.report.doubts import doubts_of
 from carvana.leaderboard.report.experiments import contrasts, experiments_of, makes_of
+from carvana.leaderboard.submission import write_submission
 from carvana.models.run import Run
 from carvana.recipe import read_recipe, write_recipe
 
@@ -62,9 +65,29 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(runs: Path, rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Of all rows; beside it one submission, which holds the truth, with its list of photos to look at."""
+    ledger = Ledger(tmp_path_factory.mktemp("submissions") / "ledger.csv")
+    for row in ROWS:
+        ledger.add(row)
+    truth = read_csv(rendered / "test_masks.csv", ["img", "rle_mask"])
+    submission = ledger.path.with_name("plain-fold1.csv.gz")
+    facts = []
+    with write_submission(submission) as write:
+        for place, (img, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
+            write(img, mask)
+            area = int(rle.runs_of(mask)[1].sum())
+            facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
+    columns = ["img", "height", "width", "area", "pieces", "second", "spread"]
+    photos = checks.measured(pd.DataFrame(facts, columns=columns))
+    checks.write_worst(photos, checks.path_of(submission))
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def report(ledger: Ledger, runs: Path, rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(path, ROWS, runs, rendered, worst=3)
+    write_report(path, ledger, runs, rendered, worst=3)
     return path
 
 
@@ -97,9 +120,9 @@ def _cells(page: webdriver.Chrome, table: str) -> list[list[str]]:
     return page.execute_script(script + "row => [...row.cells].map(cell => cell.textContent))", table)
 
 
-def _cards(page: webdriver.Chrome) -> list[dict[str, str]]:
-    script = "return [...document.querySelectorAll('.card')].filter(card => card.checkVisibility())"
-    return page.execute_script(script + ".map(card => ({...card.dataset}))")
+def _cards(page: webdriver.Chrome, gallery: str = "gallery") -> list[dict[str, str]]:
+    script = "return [...document.querySelectorAll(`#${arguments[0]} .card`)].filter(card => card.checkVisibility())"
+    return page.execute_script(script + ".map(card => ({...card.dataset}))", gallery)
 
 
 def _choose(page: webdriver.Chrome, what: str, text: str) -> None:
@@ -161,25 +184,55 @@ def test_the_gallery_holds_the_worst_and_is_filtered(page: webdriver.Chrome, run
         for fold, scores in experiment.scores.groupby("fold"):
             own = [card for card in cards if (card["recipe"], card["fold"]) == (experiment.name, str(fold))]
             assert [float(card["dice"]) for card in own] == sorted(scores["dice"])[:3]
-    _choose(page, "by-recipe", "plain")
-    _choose(page, "by-fold", "1")
+    _choose(page, "gallery-recipe", "plain")
+    _choose(page, "gallery-fold", "1")
     assert {(card["recipe"], card["fold"]) for card in _cards(page)} == {("plain", "1")}
-    assert page.find_element(By.ID, "count").text == "3 of 12 photos"
+    assert page.find_element(By.ID, "gallery-count").text == "3 of 12 photos"
     angle = _cards(page)[0]["angle"]
-    _choose(page, "by-angle", angle)
+    _choose(page, "gallery-angle", angle)
     assert {card["angle"] for card in _cards(page)} == {angle}
-    for what in ("by-recipe", "by-fold", "by-angle"):
+    for what in ("gallery-recipe", "gallery-fold", "gallery-angle"):
         _choose(page, what, "all")
     assert len(_cards(page)) == 12
 
 
 def test_the_gallery_is_sorted(page: webdriver.Chrome) -> None:
-    _choose(page, "sort", "best first")
+    _choose(page, "gallery-sort", "best first")
     dice = [float(card["dice"]) for card in _cards(page)]
     assert dice == sorted(dice, reverse=True)
-    _choose(page, "sort", "by angle")
+    _choose(page, "gallery-sort", "by angle")
     places = [(int(card["angle"]), float(card["dice"])) for card in _cards(page)]
     assert places == sorted(places)
+
+
+def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
+    listed = checks.read_worst(ledger.path.with_name("plain-fold1-checks.csv"))
+    cards = _cards(page, "doubts")
+    assert [card["reason"] for card in cards] == listed["reason"].tolist()
+    assert [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards] == listed["img"].tolist()
+    reason = listed["reason"][1]
+    _choose(page, "doubts-reason", reason)
+    assert len(_cards(page, "doubts")) == (listed["reason"] == reason).sum() < len(listed)
+    _choose(page, "doubts-sort", "by angle")
+    angles = [int(card["angle"]) for card in _cards(page, "doubts")]
+    assert angles == sorted(angles)
+    assert len(_cards(page)) == 12  # the other gallery is left alone
+    card = page.find_element(By.CSS_SELECTOR, "#doubts .card")
+    overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
+    card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
+    assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 100%)"
+    assert overlay.value_of_css_property("visibility") == "visible"
+
+
+def test_the_doubtful_masks_are_those_of_the_submission(
+    ledger: Ledger, rendered: Path, tmp_path: Path
+) -> None:
+    rows, makes = ledger.rows(), makes_of(rendered)
+    first, *_ = doubts_of(rows, ledger.path.parent, rendered, makes)
+    truth = read_csv(rendered / "test_masks.csv", ["img"]).set_index("img")["rle_mask"]
+    assert np.array_equal(_classes(first.mask) > 0, rle.decode(truth[first.img], (64, 96)))
+    assert (first.submission, first.place, first.make) == ("plain-fold1.csv.gz", 1, makes[first.car])
+    assert doubts_of(rows, tmp_path, rendered, makes) == []
 
 
 def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdriver.Chrome) -> None:
@@ -200,7 +253,7 @@ def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdrive
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 30%)"
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT * 5)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 35%)"
-    page.find_element(By.ID, "all").send_keys(Keys.HOME)
+    page.find_element(By.ID, "gallery-line").send_keys(Keys.HOME)
     cuts = "return [...document.querySelectorAll('.overlay.mask')].map(one => getComputedStyle(one).clipPath)"
     assert set(page.execute_script(cuts)) == {"inset(0px 0px 0px 0%)"}
 
@@ -249,6 +302,7 @@ def test_it_is_read_by_day_and_by_night(page: webdriver.Chrome, scheme: str) -> 
         "td": "color",
         ".chart svg text": "fill",
         "figcaption code": "color",
+        "#doubts figcaption span": "color",
     }
     for what, ink in words.items():
         colour = _luminance(page.find_element(By.CSS_SELECTOR, what).value_of_css_property(ink))
@@ -283,12 +337,13 @@ def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: 
     assert (first.car, first.make) == (photo.car, makes_of(rendered)[photo.car])
 
 
-def test_without_runs_and_photos_it_says_so(tmp_path: Path, runs: Path) -> None:
+def test_without_runs_and_photos_it_says_so(tmp_path: Path, ledger: Ledger, runs: Path) -> None:
     path = tmp_path / "report.html"
-    write_report(path, ROWS, tmp_path / "none", tmp_path / "none", worst=3)
+    write_report(path, ledger, tmp_path / "none", tmp_path / "none", worst=3)
     assert "No finished run lies in" in path.read_text()
-    write_report(path, [], runs, tmp_path / "none", worst=3)
+    write_report(path, Ledger(tmp_path / "ledger.csv"), runs, tmp_path / "none", worst=3)
     text = path.read_text()
+    assert "No list of such photos lies beside the submissions" in text
     assert "The ledger holds no submission yet." in text
     assert "No photos: " in text
     assert text.count('<figure class="chart">') == 1 + 2 * 2 + 1
@@ -296,5 +351,7 @@ def test_without_runs_and_photos_it_says_so(tmp_path: Path, runs: Path) -> None:
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     row = ROWS[0] | {"recipe": "<script>alert(1)</script>"}
-    write_report(tmp_path / "report.html", [row], tmp_path, tmp_path, worst=0)
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.add(row)
+    write_report(tmp_path / "report.html", ledger, tmp_path, tmp_path, worst=0)
     assert "<script>alert" not in (tmp_path / "report.html").read_text()

@@ -1,5 +1,7 @@
 """Cars cut out of any photos."""
 
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -11,8 +13,9 @@ from PIL import Image
 
 from carvana.errors import InputError
 from carvana.prediction.answers import Blend
-from carvana.prediction.cutouts import cut_out, fitting_size, photos_of
+from carvana.prediction.cutouts import cut_out, fitting_size, photos_of, unfinished
 from carvana.prediction.networks import Maps
+from carvana.prediction.question import Question
 
 
 class Red:
@@ -72,6 +75,27 @@ def test_a_photo_keeps_its_shape(height: int, width: int) -> None:
 
 def test_the_competitions_photos_are_seen_at_the_recipes_size() -> None:
     assert fitting_size((1280, 1918), (288, 432)) == (288, 432)
+
+
+def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(_photo((20, 30))).save(tmp_path / name)
+    photos = photos_of(str(tmp_path), tmp_path / "out")
+    question = Question((), 0.5)
+
+    def left(question: Question, maps: bool = False) -> list[str]:
+        return [photo.name for photo in unfinished(question, photos, tmp_path / "out", maps=maps)]
+
+    assert left(question) == ["a.png", "b.png"]
+    list(cut_out(Blend((Red(),)), 0.5, photos, tmp_path / "out", maps=False, advance=lambda *_: None))
+    assert left(question) == []
+    assert left(question, maps=True) == ["a.png", "b.png"]
+    (tmp_path / "out" / "b_mask.png").unlink()
+    assert left(question) == ["b.png"]
+    os.utime(photos[0].path, (4e9, 4e9))  # changed since
+    assert left(question) == ["a.png", "b.png"]
+    time.sleep(0.02)
+    assert left(Question((), 0.4)) == ["a.png", "b.png"]
 
 
 def test_what_cannot_be_cut_out(tmp_path: Path) -> None:

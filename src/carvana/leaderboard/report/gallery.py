@@ -1,27 +1,20 @@
 """The gallery: the photos that each run did worst on, with truth, mask and difference to lay over them."""
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo, training_photos
 from carvana.data.stages import Stages
+from carvana.leaderboard.report.drawing import EXTRA, MASK, MISSED, TRUTH, overlay, photo_url, shown_size
 from carvana.leaderboard.report.experiments import UNKNOWN, Experiment
 from carvana.models.run import Run
 
-TRUTH, MASK, MISSED, EXTRA = (42, 168, 118), (47, 126, 216), (232, 89, 12), (214, 51, 190)
-"""Colours of the overlays, red green blue; what the network missed, and what it took too much."""
-
-_WIDTH = 640
 _SHOWN_SHARE = 0.1
 """Of a picture's pixel that has to be wrong for it to be marked: a line a photo's pixel wide is still seen."""
 
@@ -96,8 +89,7 @@ def _masks(run: Run, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
 
 def _picture(recipe: str, row: object, photo: Photo, mask: np.ndarray, make: str) -> Picture:
     truth = images.read_mask(photo.mask)
-    height, width = mask.shape
-    size = (round(height * min(1, _WIDTH / width)), min(width, _WIDTH))
+    size = shown_size(mask.shape)
     return Picture(
         recipe=recipe,
         fold=row.fold,
@@ -107,36 +99,10 @@ def _picture(recipe: str, row: object, photo: Photo, mask: np.ndarray, make: str
         make=make,
         dice=row.dice,
         size=size,
-        photo=_jpeg(images.read_photo(photo.path, size)),
-        truth=_overlay([(truth, TRUTH)], size, share=0.5, opacity=0.55),
-        mask=_overlay([(mask, MASK)], size, share=0.5, opacity=0.55),
-        difference=_overlay(
+        photo=photo_url(images.read_photo(photo.path, size)),
+        truth=overlay([(truth, TRUTH)], size, share=0.5, opacity=0.55),
+        mask=overlay([(mask, MASK)], size, share=0.5, opacity=0.55),
+        difference=overlay(
             [(truth & ~mask, MISSED), (mask & ~truth, EXTRA)], size, share=_SHOWN_SHARE, opacity=0.9
         ),
     )
-
-
-def _jpeg(photo: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _overlay(
-    layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]],
-    size: tuple[int, int],
-    *,
-    share: float,
-    opacity: float,
-) -> str:
-    """A picture that is clear but for its layers: bool masks (height, width), each in its colour."""
-    indices = np.zeros(size, np.uint8)
-    for number, (layer, _) in enumerate(layers, start=1):
-        covered = cv2.resize(layer.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-        indices[covered > share] = number
-    image = Image.fromarray(indices, mode="P")
-    image.putpalette([0, 0, 0, *(part for _, colour in layers for part in colour)])
-    alpha = bytes([0, *[round(255 * opacity)] * len(layers)])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=alpha, optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

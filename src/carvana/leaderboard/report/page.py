@@ -12,8 +12,9 @@ from markupsafe import Markup
 from carvana.errors import InputError
 from carvana.files import write_whole
 from carvana.leaderboard import comparison
-from carvana.leaderboard.ledger import Row, commit, now
-from carvana.leaderboard.report import figures, gallery
+from carvana.leaderboard.ledger import Ledger, Row, commit, now
+from carvana.leaderboard.report import drawing, figures, gallery
+from carvana.leaderboard.report.doubts import Doubt, doubts_of
 from carvana.leaderboard.report.experiments import (
     UNKNOWN,
     Contrast,
@@ -32,19 +33,19 @@ _WORDS = {"recipe", "fold", "folds of", "board", "submission", "angle", "make"}
 """Headings of columns that are set left."""
 
 
-def write_report(path: Path, rows: Sequence[Row], runs: Path, data: Path, *, worst: int) -> None:
+def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: int) -> None:
     """Write the report: one HTML file that holds all it shows.
 
     Args:
         path: the file.
-        rows: of the ledger.
+        ledger: in the folder that the submissions lie in.
         runs: where training wrote RECIPE/fold-K.
         data: the data folder that the runs were trained on.
         worst: photos a run in the gallery.
     """
-    experiments = experiments_of(runs)
-    makes = makes_of(data)
-    pictures, reason = _pictures(experiments, data, makes, worst)
+    rows, experiments, makes = ledger.rows(), experiments_of(runs), makes_of(data)
+    pictures, no_pictures = _pictures(experiments, data, makes, worst)
+    doubts, no_doubts = _doubts(rows, ledger.path.parent, data, makes)
     page = {
         "when": now(),
         "commit": commit(),
@@ -56,15 +57,18 @@ def write_report(path: Path, rows: Sequence[Row], runs: Path, data: Path, *, wor
         "learning": [_figure(text) for one in experiments for text in _learning(one)],
         **_parts(experiments, makes),
         "pictures": [asdict(picture) for picture in pictures],
-        "choices": _choices(pictures),
-        "no_pictures": reason,
+        "picture_choices": _choices(pictures, "recipe", "fold", "angle"),
+        "no_pictures": no_pictures,
+        "doubts": [asdict(doubt) for doubt in doubts],
+        "doubt_choices": _choices(doubts, "submission", "reason", "angle"),
+        "no_doubts": no_doubts,
         "colours": {
             name: f"rgb{colour}"
             for name, colour in (
-                ("truth", gallery.TRUTH),
-                ("mask", gallery.MASK),
-                ("missed", gallery.MISSED),
-                ("extra", gallery.EXTRA),
+                ("truth", drawing.TRUTH),
+                ("mask", drawing.MASK),
+                ("missed", drawing.MISSED),
+                ("extra", drawing.EXTRA),
             )
         },
     }
@@ -90,6 +94,15 @@ def _pictures(
     except InputError as error:
         return [], f"No photos: {error}"
     return found, "" if found else f"None of the runs' photos lies in {data}."
+
+
+def _doubts(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -> tuple[list[Doubt], str]:
+    """The test photos to look at, or why there are none."""
+    try:
+        found = doubts_of(rows, folder, data, makes)
+    except InputError as error:
+        return [], f"No photos: {error}"
+    return found, "" if found else f"No list of such photos lies beside the submissions in {folder}."
 
 
 def _learning(experiment: Experiment) -> list[str]:
@@ -153,11 +166,9 @@ def _contrast_table(compared: Sequence[Contrast]) -> Table:
     return _table(headings, rows)
 
 
-def _choices(pictures: Sequence[gallery.Picture]) -> dict[str, list]:
-    """What the gallery can be filtered by."""
-    return {
-        name: sorted({getattr(picture, name) for picture in pictures}) for name in ("recipe", "fold", "angle")
-    }
+def _choices(pictures: Sequence[object], *names: str) -> dict[str, list]:
+    """What a gallery can be filtered by."""
+    return {name: sorted({getattr(picture, name) for picture in pictures}) for name in names}
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -18,53 +18,59 @@ function compare(a, b) {
   return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
 }
 
-// The gallery.
-const cards = document.getElementById("cards");
-if (cards) {
+// The galleries.
+const large = document.getElementById("large");
+for (const section of document.querySelectorAll(".gallery")) if (section.querySelector(".cards")) begin(section);
+
+function begin(section) {
+  const cards = section.querySelector(".cards");
   const all = [...cards.children];
-  const filters = ["recipe", "fold", "angle"].map((name) => [name, document.getElementById(`by-${name}`)]);
-  const sort = document.getElementById("sort");
-  const large = document.getElementById("large");
+  const tools = section.querySelector(".tools");
+  const filters = [...tools.querySelectorAll("[data-filter]")];
+  const sort = document.getElementById(`${section.id}-sort`);
+  const first = sort.options[0].value;
 
   function show() {
     for (const card of all)
-      card.hidden = filters.some(([name, choice]) => choice.value && choice.value !== card.dataset[name]);
+      card.hidden = filters.some((choice) => choice.value && choice.value !== card.dataset[choice.dataset.filter]);
     const key = sort.value.replace("-", "");
     const sign = sort.value.startsWith("-") ? -1 : 1;
     cards.append(
-      ...all.sort((a, b) => sign * compare(a.dataset[key], b.dataset[key]) || compare(a.dataset.dice, b.dataset.dice)),
+      ...all.sort((a, b) => sign * compare(a.dataset[key], b.dataset[key]) || compare(a.dataset[first], b.dataset[first])),
     );
     const shown = all.filter((card) => !card.hidden).length;
-    document.getElementById("count").textContent = `${shown} of ${all.length} photos`;
+    document.getElementById(`${section.id}-count`).textContent = `${shown} of ${all.length} photos`;
   }
 
-  function slide(input) {
-    const place = `${input.value}%`;
-    const stacks = input.id === "all" ? document.querySelectorAll(".stack") : [input.parentElement.querySelector(".stack")];
-    for (const stack of stacks) stack.style.setProperty("--line-at", place);
-    if (input.id === "all") for (const other of cards.querySelectorAll("input")) other.value = input.value;
-  }
-
-  function enlarge(card) {
-    large.querySelector(".card")?.remove();
-    large.append(card.cloneNode(true));
-    large.querySelector(".card > input").value = card.querySelector("input").value;
-    large.querySelector(".stack").tabIndex = -1;
-    large.dataset.view = cards.dataset.view;
-    large.showModal();
-  }
-
-  document.querySelector(".tools").addEventListener("submit", (event) => event.preventDefault());
-  document.querySelector(".tools").addEventListener("change", (event) => {
-    if (event.target.name === "view") cards.dataset.view = event.target.value;
+  tools.addEventListener("submit", (event) => event.preventDefault());
+  tools.addEventListener("change", (event) => {
+    if (event.target.type === "radio") cards.dataset.view = event.target.value;
     else if (event.target.tagName === "SELECT") show();
   });
-  document.getElementById("gallery").addEventListener("input", (event) => {
-    if (event.target.type === "range") slide(event.target);
+  tools.addEventListener("input", (event) => {
+    if (event.target.type !== "range") return;
+    for (const card of all) slide(card, event.target.value);
   });
+  cards.addEventListener("input", (event) => slide(event.target.parentElement, event.target.value));
   cards.addEventListener("click", (event) => {
     const stack = event.target.closest(".stack");
-    if (stack) enlarge(stack.parentElement);
+    if (stack) enlarge(stack.parentElement, cards.dataset.view);
   });
   show();
 }
+
+function slide(card, place) {
+  card.querySelector("input").value = place;
+  card.querySelector(".stack").style.setProperty("--line-at", `${place}%`);
+}
+
+function enlarge(card, view) {
+  large.querySelector(".card")?.remove();
+  large.append(card.cloneNode(true));
+  slide(large.querySelector(".card"), card.querySelector("input").value);
+  large.querySelector(".stack").tabIndex = -1;
+  large.dataset.view = view;
+  large.showModal();
+}
+
+large.addEventListener("input", (event) => slide(event.target.parentElement, event.target.value));
