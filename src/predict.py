@@ -99,6 +99,8 @@ def predict(
         raise typer.BadParameter("--images and --cutouts go together")
     if data is None and (images is None or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a threshold that is a number")
+    if each_fold and blend:
+        raise typer.BadParameter("--each-fold goes with --recipe")
     number = fold_number(fold)
     asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     weights = {recipe: 1.0} if recipe else weights_of(blend)
@@ -115,8 +117,6 @@ def predict(
         return
     path = _submission(out, question, number)
     each = each_fold and number is None
-    if each and blend:
-        raise typer.BadParameter("--each-fold goes with --recipe")
     question = replace(question, each=each, keep=Path(f"{stem_of(path)}-maps") if keep_maps else None)
     entries = entries_of(question, path, scores)
     _show(entries, predict_entries(entries, test_photos(data)))

@@ -290,6 +290,7 @@ def test_cars_are_cut_out_of_any_photos(worked: Path, tmp_path: Path) -> None:
         assert (cutout.mode, cutout.size) == ("RGBA", (64, 96))
     with Image.open(worked / "cutouts" / "portrait_mask.png") as mask:
         assert (mask.mode, mask.size) == ("L", (64, 96))
+    assert "cutouts: has 1 of 1 photos already" in ok("predict", *options, cwd=worked)
     assert run("predict", "--recipe", "miniature", "--images", tmp_path, cwd=worked).returncode == 2
 
 

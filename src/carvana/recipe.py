@@ -205,6 +205,11 @@ class Recipe(_Table):
         return self.stages[-1].size
 
 
+def is_known(name: str) -> bool:
+    """Whether a recipe of this name lies in `src/recipes`."""
+    return (RECIPES / f"{name}.toml").is_file()
+
+
 def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     """Read a recipe by its name (a file in `src/recipes`) or by its file.
 

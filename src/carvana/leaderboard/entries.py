@@ -214,12 +214,12 @@ def _asked(entry: Entry) -> Row:
 
 
 def _is_current(entry: Entry) -> bool:
-    """Whether a submission is there, newer than its networks, and asked so by the ledger."""
+    """Whether a submission is there, with the maps that shall be kept, newer than its networks, and asked so."""
     used = [run.model for part in entry.question.parts for run in part.runs]
     used += [part.maps for part in entry.question.parts if part.maps]
-    if not entry.path.is_file() or entry.path.stat().st_mtime < max(path.stat().st_mtime for path in used):
-        return False
-    if entry.question.keep is not None and not entry.question.keep.is_dir():
+    newest = max(path.stat().st_mtime for path in used)
+    made = [entry.path] + [entry.question.keep] * (entry.question.keep is not None)
+    if not all(path.exists() and path.stat().st_mtime >= newest for path in made):
         return False
     row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))
     return row is not None and all(row[column] == text for column, text in _asked(entry).items())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from carvana.errors import InputError
 from carvana.models.run import Run, runs_of
-from carvana.recipe import Recipe, read_recipe
+from carvana.recipe import Recipe, is_known, read_recipe
 
 if TYPE_CHECKING:
     from carvana.prediction.answers import Blend, Source
@@ -93,7 +93,7 @@ class Question:
 
 
 def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int | None) -> Part:
-    """A part by its name: a folder of kept maps, or a recipe of which there are runs.
+    """A part by its name: a recipe of which there are runs, or a folder of kept maps.
 
     Args:
         name: of a recipe, a recipe's file, or a folder.
@@ -105,7 +105,7 @@ def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int 
     Raises:
         InputError: there is no such recipe, or it is not trained.
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() and not is_known(name):
         return Part(Path(name).name, weight, maps=Path(name))
     recipe = read_recipe(name, changes)
     return Part(recipe.name, weight, recipe, tuple(runs_of(runs, recipe, fold)))

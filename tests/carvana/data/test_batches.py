@@ -31,8 +31,7 @@ def test_an_epoch_holds_each_photo_padded_to_what_divides(rendered: Path) -> Non
 def test_a_batch_knows_its_photos(rendered: Path) -> None:
     batches = _batches(rendered, augmentation=Augmentation())
     by_name = {
-        photo.name: images.resize(images.read_photo(photo.path), (40, 60))
-        for photo in training_photos(rendered)[:10]
+        photo.name: images.read_photo(photo.path, (40, 60)) for photo in training_photos(rendered)[:10]
     }
     for step, (photos, _) in enumerate(batches.epoch(3)):
         names = batches.names(3, step)

@@ -53,6 +53,11 @@ def test_exif_orientation_is_undone(scene: np.ndarray, tmp_path: Path, orientati
     assert images.read_photo(path, (45, 65)).shape == (45, 65, 3)
 
 
+def test_a_long_header_is_read_to_its_end(scene: np.ndarray, tmp_path: Path) -> None:
+    path = _save(scene, tmp_path / "profiled.jpg", icc_profile=bytes(100_000))
+    assert images.photo_size(path) == images.read_photo(path).shape[:2] == (90, 131)
+
+
 def test_grey_photos_become_rgb(scene: np.ndarray, tmp_path: Path) -> None:
     grey = cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)
     photo = images.read_photo(_save(grey, tmp_path / "grey.jpg"), (90, 131))

@@ -217,7 +217,7 @@ def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, le
     angles = [int(card["angle"]) for card in _cards(page, "doubts")]
     assert angles == sorted(angles)
     assert len(_cards(page)) == 12  # the other gallery is left alone
-    card = page.find_element(By.CSS_SELECTOR, "#doubts .card")
+    card = page.find_element(By.CSS_SELECTOR, "#doubts .card:not([hidden])")
     overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 100%)"
@@ -254,8 +254,10 @@ def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdrive
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT * 5)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 35%)"
     page.find_element(By.ID, "gallery-line").send_keys(Keys.HOME)
-    cuts = "return [...document.querySelectorAll('.overlay.mask')].map(one => getComputedStyle(one).clipPath)"
-    assert set(page.execute_script(cuts)) == {"inset(0px 0px 0px 0%)"}
+    find = "return [...document.querySelectorAll('#gallery .overlay.mask')]"
+    assert set(page.execute_script(find + ".map(one => getComputedStyle(one).clipPath)")) == {
+        "inset(0px 0px 0px 0%)"
+    }
 
 
 def test_a_photo_is_enlarged_and_closed_by_keyboard(page: webdriver.Chrome) -> None:

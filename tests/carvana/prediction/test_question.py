@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import InputError
-from carvana.prediction.question import Part, Question, weights_of
+from carvana.prediction.question import Part, Question, part_of, weights_of
 from carvana.recipe import read_recipe
 
 
@@ -31,6 +31,17 @@ def test_a_blend_is_named_by_its_parts() -> None:
     assert question.threshold == 0.5
     assert Question((Part("miniature", 1, miniature),)).threshold == 0.4
     assert pickle.loads(pickle.dumps(question)) == question  # it goes to other machines
+
+
+def test_a_folder_is_kept_maps_unless_a_recipe_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("kept", "fast"):
+        Path(name).mkdir()
+    assert part_of("kept", 0.5, Path("runs"), [], None) == Part("kept", 0.5, maps=Path("kept"))
+    with pytest.raises(InputError, match="not trained"):
+        part_of("fast", 0.5, Path("runs"), [], None)
 
 
 def test_other_kept_maps_are_another_question(tmp_path: Path) -> None:
