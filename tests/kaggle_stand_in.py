@@ -2,7 +2,8 @@
 
 It is a web server that the client reaches as its proxy: with KAGGLE_API_ENVIRONMENT=LOCALHOST the client talks to
 http://localhost, and HTTP_PROXY takes that to whatever port is free here. Paths, fields and status codes are those
-of kaggle 2.2.5 and its kagglesdk 0.1.38; a submission is scored against the truth as the real board does it.
+of kaggle 2.2.4 and 2.2.5 (kagglesdk 0.1.37 and 0.1.38); a submission is scored against the truth as the real board
+does it.
 """
 
 import base64
