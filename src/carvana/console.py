@@ -63,7 +63,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for number, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     # Wider than the terminal is better than cut: a figure without its end is a wrong figure.
     needed = Console(width=1000).measure(table).maximum
     Console(width=max(Console().width, needed)).print(table)

@@ -43,7 +43,7 @@ class _Measure:
 
 _MEASURES = (
     _Measure("empty", "empty", ".0f"),
-    _Measure("off", "of another size than in the car's other views"),
+    _Measure("off", "size unlike the car's other views"),
     _Measure("second", "a second piece", ",.0f"),
     _Measure("pieces", "in many pieces", ",.0f"),
     _Measure("spread", "the folds disagree"),

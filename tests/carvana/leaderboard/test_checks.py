@@ -41,7 +41,7 @@ def test_what_went_wrong_is_listed_first_with_its_reason(facts: pd.DataFrame) ->
     listed = checks.worst(photos, 5)
     assert dict(zip(listed["img"], listed["reason"], strict=True)) == {
         facts["img"][5]: "empty",
-        facts["img"][40]: "of another size than in the car's other views",
+        facts["img"][40]: "size unlike the car's other views",
         facts["img"][77]: "a second piece",
         facts["img"][120]: "in many pieces",
         facts["img"][100]: "the folds disagree",

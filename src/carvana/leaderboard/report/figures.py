@@ -71,6 +71,8 @@ def learning_figure(experiment: Experiment, column: str, label: str, *, log: boo
                 axes.axvline(epoch - 0.5, color="black", linewidth=0.8, linestyle=":")
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(_log_ticks(pd.concat([one[column] for one in histories.values()])))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch (dotted: a new resolution)")
@@ -131,7 +133,7 @@ def distribution_figure(experiments: Sequence[Experiment]) -> str:
         for number, (name, values) in enumerate(losses.items()):
             axes.hist(values, bins, histtype="step", color=_colour(number), label=name, linewidth=1.5)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0), numticks=12))
+        axes.xaxis.set_major_locator(_log_ticks(everything))
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{1 - value:.5f}".rstrip("0").rstrip("."))
         )
@@ -142,6 +144,12 @@ def distribution_figure(experiments: Sequence[Experiment]) -> str:
         _legend(axes)
 
     return _svg("distribution", "How the photos' Dice is spread", draw)
+
+
+def _log_ticks(values: pd.Series) -> LogLocator:
+    """A few marks, however narrow or wide the values lie."""
+    subs = (1.0, 2.0, 5.0) if values.max() < 30 * values.min() else (1.0, 3.0)
+    return LogLocator(10, subs=subs, numticks=12)
 
 
 def _legend(axes: Axes, side: str = "left", **options: object) -> None:
