@@ -172,11 +172,11 @@ def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) ->
             blend, question.threshold, photos, folder, maps=keep_maps, advance=advance
         ):
             size = f"{made.size[1]}x{made.size[0]}"
-            rows.append([str(made.photo), size, f"{made.share:.1%}", str(made.cutout), str(made.mask)])
+            rows.append([str(made.photo), str(made.cutout), str(made.mask), size, f"{made.share:.1%}"])
     if len(rows) <= _TABLE:
-        console.show_table("Cut-outs", ["photo", "size", "car", "cut-out", "mask"], rows)
+        console.show_table("Cut-outs", ["photo", "cut-out", "mask", "size", "car"], rows, left=3)
     console.say(
-        f"{len(rows):,} photos cut out to {folder}; {sum(row[2] == '0.0%' for row in rows):,} show no car"
+        f"{len(rows):,} photos cut out to {folder}; {sum(row[-1] == '0.0%' for row in rows):,} show no car"
     )
 
 

@@ -75,8 +75,8 @@ def _scores(question: Question, runs: Sequence[Run], scores: pd.DataFrame | None
 
 def fold_path(path: Path, fold: int) -> Path:
     """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
-    stem, dot, ending = path.name.partition(".")
-    return path.with_name(f"{stem}-fold{fold}{dot}{ending}")
+    stem = stem_of(path).name
+    return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
 
 
 @dataclass(frozen=True)

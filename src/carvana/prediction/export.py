@@ -54,6 +54,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     _check_backend()
     with write_whole(path) as part, _quiet():
         model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
+        _name_output(part)
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -107,6 +108,19 @@ class _Cut(keras.layers.Layer):
 def _signature(model: keras.Model) -> list[keras.InputSpec]:
     """Of any number of photos; without it Keras exports only what was called before."""
     return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="photo")]
+
+
+def _name_output(path: Path) -> None:
+    """Call the ONNX file's output `probability`; the converter calls it `Identity:0`."""
+    import onnx
+
+    exported = onnx.load(path)
+    (output,) = exported.graph.output
+    for node in exported.graph.node:
+        node.output[:] = ["probability" if name == output.name else name for name in node.output]
+        node.input[:] = ["probability" if name == output.name else name for name in node.input]
+    output.name = "probability"
+    onnx.save(exported, path)
 
 
 def _in_float32(run: Run, recipe: Recipe) -> keras.Model:

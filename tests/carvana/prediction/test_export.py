@@ -41,9 +41,9 @@ def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, chang
     write_onnx(exportable(runs, recipe), tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx", providers=["CPUExecutionProvider"])
     (wanted,) = session.get_inputs()
-    assert (wanted.type, wanted.shape[1:]) == ("tensor(uint8)", [30, 50, 3])
+    assert (wanted.name, wanted.type, wanted.shape[1:]) == ("photo", "tensor(uint8)", [30, 50, 3])
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[::8]])
-    (found,) = session.run(None, {wanted.name: photos})
+    (found,) = session.run(["probability"], {"photo": photos})
     expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe), tta=recipe.tta)]
     assert np.abs(found - expected).max() < 1e-4
     differing = [
