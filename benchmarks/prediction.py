@@ -106,14 +106,14 @@ def _row(
 ) -> list[str]:
     networks = None if network is None else Networks([network], frame_of(recipe), tta="none")
     source = Constant(recipe.size, maps, networks)
-    ours, obvious, limits, slowest = [], [], [], ""
+    our_rates, obvious_rates, limits, slowest = [], [], [], ""
     few = photos[: len(photos) // 4]
     for _ in range(rounds + 1):
         taken, slowest = ours(photos, source)
-        ours.append(len(photos) / taken)
-        obvious.append(len(few) / _timed(lambda: _obvious(few, recipe.size, network, maps)))
+        our_rates.append(len(photos) / taken)
+        obvious_rates.append(len(few) / _timed(lambda: _obvious(few, recipe.size, network, maps)))
         limits.append(_limit(few, source))
-    mine, theirs, limit = (float(np.median(rates[1:])) for rates in (ours, obvious, limits))
+    mine, theirs, limit = (float(np.median(rates[1:])) for rates in (our_rates, obvious_rates, limits))
     return [
         name,
         f"{mine:,.1f}",

@@ -160,7 +160,7 @@ def _broken(path: Path, error: Exception) -> InputError:
 
 def _orientation(data: bytes) -> int:
     """The EXIF orientation, 1 (upright) to 8; from 5 on, height and width are swapped."""
-    if _EXIF_MARK not in data[:_HEAD]:  # Pillow takes 0.5 ms to tell, a third of a scaled decode
+    if data.find(_EXIF_MARK, 0, _HEAD) < 0:  # Pillow takes 0.5 ms to tell, a third of a scaled decode
         return 1
     return Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1)
 
@@ -197,12 +197,9 @@ def _resize_filled(image: np.ndarray, filled: Sequence[float], size: tuple[int, 
     Bilinearly, where that counts every pixel: a mean over areas takes four times as long, and most photos are decoded
     at less than twice the size that is wanted.
     """
-    if tuple(filled) == image.shape[:2]:
-        if image.shape[:2] == size or not _covers((2 * size[0], 2 * size[1]), image.shape[:2]):
-            return resize(image, size)
-        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-    # Where the pixel centres of the result lie in the image: cv2.resize would stretch the rounded-up size.
-    scale_y, scale_x = filled[0] / size[0], filled[1] / size[1]
-    to_image = np.array([[scale_x, 0, scale_x / 2 - 0.5], [0, scale_y, scale_y / 2 - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, to_image, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    own = image.shape[:2]
+    if tuple(filled) == own and (own == size or not _covers((2 * size[0], 2 * size[1]), own)):
+        return resize(image, size)
+    # By the scale and not to the size: that would stretch the rounded-up image.
+    scaled = cv2.resize(image, None, fx=size[1] / filled[1], fy=size[0] / filled[0])
+    return scaled[: size[0], : size[1]]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from carvana.console import Advance
 from carvana.data.folder import Photo
+from carvana.data.prefetch import CORES
 from carvana.data.stages import Stages
 from carvana.files import read_gzipped, write_gzipped
 from carvana.prediction.answers import Blend
@@ -67,6 +68,9 @@ def predict_shards(question: Question, blend: Blend, shards: Sequence[Shard], ad
         (photo for shard in left for photo in shard.photos),
         row_maker(question.threshold, question.keep),
         stages=stages,
+        # A row is many short numpy calls, for each of which threads queue at Python's lock: two make nothing faster,
+        # and take the cores from decoding. Writing a map is one long call without it.
+        finishers=CORES if question.keep else 1,
         batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
     )
     for shard in left:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from carvana.data.folder import Photo
+from carvana.data.prefetch import CORES
 from carvana.data.stages import Stages
 from carvana.errors import InputError
 from carvana.prediction.answers import Blend
@@ -50,6 +51,7 @@ def answers(
     *,
     stages: Stages,
     read: Callable[[Photo], Seen] | None = None,
+    finishers: int = CORES,
     batch_ends: Callable[[int], bool] = lambda count: False,
 ) -> Iterator[R]:
     """Show photos to a blend, and yield what `finish` makes of each answer, in order.
@@ -62,6 +64,7 @@ def answers(
         finish: called in threads.
         stages: notes which stage is the slowest.
         read: called in threads; by default a photo as the blend needs it.
+        finishers: threads for `finish`.
         batch_ends: whether a batch must end after this many photos.
     """
 
@@ -81,7 +84,7 @@ def answers(
     batches = _batches(seen, batch_ends)
     asked = stages.stage("networks", ask, batches, ahead=_BATCHES_AHEAD, workers=1)
     one_by_one = (answered for batch in asked for answered in batch)
-    return stages.stage("masks", end, one_by_one, ahead=2 * BATCH)
+    return stages.stage("masks", end, one_by_one, ahead=2 * BATCH, workers=finishers)
 
 
 def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[list[Seen]]:
