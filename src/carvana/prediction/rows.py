@@ -59,6 +59,10 @@ def _pieces(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
     steps = [max(1, side // wanted) for side, wanted in zip(probabilities.shape, _LOOKED_AT, strict=True)]
     thinned = probabilities[:: steps[0], :: steps[1]] > threshold
     contours, _ = cv2.findContours(thinned.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    areas = sorted(map(cv2.contourArea, contours))
-    scale = size[0] * size[1] / thinned.size
-    return len(areas), round(areas[-2] * scale) if len(areas) > 1 else 0
+    if len(contours) < 2:
+        return len(contours), 0
+    _, _, stats, _ = cv2.connectedComponentsWithStats(
+        thinned.view(np.uint8)
+    )  # 20 times as slow, and seldom needed
+    second = np.sort(stats[1:, cv2.CC_STAT_AREA])[-2]  # the first is what is no car
+    return len(contours), round(float(second) * size[0] * size[1] / thinned.size)

@@ -38,10 +38,10 @@ class Doubt:
 
 
 def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -> list[Doubt]:
-    """Draw the photos that are listed beside submissions.
+    """Draw the photos that are listed beside submissions, the newest submission's first.
 
     Args:
-        rows: of the ledger.
+        rows: of the ledger, the oldest first.
         folder: that the submissions lie in.
         data: the data folder that they were predicted of.
         makes: the make of each car.
@@ -49,7 +49,7 @@ def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -
     Raises:
         InputError: the data folder has no test photos, or a file is not whole.
     """
-    files = [folder / name for name in dict.fromkeys(row["submission"] for row in rows)]
+    files = [folder / name for name in dict.fromkeys(row["submission"] for row in reversed(rows))]
     listed = [file for file in files if file.is_file() and checks.path_of(file).is_file()]
     if not listed:
         return []

@@ -60,7 +60,10 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         "picture_choices": _choices(pictures, "recipe", "fold", "angle"),
         "no_pictures": no_pictures,
         "doubts": [asdict(doubt) for doubt in doubts],
-        "doubt_choices": _choices(doubts, "submission", "reason", "angle"),
+        "doubt_choices": {
+            "submission": list(dict.fromkeys(doubt.submission for doubt in doubts)),
+            **_choices(doubts, "reason", "angle"),
+        },
         "no_doubts": no_doubts,
         "colours": {
             name: f"rgb{colour}"
