@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,15 +162,18 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
     """
     from carvana.prediction.shards import FACTS, rows_of  # late, as above
 
-    facts = []
+    tables = []
     with ExitStack() as files:
         writers = [files.enter_context(write_submission(path)) for path in paths]
-        for row in (row for part in parts for row in rows_of(part)):
-            *fact, masks = astuple(row)
-            facts.append(fact)
-            for write, mask in zip(writers, masks, strict=True):
-                write(row.name, mask)
-    return pd.DataFrame(facts, columns=["img", *FACTS[1:]])
+        for part in parts:
+            facts = []
+            for row in rows_of(part):
+                *fact, masks = row
+                facts.append(fact)
+                for write, mask in zip(writers, masks, strict=True):
+                    write(row.name, mask)
+            tables.append(pd.DataFrame(facts, columns=["img", *FACTS[1:]]))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _begin(folder: Path, question: Question) -> None:

@@ -1,8 +1,8 @@
 """What is kept of a predicted photo: its masks as run-length text, and what may tell that they went wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,8 +17,7 @@ _LOOKED_AT = (256, 384)
 """About the (height, width) at which a mask's pieces are counted: a larger map is thinned to that."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A photo's masks."""
 
     name: str

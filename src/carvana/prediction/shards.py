@@ -6,7 +6,7 @@ so a shard's file is the same whatever else is predicted before or after it, or 
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from carvana.prediction.stream import answers
 PHOTOS = 512
 """Of a shard: seconds to minutes of work, which is what a kill costs at most."""
 
-FACTS = tuple(field.name for field in fields(Row)[:-1])
+FACTS = Row._fields[:-1]
 """The columns of a shard before its masks."""
 
-_TYPES = tuple(field.type for field in fields(Row)[:-1])
+_TYPES = [Row.__annotations__[name] for name in FACTS]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def rows_of(shard: Shard) -> Iterator[Row]:
 
 
 def _line(row: Row) -> str:
-    *facts, masks = astuple(row)
+    *facts, masks = row
     return ",".join([*map(str, facts), *masks]) + "\n"
 
 
