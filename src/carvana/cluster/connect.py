@@ -16,6 +16,9 @@ from carvana.errors import InputError
 _ANSWER_S = 10
 """Seconds within which a scheduler must answer."""
 
+_NO_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Of processes of our own: a terminal sends its `Ctrl-C` to all of them, and one is enough to end them."""
+
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
@@ -30,8 +33,22 @@ def connected(address: str) -> Iterator[Client]:
     """
     way = _local(int(address.removeprefix("local:"))) if _is_local(address) else _at(address)
     with _quiet(), dask.config.set({"distributed.comm.timeouts.connect": _ANSWER_S}), way as client:
-        console.say(f"dashboard: {client.dashboard_link}")
+        _check_versions(client, address)
+        console.say(f"dashboard: {client.dashboard_link or 'none; the scheduler lacks bokeh'}")
         yield client
+
+
+def _check_versions(client: Client, address: str) -> None:
+    """Raise InputError where the scheduler cannot read what this process sends."""
+    versions = client.get_versions()
+    ours, theirs = (
+        {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
+    )
+    for name in ("python", "distributed", "cloudpickle"):
+        if ours[name].split(".")[:2] != theirs[name].split(".")[:2]:
+            raise InputError(
+                f"--cluster {address}: the scheduler has {name} {theirs[name]}, here it is {ours[name]}"
+            )
 
 
 def check_address(address: str) -> None:
@@ -67,6 +84,7 @@ def _local(count: int) -> Iterator[Client]:
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address="127.0.0.1:0",
+            preload=[_NO_INTERRUPT],
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -93,7 +93,7 @@ class _Foreman:
         self._ours: dict[str, str] = {}
         self._ask: Callable[..., dict] = dict
         self._advance: console.Advance = lambda count=1, note="": None
-        self._begun, self._alone = False, False
+        self._begun, self._alone, self._looked = False, False, 0.0
 
     def gather(self, ours: dict[str, str], ask: Callable[..., dict]) -> None:
         """Wait for the first workers, and ask all that are there what they see.
@@ -149,7 +149,10 @@ class _Foreman:
             return
 
     def _look(self) -> None:
-        """See who is there; ask those who are new."""
+        """See who is there, once a second; ask those who are new."""
+        if time.monotonic() - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
         try:
             self._there = self._client.scheduler_info()["workers"]
         except (OSError, TimeoutError, RuntimeError):

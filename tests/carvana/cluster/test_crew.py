@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,16 +23,15 @@ from carvana.backend import keras
 from carvana.cluster import connect
 from carvana.cluster import crew as crews
 from carvana.cluster.crew import crew_at
-from carvana.data.folder import test_photos as photos_to_predict
 from carvana.data.folder import training_photos
 from carvana.data.split import Split
 from carvana.errors import InputError
-from carvana.leaderboard.entries import entries_of, predict_entries
 from carvana.lock import is_held
 from carvana.prediction import shards
-from carvana.prediction.question import Question, part_of
-from carvana.recipe import read_recipe
-from carvana.training.folds import TrainingJob, train_elsewhere, train_folds
+from carvana.recipe import RECIPES, read_recipe
+from carvana.training.folds import train_folds
+from predict import Tta, predict
+from train import train
 
 SMALL = ["width=4", "depth=1", "dropout=0.1", "precision=float32"]
 SMALL += ["stages=[{size=[32, 48], epochs=10, batch=4, rate=2e-2}]"]
@@ -50,22 +48,20 @@ def table(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def here(rendered: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs of both folds, trained in this process."""
+    """The run of fold 0, trained in this process."""
     runs = tmp_path_factory.mktemp("here") / "runs"
-    train_folds(read_recipe("miniature", SMALL), Split.read(training_photos(rendered), table), [0, 1], runs)
-    return runs
+    train_folds(read_recipe("miniature", SMALL), Split.read(training_photos(rendered), table), [0], runs)
+    return runs / "miniature" / "fold-0"
 
 
 def _weights(folder: Path) -> list[np.ndarray]:
     return keras.saving.load_model(folder / "model.keras", compile=False).get_weights()
 
 
-def _same_runs(runs: Path, others: Path) -> None:
-    for fold in ("fold-0", "fold-1"):
-        ours, theirs = (folder / "miniature" / fold for folder in (runs, others))
-        assert (ours / "scores.csv").read_bytes() == (theirs / "scores.csv").read_bytes()
-        for weight, other in zip(_weights(ours), _weights(theirs), strict=True):
-            np.testing.assert_array_equal(weight, other)
+def _same_runs(run: Path, other: Path) -> None:
+    assert (run / "scores.csv").read_bytes() == (other / "scores.csv").read_bytes()
+    for weight, its in zip(_weights(run), _weights(other), strict=True):
+        np.testing.assert_array_equal(weight, its)
 
 
 def _kill_owner(lock: Path) -> None:
@@ -93,7 +89,9 @@ def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    runs = tmp_path / "runs"
+    """Two recipes that are the same but in name."""
+    shutil.copy(RECIPES / "miniature.toml", tmp_path / "twin.toml")
+    runs, recipes = tmp_path / "runs", ["miniature", str(tmp_path / "twin.toml")]
 
     def kill() -> None:
         fold = runs / "miniature" / "fold-0"
@@ -102,29 +100,25 @@ def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
         _kill_owner(fold / ".lock")
 
     killing = _meanwhile(kill)
-    split = Split.read(training_photos(rendered), table)
-    job = TrainingJob(rendered, runs, ("miniature",), tuple(SMALL))
-    train_elsewhere(crew_at(pair.address), job, [read_recipe("miniature", SMALL)], split, [0, 1])
+    train(recipes, rendered, table, fold="0", runs=runs, set_=SMALL, cluster=pair.address)
     killing.join()
     said = capsys.readouterr().out
     assert re.search(r"worker \S+ is gone; miniature fold 0 goes to another", said)
     assert re.search(r"miniature fold 0, \S+: fold 0: goes on after epoch \d+", said)
-    assert re.search(r"miniature fold 1, \S+: 48x32 epoch 10/10: loss ", said)
+    assert re.search(r"twin fold 0, \S+: 48x32 epoch 10/10: loss ", said)
     assert re.search(r"dashboard: http://127.0.0.1:\d+/status", said)
-    _same_runs(runs, here)
+    for name in ("miniature", "twin"):
+        _same_runs(runs / name / "fold-0", here)
     assert list(runs.glob("**/.part-*")) == list(runs.glob(".cluster-*")) == []
+
+    train(recipes, rendered, table, fold="0", runs=runs, set_=SMALL, cluster="tcp://127.0.0.1:9")
+    assert capsys.readouterr().out.count("trained already") == 2
 
 
 def test_a_worker_killed_in_a_shard_is_replaced_and_the_bytes_are_the_same(
     pair: DaskProcesses, rendered: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "PHOTOS", 10)
-    _predict(rendered, here, tmp_path / "here.csv.gz")
-    killing = _meanwhile(lambda: _kill_in_a_shard(tmp_path / ".there.shards"))
-    _predict(rendered, here, tmp_path / "there.csv.gz", pair.address)
-    killing.join()
-    assert (tmp_path / "there.csv.gz").read_bytes() == (tmp_path / "here.csv.gz").read_bytes()
-    assert not (tmp_path / ".there.shards").exists()
+    _compare_with_a_kill(pair.address, rendered, here, tmp_path, monkeypatch)
 
 
 def test_workers_in_network_namespaces_predict_the_same(
@@ -135,22 +129,31 @@ def test_workers_in_network_namespaces_predict_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shards, "PHOTOS", 10)
     host, prefixes = namespaces
     processes = dask(host=host)
     for prefix in prefixes:
         processes.worker("--no-nanny", prefix=prefix)
-    _predict(rendered, here, tmp_path / "here.csv.gz")
-    killing = _meanwhile(lambda: _kill_in_a_shard(tmp_path / ".there.shards"))
-    _predict(rendered, here, tmp_path / "there.csv.gz", processes.address)
+    _compare_with_a_kill(processes.address, rendered, here, tmp_path, monkeypatch)
+
+
+def _compare_with_a_kill(
+    address: str, data: Path, run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(shards, "PHOTOS", 10)
+
+    def submit(out: str, cluster: str | None) -> bytes:
+        asked = {"fold": "0", "tta": Tta.scales, "set_": SMALL, "keep_maps": True}
+        predict("miniature", data=data, runs=run.parents[1], out=Path(out), cluster=cluster, **asked)
+        return Path(out).read_bytes()
+
+    plain = submit("here.csv.gz", None)
+    killing = _meanwhile(lambda: _kill_in_a_shard(folder / ".there.shards"))
+    assert submit("there.csv.gz", address) == plain
     killing.join()
-    assert (tmp_path / "there.csv.gz").read_bytes() == (tmp_path / "here.csv.gz").read_bytes()
-
-
-def _predict(data: Path, runs: Path, out: Path, address: str | None = None) -> None:
-    question = Question((part_of("miniature", 1.0, runs, SMALL, None),))
-    crew = crew_at(address) if address else None
-    predict_entries(entries_of(question, out), photos_to_predict(data), crew)
+    for path in Path("here-maps").iterdir():
+        assert (Path("there-maps") / path.name).read_bytes() == path.read_bytes()
+    assert not list(folder.glob(".*.shards"))
 
 
 def _kill_in_a_shard(folder: Path) -> None:
@@ -222,42 +225,40 @@ def test_a_piece_that_fails_or_kills_its_workers_is_named_and_the_others_are_don
     assert sorted(naps.done_in(tmp_path)) == [2, 3, 4, 5]
 
 
-def test_without_the_scheduler_a_command_ends_in_one_line_and_goes_on_anywhere(
+def test_stopped_or_without_a_scheduler_the_same_command_goes_on(
     dask: Callable[..., DaskProcesses], rendered: Path, table: Path, here: Path, tmp_path: Path
 ) -> None:
     processes = dask()
     worker = processes.worker()
-    options = ["--recipe", "miniature", "--data", rendered, "--folds", table]
-    options += [part for change in SMALL for part in ("--set", change)]
-    checkpoint = tmp_path / "runs" / "miniature" / "fold-0" / "checkpoint.npz"
+    fold = tmp_path / "runs" / "miniature" / "fold-0"
 
-    def train(*more: object) -> subprocess.Popen:
-        command = [sys.executable, SRC / "train.py", *options, *more]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+    def run(cluster: str | None) -> None:
+        train(["miniature"], rendered, table, runs=tmp_path / "runs", fold="0", set_=SMALL, cluster=cluster)
 
-    training = train("--cluster", processes.address)
-    until(checkpoint.exists, "the first epoch")
-    training.send_signal(signal.SIGINT)
-    _, line = training.communicate(timeout=30)
-    assert training.returncode == 130
-    assert line == "stopped; what is finished is kept, and the same command goes on from there\n"
-    until(lambda: not is_held(checkpoint.with_name(".lock")), "the worker's end of the fold")
+    def after_an_epoch(act: Callable[[], None]) -> threading.Thread:
+        had = _changed(fold / "checkpoint.npz")
+        return _meanwhile(
+            lambda: until(lambda: _changed(fold / "checkpoint.npz") != had, "an epoch") and act()
+        )
 
-    before = checkpoint.stat().st_mtime_ns
-    training = train("--cluster", processes.address)
-    until(lambda: checkpoint.stat().st_mtime_ns > before, "another epoch")
-    processes.end(processes.scheduler)
-    _, line = training.communicate(timeout=30)
-    assert training.returncode == 1
-    assert re.fullmatch(r"error: the scheduler at \S+ is gone; what is finished is kept, .*\n", line)
+    stopping = after_an_epoch(lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(processes.address)
+    stopping.join()
+    until(lambda: not is_held(fold / ".lock"), "the worker's end of the fold")
+
+    losing = after_an_epoch(lambda: processes.end(processes.scheduler))
+    with pytest.raises(InputError, match=r"the scheduler at \S+ is gone; what is finished is kept, and"):
+        run(processes.address)
+    losing.join()
     until(lambda: worker.poll() is not None, "the worker's end")
 
-    training = train()
-    said, line = training.communicate(timeout=120)
-    assert training.returncode == 0, line
-    assert "fold 0: goes on after epoch" in said
-    _same_runs(tmp_path / "runs", here)
+    run(None)
+    _same_runs(fold, here)
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def test_tls_settings_are_dasks_own(
