@@ -89,6 +89,7 @@ def _local(count: int) -> Iterator[Client]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        client.wait_for_workers(count)
         yield client
 
 

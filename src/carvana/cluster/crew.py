@@ -2,8 +2,6 @@
 
 import pickle
 import queue
-import threading
-import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +14,12 @@ from distributed import Client, Future
 
 from carvana import console
 from carvana.cluster.connect import check_address, connected
-from carvana.cluster.sight import differences, sight
+from carvana.cluster.roll import EVERY_S, Roll, short
+from carvana.cluster.sight import sight
 from carvana.cluster.worker import SLOT, errand, look
 from carvana.errors import InputError
 from carvana.lock import held
 from carvana.pieces import Crew, Job, Piece
-
-_LOOK_EVERY_S = 1.0
-"""Seconds between two looks at who is there."""
-
-_FIRST_ANSWERS_S = 60.0
-"""Seconds that the work waits for all workers' answers; one that takes longer joins late."""
 
 _DEATHS = 3
 """Of workers in a piece; one more, and it is the piece."""
@@ -45,10 +38,10 @@ def crew_at(address: str) -> Crew:
 
 def _work(address: str, job: Job, pieces: Sequence[Piece]) -> None:
     with connected(address) as client, _marked(job.folder) as (mark, token):
-        ours = sight(job, mark, token)
-        foreman = _Foreman(client, address, job, pieces)
-        foreman.gather(ours, partial(client.run, look, pickle.dumps(job), str(mark), token))
-        foreman.work(job.title)
+        ask = partial(client.run, look, pickle.dumps(job), str(mark), token)
+        roll = Roll(client, address, sight(job, mark, token), ask)
+        roll.gather()
+        _Foreman(client, roll, job, pieces).work(job.title)
 
 
 @contextmanager
@@ -75,47 +68,17 @@ class _Busy:
 
 
 class _Foreman:
-    """Knows who is there and what is left. All its methods but `_tell` run in one thread."""
+    """Knows what is left, and who has which piece. All its methods but `_tell` run in one thread."""
 
-    def __init__(self, client: Client, address: str, job: Job, pieces: Sequence[Piece]) -> None:
-        self._client, self._address = client, address
+    def __init__(self, client: Client, roll: Roll, job: Job, pieces: Sequence[Piece]) -> None:
+        self._client, self._roll = client, roll
         self._job, self._topic = pickle.dumps(job), f"carvana-{uuid.uuid4().hex}"
         self._left, self._counted = deque(pieces), {piece.name: piece.done() for piece in pieces}
         self._photos = sum(piece.size for piece in pieces) - sum(self._counted.values())
-        self._there: dict[str, dict] = {}
-        self._asked: set[str] = set()
-        self._ready: set[str] = set()
-        self._differing: dict[str, str] = {}
         self._busy: dict[str, _Busy] = {}
         self._deaths: Counter[str] = Counter()
         self._failures: list[str] = []
         self._messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._ours: dict[str, str] = {}
-        self._ask: Callable[..., dict] = dict
-        self._advance: console.Advance = lambda count=1, note="": None
-        self._begun, self._alone, self._looked = False, False, 0.0
-
-    def gather(self, ours: dict[str, str], ask: Callable[..., dict]) -> None:
-        """Wait for the first workers, and ask all that are there what they see.
-
-        Args:
-            ours: what this process sees.
-            ask: asks the `workers` that it is given.
-
-        Raises:
-            InputError: one sees something else.
-        """
-        self._ours, self._ask = ours, ask
-        until = None
-        while not self._asked or self._asked - self._ready - self._differing.keys():
-            self._look()
-            if self._asked and until is None:
-                until = time.monotonic() + _FIRST_ANSWERS_S
-            if until is not None and self._ready and time.monotonic() > until:
-                break
-            self._listen()
-        if self._differing:
-            raise InputError("; ".join([*self._differing.values(), "nothing was begun"]))
 
     def work(self, title: str) -> None:
         """Hand out the pieces until all are done.
@@ -123,12 +86,14 @@ class _Foreman:
         Raises:
             InputError: the scheduler is lost, or some of them failed.
         """
-        self._begun = True
         self._client.subscribe_topic(self._topic, lambda event: self._tell(self._heard, event[1]))
         try:
             with console.progress(title, self._photos, "photos", self._lines) as self._advance:
                 while self._left or self._busy:
-                    self._look()
+                    for stranger in self._roll.call():
+                        console.say(f"{stranger}; it gets no work")
+                    for address in self._busy.keys() - self._roll.there.keys():
+                        self._died(address)
                     self._hand_out()
                     self._listen()
         finally:
@@ -140,70 +105,21 @@ class _Foreman:
         self._messages.put(partial(what, *about))
 
     def _listen(self) -> None:
-        """Wait until something happened, or for a second, and take it in."""
+        """Wait until something happened, but not for long, and take it in."""
         try:
-            self._messages.get(timeout=_LOOK_EVERY_S)()
+            self._messages.get(timeout=EVERY_S / 2)()
             while True:
                 self._messages.get_nowait()()
         except queue.Empty:
             return
 
-    def _look(self) -> None:
-        """See who is there, once a second; ask those who are new."""
-        if time.monotonic() - self._looked < _LOOK_EVERY_S:
-            return
-        self._looked = time.monotonic()
-        try:
-            self._there = self._client.scheduler_info()["workers"]
-        except (OSError, TimeoutError, RuntimeError):
-            raise self._gone() from None
-        for address in self._busy.keys() - self._there.keys():
-            self._died(address)
-        self._asked &= self._there.keys()
-        self._ready &= self._there.keys()
-        new = sorted(self._there.keys() - self._asked)
-        if new:
-            self._asked |= set(new)
-            threading.Thread(target=self._ask_all, args=(new,), daemon=True).start()
-        alone = not self._there
-        if alone and not self._alone:
-            console.say(f"no worker is there; waits for one: ./run.sh dask worker {self._address}")
-        self._alone = alone
-
-    def _ask_all(self, addresses: list[str]) -> None:
-        try:
-            answers = self._ask(workers=addresses, on_error="return")
-        except Exception as error:  # of the connection; whoever waits is told
-            answers = dict.fromkeys(addresses, error)
-        for address in addresses:
-            self._tell(self._answered, address, answers.get(address, OSError()))
-
-    def _answered(self, address: str, answer: dict[str, str] | Exception) -> None:
-        """Take in what a worker sees."""
-        if isinstance(answer, OSError):  # it left meanwhile, or will be asked again
-            self._asked.discard(address)
-            return
-        if "No module named" in str(answer):
-            wrong = f"lacks a part ({answer}); `./run.sh dask worker` starts one that has all"
-        elif isinstance(answer, Exception):
-            wrong = f"cannot say what it sees ({type(answer).__name__}: {answer})"
-        else:
-            found = differences(self._ours, answer)
-            wrong = f"differs in {', '.join(found)}" if found else ""
-        if not wrong:
-            self._ready.add(address)
-            return
-        self._differing[address] = f"worker {_short(address)} {wrong}"
-        if self._begun:
-            console.say(f"{self._differing[address]}; it gets no work")
-
     def _hand_out(self) -> None:
         """Give each worker that has none a piece."""
-        for address in sorted(self._ready - self._busy.keys()):
+        for address in sorted(self._roll.ready - self._busy.keys()):
             if not self._left:
                 return
             piece = self._left.popleft()
-            has_gpu = "GPU" in self._there[address]["resources"]
+            has_gpu = "GPU" in self._roll.there[address]["resources"]
             future = self._client.submit(
                 errand(),
                 self._topic,
@@ -225,7 +141,7 @@ class _Foreman:
         self._count(busy.piece, event["done"])
         busy.text = event.get("text", busy.text)
         if "said" in event:
-            console.say(f"{busy.piece.name}, {_short(event['worker'])}: {event['said']}")
+            console.say(f"{busy.piece.name}, {short(event['worker'])}: {event['said']}")
 
     def _ended(self, address: str, future: Future) -> None:
         """Take in that a piece came to an end."""
@@ -233,7 +149,7 @@ class _Foreman:
         if busy is None or busy.future is not future:
             return
         if future.status not in ("finished", "error"):
-            raise self._gone()
+            raise self._roll.gone()
         del self._busy[address]
         if future.status == "finished":
             self._count(busy.piece, busy.piece.size)
@@ -248,7 +164,7 @@ class _Foreman:
         if self._deaths[busy.piece.name] > _DEATHS:
             self._failed(busy.piece, InputError(f"{_DEATHS + 1} workers died in it; had they enough memory?"))
             return
-        console.say(f"worker {_short(address)} is gone; {busy.piece.name} goes to another")
+        console.say(f"worker {short(address)} is gone; {busy.piece.name} goes to another")
         self._left.appendleft(busy.piece)
 
     def _failed(self, piece: Piece, error: BaseException) -> None:
@@ -264,13 +180,4 @@ class _Foreman:
         self._counted[piece.name] = done
 
     def _lines(self) -> list[str]:
-        return [f"{_short(address)}  {busy.text}" for address, busy in sorted(self._busy.items())]
-
-    def _gone(self) -> InputError:
-        return InputError(
-            f"the scheduler at {self._address} is gone; what is finished is kept, and the same command goes on"
-        )
-
-
-def _short(address: str) -> str:
-    return address.partition("://")[2]
+        return [f"{short(address)}  {busy.text}" for address, busy in sorted(self._busy.items())]
