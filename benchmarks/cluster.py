@@ -44,7 +44,8 @@ EMPTY = 200
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="Of the network.")] = "fast",
-    pieces: Annotated[int, typer.Option(min=2, help="Shards of 512 photos a worker.")] = 4,
+    pieces: Annotated[int, typer.Option(min=2, help="Shards a worker; the first is not counted.")] = 4,
+    size: Annotated[int, typer.Option(min=16, help="Photos of a shard.")] = shards.PHOTOS,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = HERE / "cluster.toml",
 ) -> None:
     """Measure prediction on one and two workers beside the plain run.
@@ -54,19 +55,20 @@ def benchmark(
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
     photos = test_photos(data)
-    many = _repeated(photos, 2 * pieces * shards.PHOTOS)
-    few = many[: pieces * shards.PHOTOS]
+    many = _repeated(photos, 2 * pieces * size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plain = _plain(folder / "plain", data, recipe, pieces)
+        plain = _plain(folder / "plain", data, recipe, pieces, size)
         with _cluster(1) as (address, scheduler):
-            one = _predict(address, scheduler, Measured(folder / "one", data, recipe), few, 1)
+            half = _shards(many[: pieces * size], folder / "one", size)
+            one = _predict(address, scheduler, Measured(folder / "one", data, recipe), half, 1)
             empty = _empty(address, scheduler, folder)
         with _cluster(2) as (address, scheduler):
-            two = _predict(address, scheduler, Measured(folder / "two", data, recipe), many, 2)
-        rows, writer = _writer(folder, many)
+            whole = _shards(many, folder / "two", size)
+            two = _predict(address, scheduler, Measured(folder / "two", data, recipe), whole, 2)
+        rows, writer = _writer(folder, whole)
     figures = {
-        "piece_photos": shards.PHOTOS,
+        "piece_photos": size,
         "plain_photos_s": round(plain, 2),
         "one_worker_photos_s": round(one.rate, 2),
         "two_workers_photos_s": round(two.rate, 2),
@@ -87,8 +89,8 @@ def benchmark(
 
 
 def _show(figures: dict[str, float], recipe: str) -> None:
-    piece = shards.PHOTOS / figures["plain_photos_s"]
-    overhead = shards.PHOTOS / figures["one_worker_photos_s"] - piece
+    piece = figures["piece_photos"] / figures["plain_photos_s"]
+    overhead = figures["piece_photos"] / figures["one_worker_photos_s"] - piece
     rows = [
         ["plain run, one core", f"{figures['plain_photos_s']:.2f}", f"{piece:.1f}", ""],
         [
@@ -100,7 +102,7 @@ def _show(figures: dict[str, float], recipe: str) -> None:
         ["2 workers, a core each", f"{figures['two_workers_photos_s']:.2f}", "", ""],
     ]
     console.show_table(
-        f"Prediction with `{recipe}`, pieces of {shards.PHOTOS} photos",
+        f"Prediction with `{recipe}`, pieces of {figures['piece_photos']} photos",
         ["where", "photos/s", "a piece [s]", "beside the plain run"],
         rows,
     )
@@ -159,6 +161,8 @@ class Run:
     """Of its processor's time."""
     ends: list[float] = field(default_factory=list)
     """When each shard was there, by the clock."""
+    size: int = 0
+    """Photos of a shard."""
     began: float = 0.0
     workers: int = 1
 
@@ -166,12 +170,12 @@ class Run:
     def rate(self) -> float:
         """Photos a second, each worker's first shard left out, in which it loads and compiles."""
         warm = self.ends[self.workers - 1 :]
-        return (len(warm) - 1) * shards.PHOTOS / (warm[-1] - warm[0])
+        return (len(warm) - 1) * self.size / (warm[-1] - warm[0])
 
     @property
     def start_s(self) -> float:
         """Seconds that the first shard took longer than the others."""
-        return self.ends[0] - self.began - self.workers * shards.PHOTOS / self.rate
+        return self.ends[0] - self.began - self.workers * self.size / self.rate
 
     @property
     def scheduler_share(self) -> float:
@@ -179,26 +183,36 @@ class Run:
         return self.scheduler_s / self.seconds
 
 
-def _plain(folder: Path, data: Path, recipe: str, pieces: int) -> float:
+def _shards(photos: Sequence[Photo], folder: Path, size: int) -> list[shards.Shard]:
+    """Shards of any size."""
+    firsts = range(0, len(photos), size)
+    return [
+        shards.Shard(folder / f"{number:05d}-.csv.gz", tuple(photos[first : first + size]))
+        for number, first in enumerate(firsts)
+    ]
+
+
+def _plain(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> float:
     """Photos a second of the plain run on one core, its first shard left out."""
-    command = [sys.executable, __file__, "--plain", str(folder), str(data), recipe, str(pieces)]
+    command = [sys.executable, __file__, "--plain", *map(str, (folder, data, recipe, pieces, size))]
     subprocess.run(["taskset", "-c", "0", *command], check=True)
-    return Run(0, 0, _ends(folder)).rate
+    return Run(0, 0, _ends(folder), size).rate
 
 
-def plain_run(folder: Path, data: Path, recipe: str, pieces: int) -> None:
+def plain_run(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> None:
     """Predict so many shards in one stream, as `predict.py` does."""
-    parts = shards.shards_of(_repeated(test_photos(data), pieces * shards.PHOTOS), folder)
-    with console.progress("plain", pieces * shards.PHOTOS, "photos") as advance:
-        shards.predict_shards(*Measured(folder, data, recipe).load(), parts, advance)
+    photos = _repeated(test_photos(data), pieces * size)
+    with console.progress("plain", len(photos), "photos") as advance:
+        loaded = Measured(folder, data, recipe).load()
+        shards.predict_shards(*loaded, _shards(photos, folder, size), advance)
 
 
 def _predict(
-    address: str, scheduler: psutil.Process, job: Measured, photos: Sequence[Photo], workers: int
+    address: str, scheduler: psutil.Process, job: Measured, parts: Sequence[shards.Shard], workers: int
 ) -> Run:
     began = time.time()
-    run = _timed(address, scheduler, job, shards.shards_of(photos, job.folder))
-    run.ends, run.began, run.workers = _ends(job.folder), began, workers
+    run = _timed(address, scheduler, job, parts)
+    run.ends, run.size, run.began, run.workers = _ends(job.folder), parts[0].size, began, workers
     return run
 
 
@@ -269,9 +283,9 @@ def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
             process.kill()
 
 
-def _writer(folder: Path, photos: Sequence[Photo]) -> tuple[float, float]:
+def _writer(folder: Path, parts: Sequence[shards.Shard]) -> tuple[float, float]:
     """Bytes a row of the shards, and photos a second from finished shards to a checked submission."""
-    parts = shards.shards_of(photos, folder / "two")
+    photos = [photo for part in parts for photo in part.photos]
     began = time.perf_counter()
     write_from_shards(parts, [folder / "x.csv.gz"])
     check_entry(folder / "x.csv.gz", {photo.name: (1280, 1918) for photo in photos})
@@ -292,7 +306,7 @@ def _storage(photos: Sequence[Photo]) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--plain"]:
-        plain_run(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+        plain_run(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
     else:
         import cluster  # whose classes workers can import, as those of __main__ they cannot
 

@@ -34,7 +34,10 @@ def connected(address: str) -> Iterator[Client]:
     way = _local(int(address.removeprefix("local:"))) if _is_local(address) else _at(address)
     with _quiet(), dask.config.set({"distributed.comm.timeouts.connect": _ANSWER_S}), way as client:
         _check_versions(client, address)
-        console.say(f"dashboard: {client.dashboard_link or 'none; the scheduler lacks bokeh'}")
+        has_dashboard = "dashboard" in client.scheduler_info()["services"]
+        console.say(
+            f"dashboard: {client.dashboard_link if has_dashboard else 'none; the scheduler shows none'}"
+        )
         yield client
 
 
