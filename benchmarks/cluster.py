@@ -22,7 +22,7 @@ from typing import Annotated
 import psutil
 import tomli_w
 import typer
-from prediction import Constant, _maps, _repeated
+from prediction import Constant, maps_of_cars, repeated
 
 from carvana import console
 from carvana.cluster.crew import crew_at
@@ -55,7 +55,7 @@ def benchmark(
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
     photos = test_photos(data)
-    many = _repeated(photos, 2 * pieces * size)
+    many = repeated(photos, 2 * pieces * size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain = _plain(folder / "plain", data, recipe, pieces, size)
@@ -127,7 +127,7 @@ class Measured:
         """The network, not trained, and the masks."""
         recipe = read_recipe(self.recipe)
         networks = Networks([build(recipe)], frame_of(recipe))
-        return Question((), 0.5), Blend((Constant(recipe.size, _maps(self.data, recipe.size), networks),))
+        return Question((), 0.5), Blend((Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),))
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _plain(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> flo
 
 def plain_run(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> None:
     """Predict so many shards in one stream, as `predict.py` does."""
-    photos = _repeated(test_photos(data), pieces * size)
+    photos = repeated(test_photos(data), pieces * size)
     with console.progress("plain", len(photos), "photos") as advance:
         loaded = Measured(folder, data, recipe).load()
         shards.predict_shards(*loaded, _shards(photos, folder, size), advance)
