@@ -3,7 +3,8 @@
 # ./run.sh test         the tests
 # ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study, export (each has --help)
 # ./run.sh benchmark    the ends of the way, and prediction as a whole, measured beside the obvious way
-#                       (or one of them: ./run.sh benchmark parts|prediction [ARGS])
+#                       (or one of them: ./run.sh benchmark parts|prediction|cluster [ARGS])
+# ./run.sh dask ARGS    Dask's own commands in the same environment: dask scheduler, dask worker tcp://HOST:8786
 #
 # DATA, RECIPE and RUNS in the environment choose what ./run.sh works on, e.g.
 #   DATA=../my-carvana RECIPE=fast ./run.sh
@@ -80,6 +81,10 @@ benchmark)
             PYTHONPATH="$here/src" "$python" "$here/benchmarks/$part.py" "${@:2}"
         done
     fi
+    ;;
+dask)
+    set_up
+    PYTHONPATH="$here/src" exec "$here/.venv/bin/dask" "${@:2}"
     ;;
 prepare | split | train | predict | score | submit | compare | study | export)
     set_up

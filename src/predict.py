@@ -16,6 +16,7 @@ from carvana.leaderboard import checks
 from carvana.leaderboard import threshold as thresholds
 from carvana.leaderboard.entries import Entry, Predicted, entries_of, fold_path, predict_entries
 from carvana.leaderboard.submission import stem_of
+from carvana.pieces import Crew
 from carvana.prediction.question import Question, part_of, weights_of
 
 _TABLE = 40
@@ -76,6 +77,12 @@ def predict(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: as given to train.py; may be repeated.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Predict test photos on the workers of a Dask scheduler: tcp://HOST:8786, or local:N processes."
+        ),
+    ] = None,
 ) -> None:
     """Predict test photos and write a submission in the sample submission's order, or cut cars out of any photos.
 
@@ -91,6 +98,8 @@ def predict(
 
         ./run.sh predict --blend baseline=0.6,resnet34=0.4 --data $CARVANA_DATA --tta scales --threshold auto
 
+        ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tcp://HOST:8786
+
         ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """
     if (recipe is None) == (blend is None):
@@ -101,9 +110,14 @@ def predict(
         raise typer.BadParameter("give --data, or --images with a threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold goes with --recipe")
+    if cluster and images is not None:
+        raise typer.BadParameter("--cluster goes with --data: cut-outs are made here")
     number = fold_number(fold)
     asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     weights = {recipe: 1.0} if recipe else weights_of(blend)
+    if cluster:  # so that other machines find them
+        data, runs = data.absolute(), runs.absolute()
+        weights = {_findable(name): weight for name, weight in weights.items()}
     question = Question(tuple(part_of(name, weight, runs, asked, number) for name, weight in weights.items()))
     scores = None
     if threshold == "auto":
@@ -116,10 +130,22 @@ def predict(
         _cut_out(question, images, cutouts, keep_maps)
         return
     path = _submission(out, question, number)
+    path = path.absolute() if cluster else path
     each = each_fold and number is None
     question = replace(question, each=each, keep=Path(f"{stem_of(path)}-maps") if keep_maps else None)
     entries = entries_of(question, path, scores)
-    _show(entries, predict_entries(entries, test_photos(data)))
+    _show(entries, predict_entries(entries, test_photos(data), _crew(cluster) if cluster else None))
+
+
+def _findable(part: str) -> str:
+    """A recipe's name, or a folder of maps as other machines find it."""
+    return str(Path(part).absolute()) if Path(part).is_dir() else part
+
+
+def _crew(address: str) -> Crew:
+    from carvana.cluster.crew import crew_at  # late: Dask is not needed without
+
+    return crew_at(address)
 
 
 def _number(threshold: str) -> float:

@@ -1,5 +1,6 @@
 """Train one U-Net a fold, at increasing resolutions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,11 +10,15 @@ from carvana import console
 from carvana.data.folder import check_sizes, training_photos
 from carvana.data.split import Split, fold_number
 from carvana.leaderboard.scoring import summary
+from carvana.models.run import Run
 from carvana.recipe import read_recipe
 
 
 def train(
-    recipe: Annotated[str, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")],
+    recipe: Annotated[
+        list[str],
+        typer.Option(help="A recipe of src/recipes by its name, or a TOML file; may be repeated."),
+    ],
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
     folds: Annotated[Path, typer.Option(help="A fold table: columns car,fold.")],
     fold: Annotated[str, typer.Option(help="The fold to hold out, or `all`, one after the other.")] = "all",
@@ -25,6 +30,13 @@ def train(
         Literal["one", "all"], typer.Option(help="Share each batch among all GPUs of the machine.")
     ] = "one",
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what was trained of these folds.")] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on the workers of a Dask scheduler, a fold each at a time: tcp://HOST:8786, or local:N"
+            " processes."
+        ),
+    ] = None,
 ) -> None:
     """Train one U-Net a fold, at increasing resolutions.
 
@@ -36,8 +48,16 @@ def train(
         ./run.sh train --recipe miniature --data data --folds folds/data-5.csv
 
         ./run.sh train --recipe baseline --data data --folds folds/data-5.csv --fold 0 --set stages.0.batch=4
+
+        ./run.sh train --recipe baseline --recipe resnet34 --data data --folds folds/data-5.csv --cluster tcp://HOST:8786
     """
-    chosen = read_recipe(recipe, set_)
+    chosen = [read_recipe(name, set_) for name in recipe]
+    if len({one.name for one in chosen}) < len(chosen):
+        raise typer.BadParameter("--recipe: two have the same name, and would be written to the same runs")
+    if cluster and gpus == "all":
+        raise typer.BadParameter("--gpus all goes without --cluster, which gives each worker a fold")
+    if cluster:
+        data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     photos = training_photos(data)
     split = Split.read(photos, folds)
     number = fold_number(fold)
@@ -47,15 +67,37 @@ def train(
     check_sizes(photos)
 
     from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
-    from carvana.training.folds import train_folds
+    from carvana.training.folds import TrainingJob, train_elsewhere, train_folds
 
-    devices = AllDevices() if gpus == "all" else None
-    if devices:
-        console.say(f"devices that share each batch: {devices.count}")
-    trained = train_folds(chosen, split, numbers, runs, devices=devices, fresh=fresh)
-    rows = [[str(run.fold), str(run.folder), *summary(run.read_scores()).cells()] for run in trained]
+    if cluster:
+        from carvana.cluster.crew import crew_at  # late: Dask is not needed without
+
+        job = TrainingJob(data, runs, tuple(_findable(name) for name in recipe), tuple(set_ or ()))
+        trained = train_elsewhere(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)
+    else:
+        devices = AllDevices() if gpus == "all" else None
+        if devices:
+            console.say(f"devices that share each batch: {devices.count}")
+        trained = [
+            run
+            for one in chosen
+            for run in train_folds(one, split, numbers, runs, devices=devices, fresh=fresh)
+        ]
+    _show(trained)
+
+
+def _findable(recipe: str) -> str:
+    """A recipe's name, or its file as other machines find it."""
+    return str(Path(recipe).absolute()) if recipe.endswith(".toml") else recipe
+
+
+def _show(trained: Sequence[Run]) -> None:
+    rows = [
+        [run.folder.parent.name, str(run.fold), str(run.folder), *summary(run.read_scores()).cells()]
+        for run in trained
+    ]
     console.show_table(
-        f"{chosen.name}: out-of-fold Dice", ["fold", "run", "Dice", "95% interval", "photos"], rows, left=2
+        "Out-of-fold Dice", ["recipe", "fold", "run", "Dice", "95% interval", "photos"], rows, left=3
     )
 
 

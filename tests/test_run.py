@@ -20,6 +20,7 @@ def test_help_names_every_step() -> None:
         "export",
         "test",
         "benchmark",
+        "dask",
     ):
         assert step in done.stdout
 
@@ -36,3 +37,9 @@ def test_a_step_runs_in_the_projects_environment(tmp_path: Path) -> None:
     assert done.stderr == (
         "error: submissions/ledger.csv: holds no submission yet; `./run.sh predict` writes the first\n"
     )
+
+
+def test_dask_is_that_of_the_projects_environment(tmp_path: Path) -> None:
+    done = subprocess.run([RUN, "dask", "worker", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--resources" in done.stdout

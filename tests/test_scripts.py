@@ -1,5 +1,6 @@
 """The scripts as a person calls them."""
 
+import os
 import re
 import resource
 import shutil
@@ -418,6 +419,33 @@ def test_a_submission_that_the_check_refuses_never_leaves(
     assert signed_in.requests == []
 
 
+def test_without_a_cluster_nothing_of_dask_is_imported(worked: Path) -> None:
+    options = ["--recipe", "miniature", "--data", "data", "--folds", "folds/data-2.csv", "--fresh", *SMALL]
+    code = (
+        "import sys, carvana.console, train\n"
+        "try: carvana.console.run(train.train)\n"
+        "finally: print('imported', {'dask', 'distributed'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options, "--runs", "again"],
+        cwd=worked,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+    )
+    assert "Out-of-fold Dice" in done.stdout
+    assert "imported set()" in done.stdout
+
+
+def test_a_cluster_takes_neither_cut_outs_nor_shared_batches(worked: Path) -> None:
+    train = ["--recipe", "miniature", "--data", "data", "--folds", "folds/data-2.csv"]
+    assert run("train", *train, "--cluster", "local:2", "--gpus", "all", cwd=worked).returncode == 2
+    photos = ["--recipe", "miniature", "--images", "data/test/*.jpg", "--cutouts", "cutouts"]
+    assert run("predict", *photos, "--cluster", "local:2", cwd=worked).returncode == 2
+    predict = ["--recipe", "miniature", "--data", "data", "--out", "submissions/other.csv.gz", *SMALL]
+    assert "expected local:N" in refused("predict", *predict, "--cluster", "local:few", cwd=worked)
+
+
 SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export"]
 
 
@@ -432,7 +460,7 @@ def test_no_script_but_those_that_need_it_imports_keras_or_kaggle(tmp_path: Path
     for script in SCRIPTS:
         code = (
             f"import sys; sys.path.insert(0, {str(SRC)!r}); import {script}; "
-            "sys.exit(bool({'keras', 'tensorflow', 'kaggle', 'matplotlib'} & set(sys.modules)))"
+            "sys.exit(bool({'keras', 'tensorflow', 'kaggle', 'matplotlib', 'dask'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
         assert done.returncode == 0, script

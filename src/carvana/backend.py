@@ -4,6 +4,7 @@ TensorFlow writes them before it reads its log level, so nothing but a closed do
 """
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,6 +36,24 @@ def _standard_error_held_back() -> Iterator[None]:
 
 with _standard_error_held_back():
     import keras
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let what is drawn within the block depend on a seed, and on nothing that other threads draw.
+
+    Keras draws its initializers' seeds from the one generator that Python has for all threads, and Dask's heartbeat
+    draws from that, too.
+    """
+    from keras.src.random import seed_generator
+
+    keras.utils.set_random_seed(seed)
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
 
 
 def compiled(function: F) -> F:
@@ -84,4 +103,4 @@ class AllDevices:
         return self._scope()
 
 
-__all__ = ["AllDevices", "compiled", "is_out_of_memory", "keras"]
+__all__ = ["AllDevices", "compiled", "is_out_of_memory", "keras", "seeded"]

@@ -4,10 +4,11 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,6 +21,16 @@ _LINE_EVERY_S = 15.0
 
 Advance = Callable[..., None]
 """`advance(count=1, note="")`: so many more are done; the note stands beside the bar."""
+
+
+class Show(Protocol):
+    """Where work says how far it is: this module, or on a worker of a cluster the way to whoever watches."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+
+    def progress(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Show how far the work is."""
 
 
 def run(script: Callable[..., None]) -> None:
@@ -70,15 +81,19 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+def progress(
+    title: str, total: int, unit: str, below: Callable[[], Sequence[str]] = lambda: ()
+) -> Iterator[Advance]:
     """Show how far the work is, with its rate and the time left: a bar on a terminal, plain lines elsewhere.
 
     Args:
         title: what is being done.
         total: how many there are to do.
         unit: what they are, e.g. "photos".
+        below: gives lines that stand under it.
     """
-    with _bar(title, total, unit) if on_terminal() else _lines(title, total, unit) as advance:
+    shown = _bar(title, total, unit, below) if on_terminal() else _lines(title, total, unit, below)
+    with shown as advance:
         yield advance
 
 
@@ -87,8 +102,21 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed or 0:,.1f}/s", style="progress.data.speed")
 
 
+class _Bar(Progress):
+    """A bar with lines under it."""
+
+    def __init__(self, *columns: ProgressColumn, below: Callable[[], Sequence[str]]) -> None:
+        self._below = below
+        super().__init__(*columns)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for line in self._below():
+            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+
+
 @contextmanager
-def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -97,7 +125,7 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns) as shown:
+    with _Bar(*columns, below=below) as shown:
         task = shown.add_task(title, total=total, note="")
 
         def advance(count: int = 1, note: str | None = None) -> None:
@@ -107,7 +135,7 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
+def _lines(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) -> Iterator[Advance]:
     began = last = time.monotonic()
     done, last_note = 0, ""
 
@@ -119,8 +147,10 @@ def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
         if now - last >= _LINE_EVERY_S:
             last = now
             rate = done / (now - began)
-            left = (total - done) / rate if rate else float("inf")
+            left = (total - done) / rate if rate > 0 else float("inf")
             say(f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_ending(last_note)}")
+            for line in below():
+                say(f"  {line}")
 
     yield advance
     took = time.monotonic() - began

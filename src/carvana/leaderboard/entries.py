@@ -18,7 +18,9 @@ from carvana.files import write_whole
 from carvana.leaderboard.ledger import Ledger, Row, commit, now, sha256
 from carvana.leaderboard.scoring import summary
 from carvana.leaderboard.submission import Check, check_submission, stem_of, write_submission
+from carvana.lock import held
 from carvana.models.run import Run
+from carvana.pieces import Crew
 from carvana.prediction.question import Question
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Predicted:
     """Of each photo's mask, as `checks.worst` takes them; None where all was predicted already."""
 
 
-def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predicted:
+def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo], crew: Crew | None = None) -> Predicted:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
 
     The work is kept in shards beside the first submission until all is written, so that the same call goes on where
@@ -98,12 +100,17 @@ def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predic
     Args:
         entries: as `entries_of` gives them.
         photos: in the order of the rows.
+        crew: predicts the shards; by default this process, in one stream.
 
     Returns:
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
-    together = entries[0]
-    folder = together.path.with_name(f".{stem_of(together.path).name}.shards")
+    folder = entries[0].path.with_name(f".{stem_of(entries[0].path).name}.shards")
+    with held(folder.with_suffix(".lock"), console):
+        return _predict(entries, photos, folder, crew)
+
+
+def _predict(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None) -> Predicted:
     if all(_is_current(entry) for entry in entries):
         sizes = photo_sizes(photos)
         checks = [_check_or_none(entry, sizes) for entry in entries]
@@ -112,7 +119,7 @@ def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo]) -> Predic
             for entry in entries:
                 console.say(f"{entry.path}: predicted already")
             return Predicted(checks, None)
-    facts = _write(entries, photos, folder)
+    facts = _write(entries, photos, folder, crew)
     sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
     checks = [check_entry(entry.path, sizes) for entry in entries]
     for entry in entries:
@@ -135,7 +142,9 @@ def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
     return check_submission(path, list(sizes), sizes.__getitem__)
 
 
-def _write(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path) -> pd.DataFrame:
+def _write(
+    entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None
+) -> pd.DataFrame:
     """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
     from carvana.prediction import shards  # late: TensorFlow takes seconds to import
 
@@ -145,8 +154,11 @@ def _write(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path) -> p
     done = sum(len(shard.photos) for shard in parts if shard.finished)
     if done:
         console.say(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
-    if done < len(photos):
-        title = f"predict with fold {entries[0].fold}, tta {question.tta}"
+    title = f"predict with fold {entries[0].fold}, tta {question.tta}"
+    if crew is not None and done < len(photos):
+        job = shards.PredictionJob(question, photos[0].path.parent, folder, title)
+        crew(job, [shard for shard in parts if not shard.finished])
+    elif done < len(photos):
         blend = question.load()
         with console.progress(title, len(photos) - done, "photos") as advance:
             shards.predict_shards(question, blend, parts, advance)

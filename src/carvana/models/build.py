@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from carvana.backend import keras
+from carvana.backend import keras, seeded
 from carvana.data.padding import Frame
 from carvana.errors import InputError
 from carvana.models.encoders import encoder_frame, encoder_network
@@ -20,8 +20,8 @@ def build(recipe: Recipe) -> keras.Model:
     Raises:
         InputError: there is no such encoder, or its weights cannot be had.
     """
-    keras.utils.set_random_seed(recipe.seed)
-    return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
+    with seeded(recipe.seed):
+        return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
 
 
 def frame_of(recipe: Recipe) -> Frame:

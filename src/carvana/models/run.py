@@ -62,6 +62,11 @@ class Run:
         return self.folder / "checkpoint.npz"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains it."""
+        return self.folder / ".lock"
+
+    @property
     def fold(self) -> int:
         """The fold that was held out."""
         return int(self.folder.name.removeprefix("fold-"))

@@ -87,7 +87,7 @@ class Question:
             "parts": [part.fingerprint() for part in self.parts],
             "threshold": self.threshold,
             "each": self.each,
-            "keep": str(self.keep),
+            "keep": self.keep and self.keep.name,
             "keras": version("keras"),
         }
 

@@ -5,16 +5,19 @@ so a shard's file is the same whatever else is predicted before or after it, or 
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from carvana.console import Advance
-from carvana.data.folder import Photo
+from carvana import console
+from carvana.console import Advance, Show
+from carvana.data.folder import Photo, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.stages import Stages
 from carvana.files import read_gzipped, write_gzipped
+from carvana.lock import held
 from carvana.prediction.answers import Blend
 from carvana.prediction.question import Question
 from carvana.prediction.rows import Row, row_maker
@@ -31,7 +34,7 @@ _TYPES = [Row.__annotations__[name] for name in FACTS]
 
 @dataclass(frozen=True)
 class Shard:
-    """Photos, and the file that holds their rows once they are predicted."""
+    """Photos, and the file that holds their rows once they are predicted: a piece, as `carvana.pieces` has it."""
 
     path: Path
     photos: tuple[Photo, ...]
@@ -40,6 +43,54 @@ class Shard:
     def finished(self) -> bool:
         """Whether its file is there."""
         return self.path.is_file()
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes it."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    @property
+    def name(self) -> str:
+        """Its number."""
+        return f"shard {self.path.name.partition('-')[0]}"
+
+    @property
+    def size(self) -> int:
+        """Photos."""
+        return len(self.photos)
+
+    def done(self) -> int:
+        """None: a shard is there whole or not at all."""
+        return 0
+
+    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
+        """Predict it, as what `PredictionJob` loads is asked."""
+        with show.progress(self.name, self.size, "photos") as advance:
+            predict_shards(*loaded, [self], advance, show)
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """What shards have in common, as `carvana.pieces` has it."""
+
+    question: Question
+    photos: Path
+    """The folder they lie in."""
+    folder: Path
+    """That the shards are written to."""
+    title: str
+
+    def sees(self) -> dict[str, str]:
+        """The photos, and the networks or maps that are asked."""
+        asked = {part.name: json.dumps(part.fingerprint()) for part in self.question.parts}
+        return {
+            f"the photos of {self.photos}": fingerprint(self.photos.parent, [self.photos.name]),
+            **{f"the weights of {name}": _digest(text) for name, text in asked.items()},
+        }
+
+    def load(self) -> tuple[Question, Blend]:
+        """The networks."""
+        return self.question, self.question.load()
 
 
 def shards_of(photos: Sequence[Photo], folder: Path) -> list[Shard]:
@@ -50,7 +101,13 @@ def shards_of(photos: Sequence[Photo], folder: Path) -> list[Shard]:
     ]
 
 
-def predict_shards(question: Question, blend: Blend, shards: Sequence[Shard], advance: Advance) -> None:
+def predict_shards(
+    question: Question,
+    blend: Blend,
+    shards: Sequence[Shard],
+    advance: Advance,
+    show: Show = console,
+) -> None:
     """Predict the shards that are not there yet, in one stream.
 
     One shard needs no other, and its file does not depend on which others are given.
@@ -60,6 +117,7 @@ def predict_shards(question: Question, blend: Blend, shards: Sequence[Shard], ad
         blend: the question's, loaded.
         shards: to predict; those that are finished are left alone.
         advance: told of each photo, with a note on the slowest stage.
+        show: where to say that another process writes one of them.
     """
     left = [shard for shard in shards if not shard.finished]
     stages = Stages()
@@ -74,7 +132,7 @@ def predict_shards(question: Question, blend: Blend, shards: Sequence[Shard], ad
         batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
     )
     for shard in left:
-        with write_gzipped(shard.path) as text:
+        with held(shard.lock, show), write_gzipped(shard.path) as text:
             write = stages.timed("writing", lambda row, text=text: text.write(_line(row)))
             for _ in shard.photos:
                 write(next(rows))
@@ -97,4 +155,8 @@ def _line(row: Row) -> str:
 
 def _named(photos: Sequence[Photo]) -> str:
     listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
-    return hashlib.sha256(listed.encode()).hexdigest()[:12]
+    return _digest(listed)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -50,6 +50,15 @@ def read(path: Path) -> tuple[list[np.ndarray], Progress]:
         raise unusable(path, error) from None
 
 
+def finished_epochs(path: Path) -> int:
+    """How many epochs a training has behind it; 0 where nothing that serves was saved."""
+    try:
+        with np.load(path) as stored:
+            return Progress(**json.loads(str(stored["progress"]))).epoch
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return 0
+
+
 def unusable(path: Path, error: Exception) -> InputError:
     """What to tell where a state does not serve."""
     return InputError(f"{path}: cannot be resumed from ({error}); train with --fresh")

@@ -32,6 +32,7 @@ def train_fold(
     photos: Sequence[Photo],
     held_out: Sequence[Photo],
     devices: AllDevices | None = None,
+    show: console.Show = console,
 ) -> pd.DataFrame:
     """Train a recipe on `photos`, keep the weights that do best on `held_out`, and score these.
 
@@ -45,6 +46,7 @@ def train_fold(
         photos: an epoch's; one that is in it twice is shown twice.
         held_out: scored after each epoch.
         devices: to share each batch among; by default one.
+        show: where to say how far it is.
 
     Returns:
         The out-of-fold scores, as written to `run.scores`: columns img and dice.
@@ -54,7 +56,7 @@ def train_fold(
     """
     truth = HeldOut(held_out, recipe)
     halvings = None
-    while (halvings := _train(_Training(recipe, run, photos, truth, devices, halvings))) is not None:
+    while (halvings := _train(_Training(recipe, run, photos, truth, devices, show, halvings))) is not None:
         gc.collect()  # the network that did not fit
     scores = truth.scores(load(run.model), recipe.size, recipe.tta)
     _write_table(scores, run.scores)
@@ -86,9 +88,10 @@ class _Training:
         photos: Sequence[Photo],
         truth: HeldOut,
         devices: AllDevices | None,
+        show: console.Show,
         halvings: int | None,
     ) -> None:
-        self._recipe, self._run, self._photos, self._truth = recipe, run, photos, truth
+        self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
         state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze > 0)
         if run.checkpoint.is_file():
             state, self._progress = checkpoint.read(run.checkpoint)
@@ -119,7 +122,7 @@ class _Training:
         self._learner.begin(stage)
         batches = self._batches(stage)
         title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
-        with console.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
+        with self._show.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
             for epoch in epochs:
                 if self._learner.frozen and epoch >= self._recipe.freeze:
                     self._learner.unfreeze()
@@ -137,7 +140,7 @@ class _Training:
                 f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"
                 " halved; choose a smaller size or width, or a batch that 2 divides more often"
             )
-        console.say(
+        self._show.say(
             f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
             f" {2 * parts} times a step"
         )
@@ -154,7 +157,7 @@ class _Training:
             self._learner.load(state)
         except ValueError as error:
             raise checkpoint.unusable(self._run.checkpoint, error) from None
-        console.say(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
+        self._show.say(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
 
     def _batches(self, stage: Stage) -> Batches:
         largest, recipe = self._largest, self._recipe
@@ -179,7 +182,7 @@ class _Training:
             total += loss
             seen = (step + 1) * len(photos)
             speeds = {"loader_per_s": batches.clock.rate(), "step_per_s": seen / stepping}
-            advance(len(photos), f"loss {total / (step + 1):.4f}, {_speeds(speeds)}")
+            advance(len(photos), f"epoch {epoch + 1}, loss {total / (step + 1):.4f}, {_speeds(speeds)}")
         return {"rate": rate, "loss": total / len(batches), "train_s": time.perf_counter() - began, **speeds}
 
     def _end_epoch(self, number: int, epoch: int, is_first: bool, trained: dict[str, float]) -> None:
@@ -211,7 +214,7 @@ class _Training:
         checkpoint.save(self._run.checkpoint, self._learner.state(), progress)
         _write_table(pd.DataFrame(progress.history), self._run.history)
         self._log.epoch(row, overlays)
-        console.say(_epoch_line(row, stage, sum(one["stage"] == number for one in progress.history)))
+        self._show.say(_epoch_line(row, stage, sum(one["stage"] == number for one in progress.history)))
 
     def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> InputError:
         kept = (

@@ -1,20 +1,86 @@
-"""The training of a recipe's folds, one after the other."""
+"""The training of recipes on folds: here, one after the other, or as pieces that a cluster does."""
 
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from carvana import console
 from carvana.backend import AllDevices, keras
+from carvana.data.folder import Photo, fingerprint
 from carvana.data.split import Split
 from carvana.errors import InputError
 from carvana.files import write_whole
+from carvana.lock import held
 from carvana.models.run import Run, run_of
-from carvana.recipe import Recipe, write_recipe
+from carvana.pieces import Crew
+from carvana.recipe import Recipe, read_recipe, write_recipe
+from carvana.training import checkpoint
 from carvana.training.fit import train_fold
 from carvana.training.replay import with_replays
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe on a fold: a piece of work, as `carvana.pieces` has it."""
+
+    recipe: Recipe
+    run: Run
+    photos: tuple[Photo, ...]
+    """An epoch's."""
+    held_out: tuple[Photo, ...]
+
+    @property
+    def name(self) -> str:
+        """Recipe and fold."""
+        return f"{self.recipe.name} fold {self.run.fold}"
+
+    @property
+    def size(self) -> int:
+        """Photos that are shown to the network, over all epochs."""
+        return sum(self._epochs())
+
+    def done(self) -> int:
+        """Those of the epochs that the checkpoint has behind it."""
+        return sum(self._epochs()[: checkpoint.finished_epochs(self.run.checkpoint)])
+
+    def do(self, loaded: None, show: console.Show, devices: AllDevices | None = None) -> None:
+        """Train what is left of it; nothing where another process finishes it meanwhile."""
+        with held(self.run.lock, show):
+            if not self.run.finished:
+                train_fold(self.recipe, self.run, self.photos, self.held_out, devices, show)
+
+    def _epochs(self) -> list[int]:
+        """The photos of each epoch: whole batches."""
+        stages = self.recipe.stages
+        return [-(-len(self.photos) // one.batch) * one.batch for one in stages for _ in range(one.epochs)]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What trainings have in common, as `carvana.pieces` has it."""
+
+    data: Path
+    folder: Path
+    """Of all runs."""
+    recipes: tuple[str, ...]
+    """By name or file."""
+    changes: tuple[str, ...]
+    """Of each recipe: `key=value`."""
+    title: str = "train"
+
+    def sees(self) -> dict[str, str]:
+        """The photos and masks, and the recipes as this process reads them."""
+        seen = {f"the photos of {self.data}": fingerprint(self.data, ["train", "train_masks"])}
+        for name in self.recipes:
+            for key, value in read_recipe(name, list(self.changes)).model_dump(mode="json").items():
+                seen[f"recipe {name}: {key}"] = str(value)
+        return seen
+
+    def load(self) -> None:
+        """Nothing."""
 
 
 def train_folds(
@@ -40,20 +106,53 @@ def train_folds(
         InputError: there is no such fold, or it was begun with another recipe or on other data. Nothing is
             trained then.
     """
+    for training in _unfinished(recipe, split, folds, runs, fresh=fresh):
+        training.do(None, console, devices)
+    return [run_of(runs, recipe, fold) for fold in folds]
+
+
+def train_elsewhere(
+    crew: Crew,
+    job: TrainingJob,
+    recipes: Sequence[Recipe],
+    split: Split,
+    folds: Sequence[int],
+    *,
+    fresh: bool = False,
+) -> list[Run]:
+    """Let a crew train each of several recipes on each of `folds`, all at once; else as `train_folds`."""
+    left = [one for recipe in recipes for one in _unfinished(recipe, split, folds, job.folder, fresh=fresh)]
+    if left:
+        crew(job, left)
+    return [run_of(job.folder, recipe, fold) for recipe in recipes for fold in folds]
+
+
+def _unfinished(
+    recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
+) -> list[Training]:
+    """The trainings that have not come to their end, all begun."""
     sides = {fold: split.sides(fold) for fold in folds}
-    chosen = [run_of(runs, recipe, fold) for fold in folds]
-    for run in chosen:
-        if fresh:
-            shutil.rmtree(run.folder, ignore_errors=True)
-        _begin(run, recipe, split)
-    for run in chosen:
+    left = []
+    for fold, (photos, held_out) in sides.items():
+        run = run_of(runs, recipe, fold)
+        with held(run.lock, console):
+            if fresh:
+                _forget(run)
+            _begin(run, recipe, split)
         if run.finished:
-            console.say(f"fold {run.fold}: trained already, in {run.folder}")
+            console.say(f"fold {fold}: trained already, in {run.folder}")
         else:
-            photos, held_out = sides[run.fold]
             epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
-            train_fold(recipe, run, epoch, held_out, devices)
-    return chosen
+            left.append(Training(recipe, run, tuple(epoch), tuple(held_out)))
+    return left
+
+
+def _forget(run: Run) -> None:
+    for path in run.folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != run.lock:
+            path.unlink()
 
 
 def _begin(run: Run, recipe: Recipe, split: Split) -> None:

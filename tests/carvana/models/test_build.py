@@ -1,5 +1,7 @@
 """Every recipe, small: a step, a prediction, and the way through a file."""
 
+import random
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data.padding import pad
-from carvana.models.build import frame_of, load
+from carvana.models.build import build, frame_of, load
 from carvana.prediction.maps import probability_maps
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.learner import Learner
@@ -36,6 +38,24 @@ def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
     for one, other in zip(maps, again, strict=True):
         assert np.array_equal(one, other)
     assert '"Lambda"' not in model.to_json()
+
+
+def test_the_seed_decides_whatever_other_threads_draw() -> None:
+    recipe, stop = read_recipe("miniature", SMALL), threading.Event()
+    alone = build(recipe).get_weights()
+
+    def draw() -> None:
+        while not stop.wait(0.0001):
+            random.random()
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    try:
+        for weight, other in zip(alone, build(recipe).get_weights(), strict=True):
+            assert np.array_equal(weight, other)
+    finally:
+        stop.set()
+        drawing.join()
 
 
 def _eager(model: keras.Model) -> keras.Model:

@@ -1,5 +1,7 @@
 """Training a fold, and going on with it."""
 
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 import tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from carvana import console
 from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
@@ -16,12 +19,13 @@ from carvana.data.folder import training_photos
 from carvana.data.padding import Frame
 from carvana.data.split import Split
 from carvana.errors import InputError
+from carvana.lock import held
 from carvana.models.build import load
 from carvana.models.run import Run, runs_of
 from carvana.prediction.maps import mask_of, probability_maps
 from carvana.recipe import Recipe, read_recipe
 from carvana.training import checkpoint, fit
-from carvana.training.folds import train_folds
+from carvana.training.folds import Training, train_folds
 from carvana.training.held_out import HeldOut
 from carvana.training.learner import Learner
 
@@ -42,6 +46,29 @@ def _recipe(*changes: str) -> Recipe:
     stages = "stages=[{size=[32, 48], epochs=2, batch=4, rate=2e-2}, {size=[64, 96], epochs=2, batch=4, rate=2e-2}]"
     small = ["width=4", "depth=1", "dropout=0.1", "warm_up=2", "precision=float32"]
     return read_recipe("miniature", [*small, stages, *changes])
+
+
+def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
+    photos, held_out = (tuple(side) for side in split.sides(0))
+    training = Training(_recipe(SHORT), Run(tmp_path / "fold-0"), photos, held_out)
+    ours = threading.Thread(target=lambda: training.do(None, console))
+    with held(training.run.lock, console):
+        ours.start()
+        time.sleep(0.2)
+        training.run.scores.write_text("img,dice\n")
+    ours.join()
+    assert sorted(path.name for path in training.run.folder.iterdir()) == [".lock", "scores.csv"]
+
+
+def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
+    photos, held_out = (tuple(side) for side in split.sides(0))
+    training = Training(_recipe(), Run(tmp_path / "fold-0"), photos, held_out)
+    assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
+    training.run.folder.mkdir()
+    checkpoint.save(training.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
+    assert training.done() == 3 * 32
+    training.run.checkpoint.write_bytes(b"half")
+    assert training.done() == 0
 
 
 def test_a_fold_is_trained_scored_and_kept(split: Split, tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""The way to a Dask scheduler: one that is there, or one with a few processes on this machine."""
+
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+
+from carvana import console
+from carvana.errors import InputError
+
+_ANSWER_S = 10
+"""Seconds within which a scheduler must answer."""
+
+_NO_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Of processes of our own: a terminal sends its `Ctrl-C` to all of them, and one is enough to end them."""
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """Connect to a scheduler, and say where its dashboard is.
+
+    Args:
+        address: as Dask takes it (`tcp://host:8786`, or `tls://` with Dask's own settings), or `local:N` for N
+            processes on this machine, which end with the block.
+
+    Raises:
+        InputError: nobody answers there, or one with other libraries.
+    """
+    way = _local(int(address.removeprefix("local:"))) if _is_local(address) else _at(address)
+    with _quiet(), dask.config.set({"distributed.comm.timeouts.connect": _ANSWER_S}), way as client:
+        _check_versions(client, address)
+        has_dashboard = "dashboard" in client.scheduler_info()["services"]
+        console.say(
+            f"dashboard: {client.dashboard_link if has_dashboard else 'none; the scheduler shows none'}"
+        )
+        yield client
+
+
+def _check_versions(client: Client, address: str) -> None:
+    """Raise InputError where the scheduler cannot read what this process sends."""
+    versions = client.get_versions()
+    ours, theirs = (
+        {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
+    )
+    for name in ("python", "distributed", "cloudpickle"):
+        if ours[name].split(".")[:2] != theirs[name].split(".")[:2]:
+            raise InputError(
+                f"--cluster {address}: the scheduler has {name} {theirs[name]}, here it is {ours[name]}"
+            )
+
+
+def check_address(address: str) -> None:
+    """Raise InputError where `local:N` has no number."""
+    count = address.removeprefix("local:")
+    if _is_local(address) and not (count.isdecimal() and int(count) > 0):
+        raise InputError(f"--cluster {address}: expected local:N, N processes on this machine, or an address")
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith("local:")
+
+
+@contextmanager
+def _at(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=_ANSWER_S, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--cluster {address}: no Dask scheduler answers there ({reason});"
+            " `./run.sh dask scheduler` starts one"
+        ) from None
+    with client:
+        yield client
+
+
+@contextmanager
+def _local(count: int) -> Iterator[Client]:
+    with (
+        _Processes(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            preload=[_NO_INTERRUPT],
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(count)
+        yield client
+
+
+class _Processes(LocalCluster):
+    """Processes that each have a GPU of their own, where the machine has any."""
+
+    def __init__(self, n_workers: int, **options: object) -> None:
+        self._gpus = _gpus()
+        if 0 < len(self._gpus) < n_workers:
+            raise InputError(
+                f"--cluster local:{n_workers}: this machine has {len(self._gpus)} GPUs; each process takes one"
+            )
+        super().__init__(n_workers=0, **options)
+        self.scale(n_workers)
+
+    def new_worker_spec(self) -> dict:
+        (name, spec), *_ = super().new_worker_spec().items()
+        if not self._gpus:
+            return {name: spec}
+        own = {"CUDA_VISIBLE_DEVICES": self._gpus[name]}
+        return {name: {**spec, "options": {**spec["options"], "env": own}}}
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own notes from the user: what went wrong is said in one line."""
+    names = ("distributed", "tornado", "asyncio", "bokeh")
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(names)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

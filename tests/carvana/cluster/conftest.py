@@ -1,0 +1,147 @@
+"""A Dask scheduler and workers, as processes on this machine, of which nothing is left behind."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import carvana
+
+SRC = Path(carvana.__file__).parents[1]
+DASK = [sys.executable, "-m", "dask"]
+PATIENCE_S = 60
+
+
+def until(happened: Callable[[], object], what: str) -> object:
+    """Wait until something is true, and give it."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := happened()):
+        assert time.monotonic() < end, f"{what}: not within {PATIENCE_S} s"
+        time.sleep(0.02)
+    return found
+
+
+class DaskProcesses:
+    """`dask scheduler` and `dask worker`, as a person starts them."""
+
+    def __init__(self, folder: Path, options: tuple[str, ...] = (), host: str = "127.0.0.1") -> None:
+        """Start a scheduler; logs go to `folder`, `options` are Dask's own for TLS."""
+        self._folder, self._options, self._all = folder, options, []
+        folder.mkdir()
+        with socket.socket() as free:
+            free.bind((host, 0))
+            port = free.getsockname()[1]
+        self.address = f"{'tls' if options else 'tcp'}://{host}:{port}"
+        self.scheduler = self.start(
+            "scheduler", "--host", self.address, "--dashboard-address", f"{host}:0", source=None
+        )
+        log = folder / "0.log"
+        until(lambda: "Scheduler at" in log.read_text(), "the scheduler's start")
+
+    def start(self, *command: str, source: Path | None, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
+        """Start one of Dask's commands; `source` is what its Python finds the project in."""
+        environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+        if source:
+            environment["PYTHONPATH"] = f"{source}{os.pathsep}{Path(__file__).parent}"
+        with open(self._folder / f"{len(self._all)}.log", "w") as log:
+            process = subprocess.Popen(
+                [*prefix, *DASK, *command, *self._options],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._all.append(process)
+        return process
+
+    def worker(
+        self, *options: str, source: Path | None = SRC, prefix: tuple[str, ...] = ()
+    ) -> subprocess.Popen:
+        """Start a worker."""
+        quiet = ("--no-dashboard", "--memory-limit", "0", "--local-directory", str(self._folder / "scratch"))
+        if "--nthreads" not in options:
+            options = (*options, "--nthreads", "1")
+        return self.start("worker", self.address, *quiet, *options, source=source, prefix=prefix)
+
+    def address_of(self, worker: subprocess.Popen) -> str:
+        """Where a worker listens, once it does."""
+        log = self._folder / f"{self._all.index(worker)}.log"
+        found = until(lambda: re.search(r"Start worker at: +(\S+)", log.read_text()), "the worker's start")
+        return found[1]
+
+    def end(self, process: subprocess.Popen) -> None:
+        """Kill a process and all that it started."""
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        process.wait(10)
+
+    def end_all(self) -> None:
+        """Kill them all."""
+        for process in self._all:
+            self.end(process)
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[Callable[..., DaskProcesses]]:
+    """Makes a scheduler of a test's own."""
+    made: list[DaskProcesses] = []
+
+    def make(*options: str, host: str = "127.0.0.1") -> DaskProcesses:
+        made.append(DaskProcesses(tmp_path / f"dask-{len(made)}", options, host))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end_all()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    """A scheduler that knows nothing of the project, and two workers: one with a GPU, as it says, and two threads."""
+    processes = DaskProcesses(tmp_path_factory.mktemp("pair") / "dask")
+    processes.worker("--resources", "GPU=1", "--nthreads", "2")
+    processes.worker()
+    yield processes
+    processes.end_all()
+
+
+@pytest.fixture(scope="module")
+def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """The address of a bridge, and how to run something in each of two network namespaces that hang on it."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("network namespaces need root and `ip`")
+    tag = f"{os.getpid() % 10_000:04d}"
+    bridge, names = f"cvb{tag}", [f"cv{tag}a", f"cv{tag}b"]
+    commands = [f"ip link add {bridge} type bridge", f"ip addr add 10.213.77.1/24 dev {bridge}"]
+    commands += [f"ip link set {bridge} up"]
+    for number, name in enumerate(names, start=2):
+        commands += [
+            f"ip netns add {name}",
+            f"ip link add {name}h type veth peer name {name}n",
+            f"ip link set {name}n netns {name}",
+            f"ip link set {name}h master {bridge} up",
+            f"ip -n {name} addr add 10.213.77.{number}/24 dev {name}n",
+            f"ip -n {name} link set {name}n up",
+            f"ip -n {name} link set lo up",
+        ]
+    try:
+        for command in commands:
+            done = subprocess.run(command.split(), capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"this machine makes no network namespaces: {command}: {done.stderr.strip()}")
+        yield "10.213.77.1", [("ip", "netns", "exec", name) for name in names]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+            subprocess.run(["ip", "link", "del", f"{name}h"], capture_output=True)
+        subprocess.run(["ip", "link", "del", bridge], capture_output=True)
