@@ -127,7 +127,9 @@ class Measured:
         """The network, not trained, and the masks."""
         recipe = read_recipe(self.recipe)
         networks = Networks([build(recipe)], frame_of(recipe))
-        return Question((), 0.5), Blend((Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),))
+        return Question((), 0.5), Blend(
+            (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
+        )
 
 
 @dataclass(frozen=True)
