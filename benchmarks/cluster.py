@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import cluster_jobs
@@ -34,6 +36,12 @@ from carvana.pieces import Job, Piece
 from carvana.prediction.shards import PHOTOS, Shard
 
 HERE = Path(__file__).parent
+Cluster = tuple[str, psutil.Process]
+"""A scheduler's address, and its process."""
+
+_SMALL = ("width=2", "depth=1", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
+"""A network that takes no time, so that what a piece costs beside its photos shows."""
+
 EMPTY = 200
 """Pieces of nothing that are handed out, to see what handing out costs."""
 
@@ -41,8 +49,7 @@ EMPTY = 200
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="Of the network.")] = "fast",
-    pieces: Annotated[int, typer.Option(min=2, help="Shards a worker; the first is not counted.")] = 4,
-    size: Annotated[int, typer.Option(min=16, help="Photos of a shard.")] = PHOTOS,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all of it is done; the median counts.")] = 3,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = HERE / "cluster.toml",
 ) -> None:
     """Measure prediction on one and two workers beside the plain run.
@@ -52,59 +59,104 @@ def benchmark(
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
     photos = test_photos(data)
-    many = repeated(photos, 2 * pieces * size)
-    with tempfile.TemporaryDirectory() as name:
-        plain, one, two = (Path(name) / part for part in ("plain", "one", "two"))
-        command = [sys.executable, cluster_jobs.__file__, *map(str, (plain, data, recipe, pieces, size))]
-        subprocess.run(["taskset", "-c", "0", *command], check=True)
-        with _cluster(1) as (address, scheduler):
-            half = clocked(many[: pieces * size], one, size)
-            _timed(address, scheduler, Measured(one, data, recipe), half)
-            hand_out, scheduler_s = _empty(address, scheduler, one)
-        with _cluster(2) as (address, scheduler):
-            whole = clocked(many, two, size)
-            seconds, both = _timed(address, scheduler, Measured(two, data, recipe), whole)
-        row_bytes, writer = _writer(two, whole)
-        (plain_s,), (one_s,) = piece_seconds(plain), piece_seconds(one)
-        figures = {
-            "piece_photos": size,
-            "plain_photos_s": round(size / plain_s, 2),
-            "one_worker_photos_s": round(size / (one_s + hand_out), 2),
-            "two_workers_photos_s": round(sum(size / (each + hand_out) for each in piece_seconds(two)), 2),
-            "start_s": round(start_seconds(one), 1),
-            "hand_out_s": round(hand_out, 4),
-            "scheduler_s_a_piece": round(scheduler_s, 4),
-            "scheduler_share_a_worker": round(both / seconds / 2, 4),
-            "photo_bytes": round(sum(photo.path.stat().st_size for photo in photos) / len(photos)),
-            "row_bytes": round(row_bytes),
-            "storage_bytes_s": round(_storage(photos)),
-            "writer_photos_s": round(writer),
-        }
+    real, small = [], []
+    with _cluster(1) as one, _cluster(2) as two:
+        hand_outs = [_empty(*one) for _ in range(rounds)]
+        for _ in range(rounds):
+            real.append(_round(data, recipe, (), 3, 256, one, two))
+            small.append(_round(data, recipe, _SMALL, 6, 128, one, two))
+    hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
+    way = median(one.one_s - one.plain_s for one in small)
+    figures = {
+        "piece_photos": PHOTOS,
+        "plain_photos_s": round(256 / median(one.plain_s for one in real), 2),
+        "one_worker_photos_s": round(256 / (median(one.one_s for one in real) + hand_out), 2),
+        "two_workers_photos_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
+        "overhead_s": round(max(way, 0.0) + hand_out, 4),
+        "start_s": round(median(one.start_s for one in real), 1),
+        "hand_out_s": round(hand_out, 4),
+        "scheduler_s_a_piece": round(scheduler_s, 4),
+        "scheduler_share_a_worker": round(median(one.scheduler for one in real), 4),
+        "photo_bytes": round(sum(photo.path.stat().st_size for photo in photos) / len(photos)),
+        "row_bytes": round(median(one.row_bytes for one in real)),
+        "storage_bytes_s": round(median(_storage(photos) for _ in range(rounds))),
+        "writer_photos_s": round(median(one.writer for one in real)),
+    }
     out.write_text(f"# Recipe {recipe}, a core a worker.\n" + tomli_w.dumps(figures))
     _show(figures, recipe)
 
 
+@dataclass(frozen=True)
+class Round:
+    """What was measured once: the processor's seconds of a shard, and what came with it."""
+
+    plain_s: float
+    one_s: float
+    two_s: list[float]
+    """Of each of two workers."""
+    start_s: float
+    """Until a worker's first photo, its own start included."""
+    scheduler: float
+    """Of a core, 0..1, that a scheduler took for a worker."""
+    row_bytes: float
+    writer: float
+    """Photos a second from finished shards to a checked submission."""
+
+
+def _round(
+    data: Path, recipe: str, changes: tuple[str, ...], pieces: int, size: int, one: Cluster, two: Cluster
+) -> Round:
+    photos = repeated(test_photos(data), 2 * pieces * size)
+    with tempfile.TemporaryDirectory() as name:
+        alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))
+        command = [
+            sys.executable,
+            cluster_jobs.__file__,
+            *map(str, (alone, data, recipe, pieces, size)),
+            *changes,
+        ]
+        subprocess.run(["taskset", "-c", "0", *command], check=True)
+        half = clocked(photos[: pieces * size], single, size)
+        _timed(*one, Measured(single, data, recipe, changes), half)
+        whole = clocked(photos, double, size)
+        seconds, scheduler_s = _timed(*two, Measured(double, data, recipe, changes), whole)
+        (alone_s,), (single_s,) = piece_seconds(alone), piece_seconds(single)
+        start = start_seconds(alone)
+        return Round(
+            alone_s,
+            single_s,
+            piece_seconds(double),
+            start,
+            scheduler_s / seconds / 2,
+            *_writer(double, whole),
+        )
+
+
+def _medians(rounds: Sequence[Round]) -> list[float]:
+    """The seconds of a shard on each of two workers."""
+    return [median(each) for each in zip(*(one.two_s for one in rounds), strict=True)]
+
+
 def _show(figures: dict[str, float], recipe: str) -> None:
-    size = figures["piece_photos"]
-    plain, one = (size / figures[f"{which}_photos_s"] for which in ("plain", "one_worker"))
-    rows = [
-        ["plain run, one core", f"{size / plain:.2f}", f"{plain:.2f}", ""],
-        ["1 worker, one core", f"{size / one:.2f}", f"{one:.2f}", f"{one / plain - 1:+.2%}"],
-        ["2 workers, a core each", f"{figures['two_workers_photos_s']:.2f}", "", ""],
-    ]
-    console.show_table(
-        f"Prediction with `{recipe}`, pieces of {size} photos",
-        ["where", "photos/s", "a piece [s]", "beside the plain run"],
-        rows,
-    )
+    ways = {
+        "plain run, one core": "plain",
+        "1 worker, one core": "one_worker",
+        "2 workers, a core each": "two_workers",
+    }
+    rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
+    console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
+    overhead = figures["overhead_s"]
+    console.say(f"a piece takes {1000 * overhead:.0f} ms more on a worker: {overhead / 60:.3%} of a minute")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
     console.show_table("What it is made of", ["figure", "value"], rows)
 
 
-def _empty(address: str, scheduler: psutil.Process, folder: Path) -> tuple[float, float]:
+def _empty(address: str, scheduler: psutil.Process) -> tuple[float, float]:
     """Seconds that handing out a piece takes, and those of the scheduler's processor in it."""
-    warm = _timed(address, scheduler, NoLoad(folder), [Nothing(0)])
-    full = _timed(address, scheduler, NoLoad(folder), [Nothing(number) for number in range(EMPTY + 1)])
+    with tempfile.TemporaryDirectory() as name:
+        job = NoLoad(Path(name))
+        warm = _timed(address, scheduler, job, [Nothing(0)])
+        full = _timed(address, scheduler, job, [Nothing(number) for number in range(EMPTY + 1)])
     return (full[0] - warm[0]) / EMPTY, (full[1] - warm[1]) / EMPTY
 
 
@@ -116,7 +168,7 @@ def _timed(address: str, scheduler: psutil.Process, job: Job, pieces: Sequence[P
 
 
 @contextmanager
-def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
+def _cluster(workers: int) -> Iterator[Cluster]:
     """A scheduler and so many workers, a core each, as processes of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from statistics import median
 
 from prediction import Constant, maps_of_cars, repeated
 
-from carvana import console
+from carvana.console import Show
 from carvana.data.folder import Photo, test_photos
 from carvana.models.build import build, frame_of
 from carvana.prediction import shards
@@ -28,6 +28,7 @@ class Measured:
     folder: Path
     data: Path
     recipe: str
+    changes: tuple[str, ...] = ()
     title: str = "predict"
 
     def sees(self) -> dict[str, str]:
@@ -36,7 +37,7 @@ class Measured:
 
     def load(self) -> tuple[Question, Blend]:
         """The network, not trained, and the masks."""
-        recipe = read_recipe(self.recipe)
+        recipe = read_recipe(self.recipe, list(self.changes))
         networks = Networks([build(recipe)], frame_of(recipe))
         return Question((), 0.5), Blend(
             (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
@@ -74,7 +75,7 @@ class Nothing:
         """Of it."""
         return 0
 
-    def do(self, loaded: None, show: console.Show) -> None:
+    def do(self, loaded: None, show: Show) -> None:
         """Report, as every piece does."""
         with show.progress(self.name, self.size, "photos") as advance:
             advance(1)
@@ -83,7 +84,7 @@ class Nothing:
 class Clocked(shards.Shard):
     """A shard that notes the processor's time of its process at its end."""
 
-    def do(self, loaded: tuple[Question, Blend], show: console.Show) -> None:
+    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
         """Predict it."""
         super().do(loaded, show)
         _note(self.path)
@@ -98,20 +99,18 @@ def clocked(photos: Sequence[Photo], folder: Path, size: int) -> list[Clocked]:
     ]
 
 
-def plain_run(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> None:
+def plain_run(job: Measured, pieces: int, size: int) -> None:
     """Predict so many shards in one stream, as `predict.py` does."""
-    photos = repeated(test_photos(data), pieces * size)
-    parts, done = clocked(photos, folder, size), 0
-    with console.progress("plain", len(photos), "photos") as advance:
+    photos = repeated(test_photos(job.data), pieces * size)
+    parts, done = clocked(photos, job.folder, size), 0
 
-        def count(more: int, note: str) -> None:
-            nonlocal done
-            done += more
-            advance(more, note)
-            if done % size == 0:
-                _note(parts[done // size - 1].path)
+    def count(more: int, note: str) -> None:
+        nonlocal done
+        done += more
+        if done % size == 0:
+            _note(parts[done // size - 1].path)
 
-        shards.predict_shards(*Measured(folder, data, recipe).load(), parts, count)
+    shards.predict_shards(*job.load(), parts, count)
 
 
 def piece_seconds(folder: Path) -> list[float]:
@@ -140,4 +139,5 @@ def _notes(folder: Path) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    plain_run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    folder, data, recipe, pieces, size, *changes = sys.argv[1:]
+    plain_run(Measured(Path(folder), Path(data), recipe, tuple(changes)), int(pieces), int(size))

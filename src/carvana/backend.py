@@ -3,6 +3,7 @@
 TensorFlow writes them before it reads its log level, so nothing but a closed door keeps them from the user.
 """
 
+import logging
 import os
 import random
 import sys
@@ -36,6 +37,9 @@ def _standard_error_held_back() -> Iterator[None]:
 
 with _standard_error_held_back():
     import keras
+
+# Each network compiles for each shape of batch, once; of that TensorFlow warns where there are few batches.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -37,10 +37,11 @@ class StandardizedConv2D(keras.layers.Layer):
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Convolve (n, height, width, channels)."""
-        mean, variance = ops.moments(self.kernel, axes=(0, 1, 2), keepdims=True)
-        fan_in = 9 * self.kernel.shape[2]
+        raw = ops.convert_to_tensor(self.kernel)  # JAX's own functions take no Keras variable
+        mean, variance = ops.moments(raw, axes=(0, 1, 2), keepdims=True)
+        fan_in = 9 * raw.shape[2]
         scale = self.gain * _RELU_GAIN * ops.rsqrt(variance * fan_in + 1e-4)
-        kernel = ops.cast((self.kernel - mean) * scale, x.dtype)
+        kernel = ops.cast((raw - mean) * scale, x.dtype)
         return ops.conv(x, kernel, padding=self.padding, dilation_rate=self.dilation_rate) + self.bias
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

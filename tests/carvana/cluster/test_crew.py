@@ -34,7 +34,7 @@ from predict import Tta, predict
 from train import train
 
 SMALL = ["width=4", "depth=1", "dropout=0.1", "precision=float32"]
-SMALL += ["stages=[{size=[32, 48], epochs=10, batch=4, rate=2e-2}]"]
+SMALL += ["stages=[{size=[32, 48], epochs=24, batch=4, rate=2e-2}]"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
     said = capsys.readouterr().out
     assert re.search(r"worker \S+ is gone; miniature fold 0 goes to another", said)
     assert re.search(r"miniature fold 0, \S+: fold 0: goes on after epoch \d+", said)
-    assert re.search(r"twin fold 0, \S+: 48x32 epoch 10/10: loss ", said)
+    assert re.search(r"twin fold 0, \S+: 48x32 epoch 24/24: loss ", said)
     assert re.search(r"dashboard: http://127.0.0.1:\d+/status", said)
     for name in ("miniature", "twin"):
         _same_runs(runs / name / "fold-0", here)

@@ -22,7 +22,7 @@ import numpy as np
 from carvana.recipe import read_recipe
 from carvana.training.learner import Learner
 
-recipe = read_recipe("fast", ["width=2", "precision=float32", "ema=0.5", "stages.0.accumulate=2"])
+recipe = read_recipe("fast", ["width=2", "depth=2", "precision=float32", "ema=0.5", "stages.0.accumulate=2"])
 learner = Learner(recipe)
 learner.begin(recipe.stages[0])
 photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
