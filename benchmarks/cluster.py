@@ -2,8 +2,9 @@
 
     ./run.sh benchmark cluster --data $CARVANA_DATA
 
-As in `benchmarks/prediction.py`, a network works for its time, and masks of real cars stand for its answers. The
-figures go to `benchmarks/cluster.toml`, from which `benchmarks/scale_model.py` computes what more machines would do.
+As in `benchmarks/prediction.py`, a network works for its time, and masks of real cars stand for its answers. A worker
+fills its core, so that its seconds are the processor's: other work on the machine does not count. The figures go to
+`benchmarks/cluster.toml`, from which `benchmarks/scale_model.py` computes what more machines would do.
 """
 
 import os
@@ -15,28 +16,32 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
+import cluster_jobs
 import psutil
 import tomli_w
 import typer
-from prediction import Constant, maps_of_cars, repeated
+from cluster_jobs import Measured, NoLoad, Nothing, clocked, piece_seconds, start_seconds
+from prediction import repeated
 
 from carvana import console
 from carvana.cluster.crew import crew_at
 from carvana.data.folder import Photo, test_photos
 from carvana.leaderboard.entries import check_entry, write_from_shards
-from carvana.models.build import build, frame_of
 from carvana.pieces import Job, Piece
-from carvana.prediction import shards
-from carvana.prediction.answers import Blend
-from carvana.prediction.networks import Networks
-from carvana.prediction.question import Question
-from carvana.recipe import read_recipe
+from carvana.prediction.shards import PHOTOS, Shard
 
 HERE = Path(__file__).parent
+Cluster = tuple[str, psutil.Process]
+"""A scheduler's address, and its process."""
+
+_SMALL = ("width=2", "depth=1", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
+"""A network that takes no time, so that what a piece costs beside its photos shows."""
+
 EMPTY = 200
 """Pieces of nothing that are handed out, to see what handing out costs."""
 
@@ -44,8 +49,7 @@ EMPTY = 200
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
     recipe: Annotated[str, typer.Option(help="Of the network.")] = "fast",
-    pieces: Annotated[int, typer.Option(min=2, help="Shards a worker; the first is not counted.")] = 4,
-    size: Annotated[int, typer.Option(min=16, help="Photos of a shard.")] = shards.PHOTOS,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all of it is done; the median counts.")] = 3,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = HERE / "cluster.toml",
 ) -> None:
     """Measure prediction on one and two workers beside the plain run.
@@ -55,203 +59,116 @@ def benchmark(
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
     photos = test_photos(data)
-    many = repeated(photos, 2 * pieces * size)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        plain = _plain(folder / "plain", data, recipe, pieces, size)
-        with _cluster(1) as (address, scheduler):
-            half = _shards(many[: pieces * size], folder / "one", size)
-            one = _predict(address, scheduler, Measured(folder / "one", data, recipe), half, 1)
-            empty = _empty(address, scheduler, folder)
-        with _cluster(2) as (address, scheduler):
-            whole = _shards(many, folder / "two", size)
-            two = _predict(address, scheduler, Measured(folder / "two", data, recipe), whole, 2)
-        rows, writer = _writer(folder, whole)
+    real, small = [], []
+    with _cluster(1) as one, _cluster(2) as two:
+        hand_outs = [_empty(*one) for _ in range(rounds)]
+        for _ in range(rounds):
+            real.append(_round(data, recipe, (), 3, 256, one, two))
+            small.append(_round(data, recipe, _SMALL, 6, 128, one, two))
+    hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
+    way = median(one.one_s - one.plain_s for one in small)
     figures = {
-        "piece_photos": size,
-        "plain_photos_s": round(plain, 2),
-        "one_worker_photos_s": round(one.rate, 2),
-        "two_workers_photos_s": round(two.rate, 2),
-        "start_s": round(one.start_s, 1),
-        "hand_out_s": round(empty.seconds / EMPTY, 4),
-        "scheduler_s_a_piece": round(empty.scheduler_s / EMPTY, 4),
-        "scheduler_share_a_worker": round(two.scheduler_share / 2, 4),
+        "piece_photos": PHOTOS,
+        "plain_photos_s": round(256 / median(one.plain_s for one in real), 2),
+        "one_worker_photos_s": round(256 / (median(one.one_s for one in real) + hand_out), 2),
+        "two_workers_photos_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
+        "overhead_s": round(max(way, 0.0) + hand_out, 4),
+        "start_s": round(median(one.start_s for one in real), 1),
+        "hand_out_s": round(hand_out, 4),
+        "scheduler_s_a_piece": round(scheduler_s, 4),
+        "scheduler_share_a_worker": round(median(one.scheduler for one in real), 4),
         "photo_bytes": round(sum(photo.path.stat().st_size for photo in photos) / len(photos)),
-        "row_bytes": round(rows),
-        "storage_bytes_s": round(_storage(photos)),
-        "writer_photos_s": round(writer),
+        "row_bytes": round(median(one.row_bytes for one in real)),
+        "storage_bytes_s": round(median(_storage(photos) for _ in range(rounds))),
+        "writer_photos_s": round(median(one.writer for one in real)),
     }
-    out.write_text(
-        f"# {len(os.sched_getaffinity(0))} shared cores, a core a worker; recipe {recipe}\n"
-        + tomli_w.dumps(figures)
-    )
+    out.write_text(f"# Recipe {recipe}, a core a worker.\n" + tomli_w.dumps(figures))
     _show(figures, recipe)
 
 
+@dataclass(frozen=True)
+class Round:
+    """What was measured once: the processor's seconds of a shard, and what came with it."""
+
+    plain_s: float
+    one_s: float
+    two_s: list[float]
+    """Of each of two workers."""
+    start_s: float
+    """Until a worker's first photo, its own start included."""
+    scheduler: float
+    """Of a core, 0..1, that a scheduler took for a worker."""
+    row_bytes: float
+    writer: float
+    """Photos a second from finished shards to a checked submission."""
+
+
+def _round(
+    data: Path, recipe: str, changes: tuple[str, ...], pieces: int, size: int, one: Cluster, two: Cluster
+) -> Round:
+    photos = repeated(test_photos(data), 2 * pieces * size)
+    with tempfile.TemporaryDirectory() as name:
+        alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))
+        command = [
+            sys.executable,
+            cluster_jobs.__file__,
+            *map(str, (alone, data, recipe, pieces, size)),
+            *changes,
+        ]
+        subprocess.run(["taskset", "-c", "0", *command], check=True)
+        half = clocked(photos[: pieces * size], single, size)
+        _timed(*one, Measured(single, data, recipe, changes), half)
+        whole = clocked(photos, double, size)
+        seconds, scheduler_s = _timed(*two, Measured(double, data, recipe, changes), whole)
+        (alone_s,), (single_s,) = piece_seconds(alone), piece_seconds(single)
+        start = start_seconds(alone)
+        return Round(
+            alone_s,
+            single_s,
+            piece_seconds(double),
+            start,
+            scheduler_s / seconds / 2,
+            *_writer(double, whole),
+        )
+
+
+def _medians(rounds: Sequence[Round]) -> list[float]:
+    """The seconds of a shard on each of two workers."""
+    return [median(each) for each in zip(*(one.two_s for one in rounds), strict=True)]
+
+
 def _show(figures: dict[str, float], recipe: str) -> None:
-    piece = figures["piece_photos"] / figures["plain_photos_s"]
-    overhead = figures["piece_photos"] / figures["one_worker_photos_s"] - piece
-    rows = [
-        ["plain run, one core", f"{figures['plain_photos_s']:.2f}", f"{piece:.1f}", ""],
-        [
-            "1 worker, one core",
-            f"{figures['one_worker_photos_s']:.2f}",
-            f"{piece + overhead:.1f}",
-            f"{overhead / piece:+.1%}",
-        ],
-        ["2 workers, a core each", f"{figures['two_workers_photos_s']:.2f}", "", ""],
-    ]
-    console.show_table(
-        f"Prediction with `{recipe}`, pieces of {figures['piece_photos']} photos",
-        ["where", "photos/s", "a piece [s]", "beside the plain run"],
-        rows,
-    )
+    ways = {
+        "plain run, one core": "plain",
+        "1 worker, one core": "one_worker",
+        "2 workers, a core each": "two_workers",
+    }
+    rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
+    console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
+    overhead = figures["overhead_s"]
+    console.say(f"a piece takes {1000 * overhead:.0f} ms more on a worker: {overhead / 60:.3%} of a minute")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
     console.show_table("What it is made of", ["figure", "value"], rows)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A job that asks a network for its time, and answers with masks of real cars."""
-
-    folder: Path
-    data: Path
-    recipe: str
-    title: str = "predict"
-
-    def sees(self) -> dict[str, str]:
-        """Nothing to compare."""
-        return {}
-
-    def load(self) -> tuple[Question, Blend]:
-        """The network, not trained, and the masks."""
-        recipe = read_recipe(self.recipe)
-        networks = Networks([build(recipe)], frame_of(recipe))
-        return Question((), 0.5), Blend(
-            (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
-        )
+def _empty(address: str, scheduler: psutil.Process) -> tuple[float, float]:
+    """Seconds that handing out a piece takes, and those of the scheduler's processor in it."""
+    with tempfile.TemporaryDirectory() as name:
+        job = NoLoad(Path(name))
+        warm = _timed(address, scheduler, job, [Nothing(0)])
+        full = _timed(address, scheduler, job, [Nothing(number) for number in range(EMPTY + 1)])
+    return (full[0] - warm[0]) / EMPTY, (full[1] - warm[1]) / EMPTY
 
 
-@dataclass(frozen=True)
-class Nothing:
-    """A piece that is done at once."""
-
-    number: int
-    size: int = 1
-
-    @property
-    def name(self) -> str:
-        """Its number."""
-        return f"nothing {self.number}"
-
-    def done(self) -> int:
-        """Of it."""
-        return 0
-
-    def do(self, loaded: object, show: console.Show) -> None:
-        """Report, as every piece does."""
-        with show.progress(self.name, self.size, "photos") as advance:
-            advance(1)
-
-
-@dataclass
-class Run:
-    """What came of a run on a cluster."""
-
-    seconds: float
-    scheduler_s: float
-    """Of its processor's time."""
-    ends: list[float] = field(default_factory=list)
-    """When each shard was there, by the clock."""
-    size: int = 0
-    """Photos of a shard."""
-    began: float = 0.0
-    workers: int = 1
-
-    @property
-    def rate(self) -> float:
-        """Photos a second, each worker's first shard left out, in which it loads and compiles."""
-        warm = self.ends[self.workers - 1 :]
-        return (len(warm) - 1) * self.size / (warm[-1] - warm[0])
-
-    @property
-    def start_s(self) -> float:
-        """Seconds that the first shard took longer than the others."""
-        return self.ends[0] - self.began - self.workers * self.size / self.rate
-
-    @property
-    def scheduler_share(self) -> float:
-        """Of a core, 0..1, that the scheduler took."""
-        return self.scheduler_s / self.seconds
-
-
-def _shards(photos: Sequence[Photo], folder: Path, size: int) -> list[shards.Shard]:
-    """Shards of any size."""
-    firsts = range(0, len(photos), size)
-    return [
-        shards.Shard(folder / f"{number:05d}-.csv.gz", tuple(photos[first : first + size]))
-        for number, first in enumerate(firsts)
-    ]
-
-
-def _plain(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> float:
-    """Photos a second of the plain run on one core, its first shard left out."""
-    command = [sys.executable, __file__, "--plain", *map(str, (folder, data, recipe, pieces, size))]
-    subprocess.run(["taskset", "-c", "0", *command], check=True)
-    return Run(0, 0, _ends(folder), size).rate
-
-
-def plain_run(folder: Path, data: Path, recipe: str, pieces: int, size: int) -> None:
-    """Predict so many shards in one stream, as `predict.py` does."""
-    photos = repeated(test_photos(data), pieces * size)
-    with console.progress("plain", len(photos), "photos") as advance:
-        loaded = Measured(folder, data, recipe).load()
-        shards.predict_shards(*loaded, _shards(photos, folder, size), advance)
-
-
-def _predict(
-    address: str, scheduler: psutil.Process, job: Measured, parts: Sequence[shards.Shard], workers: int
-) -> Run:
-    began = time.time()
-    run = _timed(address, scheduler, job, parts)
-    run.ends, run.size, run.began, run.workers = _ends(job.folder), parts[0].size, began, workers
-    return run
-
-
-def _empty(address: str, scheduler: psutil.Process, folder: Path) -> Run:
-    """What handing out `EMPTY` pieces takes, beside what all commands take."""
-    warm = _timed(address, scheduler, NoLoad(folder), [Nothing(0)])
-    run = _timed(address, scheduler, NoLoad(folder), [Nothing(number) for number in range(EMPTY + 1)])
-    return Run(run.seconds - warm.seconds, run.scheduler_s - warm.scheduler_s)
-
-
-@dataclass(frozen=True)
-class NoLoad:
-    """A job without anything to load."""
-
-    folder: Path
-    title: str = "nothing"
-
-    def sees(self) -> dict[str, str]:
-        """Nothing to compare."""
-        return {}
-
-    def load(self) -> None:
-        """Nothing."""
-
-
-def _timed(address: str, scheduler: psutil.Process, job: Job, pieces: Sequence[Piece]) -> Run:
+def _timed(address: str, scheduler: psutil.Process, job: Job, pieces: Sequence[Piece]) -> tuple[float, float]:
+    """Seconds that a job takes, and those of the scheduler's processor in it."""
     before, began = sum(scheduler.cpu_times()[:2]), time.perf_counter()
     crew_at(address)(job, pieces)
-    return Run(time.perf_counter() - began, sum(scheduler.cpu_times()[:2]) - before)
-
-
-def _ends(folder: Path) -> list[float]:
-    return sorted(path.stat().st_mtime for path in folder.glob("[!.]*.csv.gz"))
+    return time.perf_counter() - began, sum(scheduler.cpu_times()[:2]) - before
 
 
 @contextmanager
-def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
+def _cluster(workers: int) -> Iterator[Cluster]:
     """A scheduler and so many workers, a core each, as processes of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -264,12 +181,7 @@ def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
         *dask,
         "worker",
         address,
-        "--nthreads",
-        "1",
-        "--memory-limit",
-        "0",
-        "--no-nanny",
-        "--no-dashboard",
+        *["--nthreads", "1", "--memory-limit", "0", "--no-nanny", "--no-dashboard"],
     ]
     started = [scheduler]
     try:
@@ -285,13 +197,13 @@ def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process]]:
             process.kill()
 
 
-def _writer(folder: Path, parts: Sequence[shards.Shard]) -> tuple[float, float]:
+def _writer(folder: Path, parts: Sequence[Shard]) -> tuple[float, float]:
     """Bytes a row of the shards, and photos a second from finished shards to a checked submission."""
     photos = [photo for part in parts for photo in part.photos]
-    began = time.perf_counter()
+    began = time.process_time()
     write_from_shards(parts, [folder / "x.csv.gz"])
     check_entry(folder / "x.csv.gz", {photo.name: (1280, 1918) for photo in photos})
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     return sum(part.path.stat().st_size for part in parts) / len(photos), len(photos) / seconds
 
 
@@ -307,9 +219,4 @@ def _storage(photos: Sequence[Photo]) -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--plain"]:
-        plain_run(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
-    else:
-        import cluster  # whose classes workers can import, as those of __main__ they cannot
-
-        console.run(cluster.benchmark)
+    console.run(benchmark)

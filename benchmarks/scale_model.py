@@ -38,6 +38,8 @@ class Costs:
     plain_photos_s: float
     one_worker_photos_s: float
     two_workers_photos_s: float
+    overhead_s: float
+    """That a piece takes longer on a worker than in the plain run."""
     start_s: float
     hand_out_s: float
     scheduler_s_a_piece: float
@@ -51,11 +53,6 @@ class Costs:
     def read(cls) -> "Costs":
         """Read what `benchmarks/cluster.py` wrote."""
         return cls(**tomllib.loads(Path(__file__).with_name("cluster.toml").read_text()))
-
-    @property
-    def overhead_s(self) -> float:
-        """Seconds that a piece takes longer on a worker than in the plain run."""
-        return max(0.0, self.piece_photos * (1 / self.one_worker_photos_s - 1 / self.plain_photos_s))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""What `benchmarks/cluster.py` has done, here and on workers, which import it."""
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from prediction import Constant, maps_of_cars, repeated
+
+from carvana.console import Show
+from carvana.data.folder import Photo, test_photos
+from carvana.models.build import build, frame_of
+from carvana.prediction import shards
+from carvana.prediction.answers import Blend
+from carvana.prediction.networks import Networks
+from carvana.prediction.question import Question
+from carvana.recipe import read_recipe
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A job that asks a network for its time, and answers with masks of real cars."""
+
+    folder: Path
+    data: Path
+    recipe: str
+    changes: tuple[str, ...] = ()
+    title: str = "predict"
+
+    def sees(self) -> dict[str, str]:
+        """Nothing to compare."""
+        return {}
+
+    def load(self) -> tuple[Question, Blend]:
+        """The network, not trained, and the masks."""
+        recipe = read_recipe(self.recipe, list(self.changes))
+        networks = Networks([build(recipe)], frame_of(recipe))
+        return Question((), 0.5), Blend(
+            (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
+        )
+
+
+@dataclass(frozen=True)
+class NoLoad:
+    """A job without anything to load."""
+
+    folder: Path
+    title: str = "nothing"
+
+    def sees(self) -> dict[str, str]:
+        """Nothing to compare."""
+        return {}
+
+    def load(self) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A piece that is done at once."""
+
+    number: int
+    size: int = 1
+
+    @property
+    def name(self) -> str:
+        """Its number."""
+        return f"nothing {self.number}"
+
+    def done(self) -> int:
+        """Of it."""
+        return 0
+
+    def do(self, loaded: None, show: Show) -> None:
+        """Report, as every piece does."""
+        with show.progress(self.name, self.size, "photos") as advance:
+            advance(1)
+
+
+class Clocked(shards.Shard):
+    """A shard that notes the processor's time of its process at its end."""
+
+    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
+        """Predict it."""
+        super().do(loaded, show)
+        _note(self.path)
+
+
+def clocked(photos: Sequence[Photo], folder: Path, size: int) -> list[Clocked]:
+    """Shards of so many photos."""
+    firsts = range(0, len(photos), size)
+    return [
+        Clocked(folder / f"{number:05d}-.csv.gz", tuple(photos[first : first + size]))
+        for number, first in enumerate(firsts)
+    ]
+
+
+def plain_run(job: Measured, pieces: int, size: int) -> None:
+    """Predict so many shards in one stream, as `predict.py` does."""
+    photos = repeated(test_photos(job.data), pieces * size)
+    parts, done = clocked(photos, job.folder, size), 0
+
+    def count(more: int, note: str) -> None:
+        nonlocal done
+        done += more
+        if done % size == 0:
+            _note(parts[done // size - 1].path)
+
+    shards.predict_shards(*job.load(), parts, count)
+
+
+def piece_seconds(folder: Path) -> list[float]:
+    """The processor's seconds that a shard took, the median of each process that did some, its first left out."""
+    by_process: dict[int, list[float]] = {}
+    for process, seconds in _notes(folder):
+        by_process.setdefault(process, []).append(seconds)
+    return [
+        median(after - before for before, after in itertools.pairwise(ends))
+        for ends in map(sorted, by_process.values())
+    ]
+
+
+def start_seconds(folder: Path) -> float:
+    """The processor's seconds before the first shard's first photo: imports, the network, its compilation."""
+    return min(seconds for _, seconds in _notes(folder)) - min(piece_seconds(folder))
+
+
+def _note(path: Path) -> None:
+    path.with_name(f"{path.name}.end").write_text(f"{os.getpid()} {time.process_time()}")
+
+
+def _notes(folder: Path) -> list[tuple[int, float]]:
+    pairs = (path.read_text().split() for path in folder.glob("*.end"))
+    return [(int(process), float(seconds)) for process, seconds in pairs]
+
+
+if __name__ == "__main__":
+    folder, data, recipe, pieces, size, *changes = sys.argv[1:]
+    plain_run(Measured(Path(folder), Path(data), recipe, tuple(changes)), int(pieces), int(size))
