@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import dask as dask_module
@@ -34,7 +34,7 @@ from predict import Tta, predict
 from train import train
 
 SMALL = ["width=4", "depth=1", "dropout=0.1", "precision=float32"]
-SMALL += ["stages=[{size=[32, 48], epochs=24, batch=4, rate=2e-2}]"]
+SMALL += ["stages=[{size=[32, 48], epochs=12, batch=4, rate=2e-2}]"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
     said = capsys.readouterr().out
     assert re.search(r"worker \S+ is gone; miniature fold 0 goes to another", said)
     assert re.search(r"miniature fold 0, \S+: fold 0: goes on after epoch \d+", said)
-    assert re.search(r"twin fold 0, \S+: 48x32 epoch 24/24: loss ", said)
+    assert re.search(r"twin fold 0, \S+: 48x32 epoch 12/12: loss ", said)
     assert re.search(r"dashboard: http://127.0.0.1:\d+/status", said)
     for name in ("miniature", "twin"):
         _same_runs(runs / name / "fold-0", here)
@@ -225,6 +225,15 @@ def test_a_piece_that_fails_or_kills_its_workers_is_named_and_the_others_are_don
     assert sorted(naps.done_in(tmp_path)) == [2, 3, 4, 5]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, which tests that run in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_stopped_or_without_a_scheduler_the_same_command_goes_on(
     dask: Callable[..., DaskProcesses], rendered: Path, table: Path, here: Path, tmp_path: Path
 ) -> None:
