@@ -39,9 +39,6 @@ HERE = Path(__file__).parent
 Cluster = tuple[str, psutil.Process]
 """A scheduler's address, and its process."""
 
-_SMALL = ("width=2", "depth=1", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]")
-"""A network that takes no time, so that what a piece costs beside its photos shows."""
-
 EMPTY = 200
 """Pieces of nothing that are handed out, to see what handing out costs."""
 
@@ -59,20 +56,19 @@ def benchmark(
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
     photos = test_photos(data)
-    real, small = [], []
+    real = []
     with _cluster(1) as one, _cluster(2) as two:
         hand_outs = [_empty(*one) for _ in range(rounds)]
         for _ in range(rounds):
-            real.append(_round(data, recipe, (), 3, 256, one, two))
-            small.append(_round(data, recipe, _SMALL, 6, 128, one, two))
+            real.append(_round(data, recipe, 3, 256, one, two))
     hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
-    way = median(one.one_s - one.plain_s for one in small)
+    plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + hand_out
     figures = {
         "piece_photos": PHOTOS,
-        "plain_photos_s": round(256 / median(one.plain_s for one in real), 2),
-        "one_worker_photos_s": round(256 / (median(one.one_s for one in real) + hand_out), 2),
+        "plain_photos_s": round(256 / plain_s, 2),
+        "one_worker_photos_s": round(256 / one_s, 2),
         "two_workers_photos_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
-        "overhead_s": round(max(way, 0.0) + hand_out, 4),
+        "overhead_s": round((one_s - plain_s) * PHOTOS / 256, 4),
         "start_s": round(median(one.start_s for one in real), 1),
         "hand_out_s": round(hand_out, 4),
         "scheduler_s_a_piece": round(scheduler_s, 4),
@@ -103,9 +99,7 @@ class Round:
     """Photos a second from finished shards to a checked submission."""
 
 
-def _round(
-    data: Path, recipe: str, changes: tuple[str, ...], pieces: int, size: int, one: Cluster, two: Cluster
-) -> Round:
+def _round(data: Path, recipe: str, pieces: int, size: int, one: Cluster, two: Cluster) -> Round:
     photos = repeated(test_photos(data), 2 * pieces * size)
     with tempfile.TemporaryDirectory() as name:
         alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))
@@ -113,13 +107,12 @@ def _round(
             sys.executable,
             cluster_jobs.__file__,
             *map(str, (alone, data, recipe, pieces, size)),
-            *changes,
         ]
         subprocess.run(["taskset", "-c", "0", *command], check=True)
         half = clocked(photos[: pieces * size], single, size)
-        _timed(*one, Measured(single, data, recipe, changes), half)
+        _timed(*one, Measured(single, data, recipe), half)
         whole = clocked(photos, double, size)
-        seconds, scheduler_s = _timed(*two, Measured(double, data, recipe, changes), whole)
+        seconds, scheduler_s = _timed(*two, Measured(double, data, recipe), whole)
         (alone_s,), (single_s,) = piece_seconds(alone), piece_seconds(single)
         start = start_seconds(alone)
         return Round(
@@ -145,8 +138,8 @@ def _show(figures: dict[str, float], recipe: str) -> None:
     }
     rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
     console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
-    overhead = figures["overhead_s"]
-    console.say(f"a piece takes {1000 * overhead:.0f} ms more on a worker: {overhead / 60:.3%} of a minute")
+    overhead, piece = figures["overhead_s"], figures["piece_photos"] / figures["plain_photos_s"]
+    console.say(f"a piece takes {overhead:.2f} s more on a worker: {overhead / piece:.1%}")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
     console.show_table("What it is made of", ["figure", "value"], rows)
 
@@ -155,6 +148,7 @@ def _empty(address: str, scheduler: psutil.Process) -> tuple[float, float]:
     """Seconds that handing out a piece takes, and those of the scheduler's processor in it."""
     with tempfile.TemporaryDirectory() as name:
         job = NoLoad(Path(name))
+        _timed(address, scheduler, job, [Nothing(0)])  # the first one imports
         warm = _timed(address, scheduler, job, [Nothing(0)])
         full = _timed(address, scheduler, job, [Nothing(number) for number in range(EMPTY + 1)])
     return (full[0] - warm[0]) / EMPTY, (full[1] - warm[1]) / EMPTY

@@ -28,7 +28,6 @@ class Measured:
     folder: Path
     data: Path
     recipe: str
-    changes: tuple[str, ...] = ()
     title: str = "predict"
 
     def sees(self) -> dict[str, str]:
@@ -37,7 +36,7 @@ class Measured:
 
     def load(self) -> tuple[Question, Blend]:
         """The network, not trained, and the masks."""
-        recipe = read_recipe(self.recipe, list(self.changes))
+        recipe = read_recipe(self.recipe)
         networks = Networks([build(recipe)], frame_of(recipe))
         return Question((), 0.5), Blend(
             (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
@@ -139,5 +138,5 @@ def _notes(folder: Path) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    folder, data, recipe, pieces, size, *changes = sys.argv[1:]
-    plain_run(Measured(Path(folder), Path(data), recipe, tuple(changes)), int(pieces), int(size))
+    folder, data, recipe, pieces, size = sys.argv[1:]
+    plain_run(Measured(Path(folder), Path(data), recipe), int(pieces), int(size))
