@@ -38,21 +38,23 @@ CARRY = """
 import sys
 from pathlib import Path
 import numpy as np
+from carvana.backend import keras
 from carvana.models.build import load
 from carvana.recipe import read_recipe
 from carvana.training.learner import Learner
 
+eager = keras.backend.backend() == "tensorflow"  # JAX would compile each operation on its own
 for path in map(Path, sys.argv[1:]):
     stored = np.load(path.with_suffix(".npz"))
     model = load(path)
-    model.run_eagerly = True
+    model.run_eagerly = eager
     maps = model.predict_on_batch(stored["photos"])
     assert np.abs(maps - stored["maps"]).max() < 1e-4, (path.stem, np.abs(maps - stored["maps"]).max())
     recipe = read_recipe(str(path.with_suffix(".toml")))
     learner = Learner(recipe)
     learner.begin(recipe.stages[0])
     fresh = learner.model
-    fresh.run_eagerly = True
+    fresh.run_eagerly = eager
     before = [np.array(weights) for weights in fresh.get_weights()]
     loss = learner.step(stored["photos"], (stored["maps"] > 0.5).astype(np.float32), 1e-3)
     assert np.isfinite(loss), path.stem
@@ -106,7 +108,8 @@ def _skip_without(backend: str) -> None:
 
 def _run_on(backend: str, code: str, *arguments: str) -> None:
     _skip_without(backend)
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(SRC)}
+    quickly = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # each network is compiled for two calls
+    environment = os.environ | quickly | {"KERAS_BACKEND": backend, "PYTHONPATH": str(SRC)}
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
