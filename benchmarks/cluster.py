@@ -25,7 +25,15 @@ import cluster_jobs
 import psutil
 import tomli_w
 import typer
-from cluster_jobs import Measured, NoLoad, Nothing, clocked, piece_seconds, start_seconds
+from cluster_jobs import (
+    Measured,
+    NoLoad,
+    Nothing,
+    between_nothings,
+    clocked,
+    piece_seconds,
+    start_seconds,
+)
 from prediction import repeated
 
 from carvana import console
@@ -60,7 +68,7 @@ def benchmark(
     with _cluster(1) as one, _cluster(2) as two:
         hand_outs = [_empty(*one) for _ in range(rounds)]
         for _ in range(rounds):
-            real.append(_round(data, recipe, 3, 256, one, two))
+            real.append(_round(data, recipe, 4, 256, one, two))
     hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
     plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + hand_out
     figures = {
@@ -147,11 +155,10 @@ def _show(figures: dict[str, float], recipe: str) -> None:
 def _empty(address: str, scheduler: psutil.Process) -> tuple[float, float]:
     """Seconds that handing out a piece takes, and those of the scheduler's processor in it."""
     with tempfile.TemporaryDirectory() as name:
-        job = NoLoad(Path(name))
-        _timed(address, scheduler, job, [Nothing(0)])  # the first one imports
-        warm = _timed(address, scheduler, job, [Nothing(0)])
-        full = _timed(address, scheduler, job, [Nothing(number) for number in range(EMPTY + 1)])
-    return (full[0] - warm[0]) / EMPTY, (full[1] - warm[1]) / EMPTY
+        folder = Path(name)
+        pieces = [Nothing(folder, number) for number in range(EMPTY)]
+        _, scheduler_s = _timed(address, scheduler, NoLoad(folder), pieces)
+        return between_nothings(folder), scheduler_s / EMPTY
 
 
 def _timed(address: str, scheduler: psutil.Process, job: Job, pieces: Sequence[Piece]) -> tuple[float, float]:

@@ -60,8 +60,9 @@ class NoLoad:
 
 @dataclass(frozen=True)
 class Nothing:
-    """A piece that is done at once."""
+    """A piece that is done at once, and notes when."""
 
+    folder: Path
     number: int
     size: int = 1
 
@@ -78,6 +79,13 @@ class Nothing:
         """Report, as every piece does."""
         with show.progress(self.name, self.size, "photos") as advance:
             advance(1)
+        (self.folder / f"{self.number}.time").write_text(str(time.time()))
+
+
+def between_nothings(folder: Path) -> float:
+    """Seconds from one piece of nothing to the next, the median."""
+    times = sorted(float(path.read_text()) for path in folder.glob("*.time"))
+    return median(after - before for before, after in itertools.pairwise(times))
 
 
 class Clocked(shards.Shard):
@@ -113,12 +121,15 @@ def plain_run(job: Measured, pieces: int, size: int) -> None:
 
 
 def piece_seconds(folder: Path) -> list[float]:
-    """The processor's seconds that a shard took, the median of each process that did some, its first left out."""
+    """The processor's seconds that a shard took, the median of each process that did some.
+
+    The first is left out, which begins with nothing, and the last: a stream works ahead, and has no next one there.
+    """
     by_process: dict[int, list[float]] = {}
     for process, seconds in _notes(folder):
         by_process.setdefault(process, []).append(seconds)
     return [
-        median(after - before for before, after in itertools.pairwise(ends))
+        median(after - before for before, after in itertools.pairwise(ends[:-1]))
         for ends in map(sorted, by_process.values())
     ]
 
