@@ -8,6 +8,8 @@ import os
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ class DiskCache:
         self._began = time.time()
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        self._used = sum(file.stat().st_size for file in folder.glob("*.npz"))
+        self._used = sum(size for _, size, _ in self._files())
 
     def get(self, photo: Photo, size: tuple[int, int]) -> Pair | None:
         """A photo and its mask at `size` (height, width), where they are here and whole."""
@@ -63,13 +65,20 @@ class DiskCache:
 
     def _make_room(self, needed: int) -> bool:
         """Delete what was longest unused, but nothing used since this process began."""
-        files = sorted((file.stat().st_mtime, file) for file in self._folder.glob("*.npz"))
-        self._used = sum(file.stat().st_size for _, file in files)
-        for used, file in files:
+        files = sorted(self._files())
+        self._used = sum(size for _, size, _ in files)
+        for used, size, file in files:
             if self._used + needed <= self._limit:
                 return True
             if used >= self._began:
                 return False
-            self._used -= file.stat().st_size
+            self._used -= size
             file.unlink(missing_ok=True)
         return self._used + needed <= self._limit
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """Last use, bytes and path of each file that is whole and was not deleted by another process meanwhile."""
+        for file in self._folder.glob("[!.]*.npz"):
+            with suppress(FileNotFoundError):
+                stat = file.stat()
+                yield stat.st_mtime, stat.st_size, file
