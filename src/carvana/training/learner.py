@@ -44,7 +44,7 @@ class Learner:
             self._plain_optimizer._iterations.assign(
                 updates * self._parts
             )  # it counts parts, and tells updates
-        # XLA helps JAX, which has no other way; TensorFlow's own CPU kernels are faster without it.
+        # JAX has no other way; TensorFlow's own CPU kernels are faster for all but wide networks (RESULTS.md).
         compiled_by_xla = keras.backend.backend() == "jax"
         height = stage.size[0]
         with self._sharing():
