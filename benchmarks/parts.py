@@ -7,7 +7,6 @@ photo's size, thresholded, encoded. Both ways take turns in one run; the ratio i
 """
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.folder import Photo, training_photos
+from carvana.machine import processor
 from carvana.prediction.band import edges_at
 from carvana.recipe import Augmentation
 
@@ -55,7 +55,7 @@ def benchmark(
     for size in ((288, 432), (1024, 1536)):
         rows += _mask_rows(chosen, size, rounds)
     console.show_table(
-        f"One core of {platform.machine()}, photos {width}x{height}, medians of {rounds} rounds",
+        f"One core of {processor()}, photos {width}x{height}, medians of {rounds} rounds",
         ["part", "ours [ms]", "obvious [ms]", "times as fast", "ours [1/s]"],
         rows,
     )

@@ -8,7 +8,6 @@ network works all the same, for its time.
 """
 
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from carvana.data import images
 from carvana.data.folder import Photo, test_photos, training_photos
 from carvana.files import write_gzipped
 from carvana.leaderboard.entries import check_entry, write_from_shards
+from carvana.machine import processor
 from carvana.models.build import build, frame_of
 from carvana.prediction import shards
 from carvana.prediction.answers import Blend
@@ -72,7 +72,7 @@ def benchmark(
         rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
     cores = len(os.sched_getaffinity(0))
     console.show_table(
-        f"{cores} cores of {platform.machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
+        f"{cores} cores of {processor()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
         rows,
     )

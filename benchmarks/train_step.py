@@ -10,7 +10,6 @@ that of the medians. Backends that are not installed are left out (`.venv/bin/pi
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 import typer
 
 from carvana import console
+from carvana.machine import processor
 
 CONTENDERS = {
     "PyTorch, plain": ("torch", "plain"),
@@ -238,7 +238,7 @@ def _show(
             ]
         )
     device = next((turn["device"] for turns in results.values() for turn in turns if "device" in turn), "?")
-    machine = f"{device}, {os.cpu_count()} cores of {platform.machine()}"
+    machine = f"{device}, {os.cpu_count()} cores of {processor()}"
     title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {machine}"
     heads = ["training step", "ms", "photos/s", "x plain PyTorch", "peak GiB", "of bf16 peak"]
     console.show_table(title, heads, rows)
