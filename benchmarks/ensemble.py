@@ -6,7 +6,6 @@ All is as in prediction but the weights, which are random, and so what the netwo
 of real cars.
 """
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,10 +17,9 @@ import numpy as np
 import typer
 from prediction import TEST_CARS, Constant, maps_of_cars, ours, repeated
 
-from carvana import console
+from carvana import console, machine
 from carvana.competition.names import ANGLES
 from carvana.data.folder import test_photos
-from carvana.machine import processor
 from carvana.models.build import build, frame_of
 from carvana.prediction.networks import Networks
 from carvana.prediction.stream import BATCH
@@ -54,7 +52,7 @@ def benchmark(
     with _gpu_use() as gpu:
         taken, slowest = ours(chosen, source)
     rate = photos / taken
-    device, busy, memory = gpu() or (f"{os.cpu_count()} cores of {processor()}, no GPU", "", "")
+    device, busy, memory = gpu() or (f"{machine.in_words()}, no GPU", "", "")
     console.show_table(
         f"{folds} x {asked.name}, tta {asked.tta}, {asked.size[1]}x{asked.size[0]}, on {device}",
         ["photos", "photos/s", "hours for the test set", "GPU busy", "GPU memory", "slowest stage"],

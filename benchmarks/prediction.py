@@ -24,7 +24,7 @@ import pandas as pd
 import typer
 from parts import obvious_photo, obvious_rle
 
-from carvana import console
+from carvana import console, machine
 from carvana.backend import keras
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, photo_name
@@ -32,7 +32,6 @@ from carvana.data import images
 from carvana.data.folder import Photo, test_photos, training_photos
 from carvana.files import write_gzipped
 from carvana.leaderboard.entries import check_entry, write_from_shards
-from carvana.machine import processor
 from carvana.models.build import build, frame_of
 from carvana.prediction import shards
 from carvana.prediction.answers import Blend
@@ -70,9 +69,8 @@ def benchmark(
         asked = name == recipe
         source = Constant(size, maps_of_cars(data, size), networks if asked else None)
         rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
-    cores = len(os.sched_getaffinity(0))
     console.show_table(
-        f"{cores} cores of {processor()}, {photos} photos, medians of {rounds} rounds, photos a second",
+        f"{machine.in_words()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
         rows,
     )

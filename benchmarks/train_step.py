@@ -20,8 +20,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from carvana import console
-from carvana.machine import processor
+from carvana import console, machine
 
 CONTENDERS = {
     "PyTorch, plain": ("torch", "plain"),
@@ -238,8 +237,7 @@ def _show(
             ]
         )
     device = next((turn["device"] for turns in results.values() for turn in turns if "device" in turn), "?")
-    machine = f"{device}, {os.cpu_count()} cores of {processor()}"
-    title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {machine}"
+    title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {device}, {machine.in_words()}"
     heads = ["training step", "ms", "photos/s", "x plain PyTorch", "peak GiB", "of bf16 peak"]
     console.show_table(title, heads, rows)
 

@@ -1,17 +1,15 @@
 """Study: several recipes on the same folds, in one table with paired differences."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import console, machine
 from carvana.data.folder import check_sizes, training_photos
 from carvana.data.split import Split, fold_number
 from carvana.files import write_whole
 from carvana.leaderboard import study as studies
-from carvana.machine import processor
 
 
 def study(
@@ -59,8 +57,7 @@ def study(
     with write_whole(page) as part:
         which = ("fold " if len(numbers) == 1 else "folds ") + ", ".join(map(str, numbers))
         held_out = f"{results[0].dice.photos:,} held-out photos of {which}"
-        machine = f"{os.cpu_count()} cores of {processor()}"
-        where = f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine}."
+        where = f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine.in_words()}."
         part.write_text(studies.markdown(asked, results, where, page.with_suffix(".png").name))
     console.say(f"{page}: written, with its figure")
 

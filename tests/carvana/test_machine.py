@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from carvana.machine import processor
+import joblib
+
+from carvana.machine import in_words, processor
 
 
 def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
@@ -14,3 +16,7 @@ def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
     assert processor(cpuinfo) == "AMD EPYC 9R14"
     cpuinfo.write_text("Processor: something else\n")
     assert processor(cpuinfo) not in ("", "something else")
+
+
+def test_in_words_it_is_the_cores_and_their_name() -> None:
+    assert in_words() == f"{joblib.cpu_count()} cores of {processor()}"

@@ -65,13 +65,14 @@ def test_it_stays_within_its_bounds_and_drops_what_was_longest_unused(rendered: 
 
 def test_files_of_other_processes_may_vanish_at_any_time(data: Path, tmp_path: Path) -> None:
     photo, *_ = training_photos(data)
-    cache, pair = (
-        DiskCache(tmp_path, limit=2_000),
-        (np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8)),
+    small, large = (
+        (np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
+        for height, width in ((4, 6), (8, 12))
     )
+    cache = DiskCache(tmp_path, limit=2_000)
     for name in ("gone.npz", ".part-gone.npz"):  # in the list, and not there when looked at
         (tmp_path / name).symlink_to("nowhere")
     assert DiskCache(tmp_path).get(photo, (4, 6)) is None
-    cache.put(photo, (4, 6), pair)
-    cache.put(photo, (8, 12), (np.zeros((8, 12, 3), np.uint8), np.zeros((8, 12), np.uint8)))  # wants room
+    cache.put(photo, (4, 6), small)
+    cache.put(photo, (8, 12), large)  # wants room
     assert cache.get(photo, (4, 6)) is not None
