@@ -37,11 +37,11 @@ from cluster_jobs import (
 from prediction import repeated
 
 from carvana import console
-from carvana.cluster.crew import crew_at
-from carvana.data.folder import Photo, test_photos
-from carvana.leaderboard.entries import check_entry, write_from_shards
-from carvana.pieces import Job, Piece
-from carvana.prediction.shards import PHOTOS, Shard
+from carvana.cluster.executor import crew_at
+from carvana.data.dataset import Photo, test_photos
+from carvana.inference.shards import PHOTOS, Shard
+from carvana.submission.predict_test import check_entry, write_from_shards
+from carvana.tasks import Job, Piece
 
 HERE = Path(__file__).parent
 Cluster = tuple[str, psutil.Process]

@@ -12,12 +12,12 @@ from statistics import median
 from prediction import Constant, maps_of_cars, repeated
 
 from carvana.console import Show
-from carvana.data.folder import Photo, test_photos
+from carvana.data.dataset import Photo, test_photos
+from carvana.inference import shards
+from carvana.inference.config import Question
+from carvana.inference.ensemble import Networks
+from carvana.inference.predictors import Blend
 from carvana.models.build import build, frame_of
-from carvana.prediction import shards
-from carvana.prediction.answers import Blend
-from carvana.prediction.networks import Networks
-from carvana.prediction.question import Question
 from carvana.recipe import read_recipe
 
 

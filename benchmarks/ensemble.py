@@ -19,10 +19,10 @@ from prediction import TEST_CARS, Constant, maps_of_cars, ours, repeated
 
 from carvana import console, machine
 from carvana.competition.names import ANGLES
-from carvana.data.folder import test_photos
+from carvana.data.dataset import test_photos
+from carvana.inference.ensemble import Networks
+from carvana.inference.pipeline import BATCH
 from carvana.models.build import build, frame_of
-from carvana.prediction.networks import Networks
-from carvana.prediction.stream import BATCH
 from carvana.recipe import read_recipe
 
 

@@ -23,9 +23,9 @@ from carvana import console
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
-from carvana.data.folder import Photo, training_photos
+from carvana.data.dataset import Photo, training_photos
+from carvana.inference.contours import edges_at
 from carvana.machine import processor
-from carvana.prediction.band import edges_at
 from carvana.recipe import Augmentation
 
 STRONG = Augmentation(

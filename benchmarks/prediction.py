@@ -29,18 +29,18 @@ from carvana.backend import keras
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, photo_name
 from carvana.data import images
-from carvana.data.folder import Photo, test_photos, training_photos
+from carvana.data.dataset import Photo, test_photos, training_photos
 from carvana.files import write_gzipped
-from carvana.leaderboard.entries import check_entry, write_from_shards
+from carvana.inference import shards
+from carvana.inference.config import Question
+from carvana.inference.contours import edges_at
+from carvana.inference.ensemble import Maps, Networks
+from carvana.inference.pipeline import BATCH, Answer, Seen
+from carvana.inference.predictors import Blend
+from carvana.inference.records import row_maker
 from carvana.models.build import build, frame_of
-from carvana.prediction import shards
-from carvana.prediction.answers import Blend
-from carvana.prediction.band import edges_at
-from carvana.prediction.networks import Maps, Networks
-from carvana.prediction.question import Question
-from carvana.prediction.rows import row_maker
-from carvana.prediction.stream import BATCH, Answer, Seen
 from carvana.recipe import read_recipe
+from carvana.submission.predict_test import check_entry, write_from_shards
 
 TEST_CARS = 6_254
 

@@ -102,7 +102,7 @@ def _ours(
     network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
 ) -> tuple[Callable[[], float], float]:
     from carvana.recipe import read_recipe
-    from carvana.training.learner import Learner
+    from carvana.training.train_step import Learner
 
     stage = f"stages=[{{size=[{size[0]}, {size[1]}], epochs=1, batch={len(photos)}, rate=1e-4}}]"
     policy = "float32" if precision == "float32" else f"mixed_{precision}"

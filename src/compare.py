@@ -7,8 +7,8 @@ import typer
 
 from carvana import console
 from carvana.errors import InputError
-from carvana.leaderboard import comparison
-from carvana.leaderboard.ledger import Ledger, Row
+from carvana.submission import comparison
+from carvana.submission.ledger import Ledger, Row
 
 
 def compare(
@@ -50,7 +50,7 @@ def compare(
     if rows:
         _show(rows)
     if html:
-        from carvana.leaderboard.report import write_report  # late: the table alone need not wait for figures
+        from carvana.report import write_report  # late: the table alone need not wait for figures
 
         write_report(html, record, runs, data, worst=worst)
         console.say(f"{html}: written; open it in a browser")
@@ -68,8 +68,8 @@ def _show(rows: list[Row]) -> None:
 
 
 def _refresh(record: Ledger) -> None:
-    from carvana.kaggle import sign_in  # late: only here is Kaggle's client needed
-    from carvana.leaderboard import kaggle_scores
+    from carvana.kaggle import scores as kaggle_scores
+    from carvana.kaggle.client import sign_in  # late: only here is Kaggle's client needed
 
     changed, strangers = kaggle_scores.refresh(sign_in(), record)
     console.say(f"{record.path}: {changed} rows changed by what Kaggle says")

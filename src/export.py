@@ -8,7 +8,7 @@ import typer
 
 from carvana import console
 from carvana.data.split import fold_number
-from carvana.prediction.question import part_of
+from carvana.inference.config import part_of
 
 
 class Format(StrEnum):
@@ -56,7 +56,7 @@ def export(
     """
     part = part_of(recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), fold_number(fold))
 
-    from carvana.prediction import export as exports  # late: TensorFlow takes seconds that --help need not
+    from carvana.inference import export as exports  # late: TensorFlow takes seconds that --help need not
 
     model = exports.exportable(part.runs, part.recipe)
     name = part.name if fold == "all" else f"{part.name}-fold{fold}"

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.folder import test_photos, training_photos
+from carvana.data.dataset import test_photos, training_photos
 from carvana.data.split import fold_number
 from carvana.errors import InputError
-from carvana.leaderboard import checks
-from carvana.leaderboard import threshold as thresholds
-from carvana.leaderboard.entries import Entry, Predicted, entries_of, fold_path, predict_entries
-from carvana.leaderboard.submission import stem_of
-from carvana.pieces import Crew
-from carvana.prediction.question import Question, part_of, weights_of
+from carvana.evaluation import mask_checks
+from carvana.evaluation import threshold as thresholds
+from carvana.inference.config import Question, part_of, weights_of
+from carvana.submission.csv_file import stem_of
+from carvana.submission.predict_test import Entry, Predicted, entries_of, fold_path, predict_entries
+from carvana.tasks import Crew
 
 _TABLE = 40
 """Cut-outs that a table is shown of."""
@@ -143,7 +143,7 @@ def _findable(part: str) -> str:
 
 
 def _crew(address: str) -> Crew:
-    from carvana.cluster.crew import crew_at  # late: Dask is not needed without
+    from carvana.cluster.executor import crew_at  # late: Dask is not needed without
 
     return crew_at(address)
 
@@ -176,15 +176,15 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     )
     if predicted.facts is None:
         return
-    photos = checks.measured(predicted.facts)
-    path = checks.path_of(entries[0].path)
-    checks.write_worst(photos, path)
-    console.show_table("Masks that may have gone wrong", checks.HEADINGS, checks.table(photos))
-    console.say(f"{path}: the {min(checks.WORST, len(photos))} photos to look at")
+    photos = mask_checks.measured(predicted.facts)
+    path = mask_checks.path_of(entries[0].path)
+    mask_checks.write_worst(photos, path)
+    console.show_table("Masks that may have gone wrong", mask_checks.HEADINGS, mask_checks.table(photos))
+    console.say(f"{path}: the {min(mask_checks.WORST, len(photos))} photos to look at")
 
 
 def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) -> None:
-    from carvana.prediction import cutouts  # late: TensorFlow takes seconds that --help need not
+    from carvana.inference import cutouts  # late: TensorFlow takes seconds that --help need not
 
     asked = cutouts.photos_of(pattern, folder)
     photos, rows = cutouts.unfinished(question, asked, folder, maps=keep_maps), []

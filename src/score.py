@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.leaderboard.scoring import score_submission, summary
+from carvana.evaluation.scores import score_submission, summary
 
 
 def score(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.folder import mask_areas
+from carvana.data.dataset import mask_areas
 from carvana.data.folds import deal, folds_of, read_table, write_table
 from carvana.errors import InputError
 

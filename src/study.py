@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from carvana import console, machine
-from carvana.data.folder import check_sizes, training_photos
+from carvana.data.dataset import check_sizes, training_photos
 from carvana.data.split import Split, fold_number
+from carvana.evaluation import study as studies
 from carvana.files import write_whole
-from carvana.leaderboard import study as studies
 
 
 def study(
@@ -38,7 +38,7 @@ def study(
     an_epoch = sum(len(split.sides(number)[0]) for number in numbers)
 
     from carvana.models.build import build  # late: TensorFlow takes seconds that --help need not
-    from carvana.training.folds import train_folds
+    from carvana.training.cross_validation import train_folds
 
     results, baseline = [], None
     for name, recipe in recipes.items():

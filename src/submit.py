@@ -8,13 +8,13 @@ import typer
 
 from carvana import console
 from carvana.competition import SIZE
-from carvana.data.folder import submission_order, test_photos
+from carvana.data.dataset import submission_order, test_photos
 from carvana.errors import InputError
-from carvana.leaderboard import comparison
-from carvana.leaderboard import kaggle as board_of_kaggle
-from carvana.leaderboard.entries import check_entry, fold_path, photo_sizes
-from carvana.leaderboard.ledger import Ledger
-from carvana.leaderboard.local import submit_locally
+from carvana.kaggle import upload
+from carvana.submission import comparison
+from carvana.submission.ledger import Ledger
+from carvana.submission.local_board import submit_locally
+from carvana.submission.predict_test import check_entry, fold_path, photo_sizes
 
 
 class Board(StrEnum):
@@ -73,7 +73,7 @@ def submit(
     if board == Board.local:
         rows = [submit_locally(path, data / "test_masks.csv") for path in paths]
     else:
-        rows = board_of_kaggle.submit(paths, message=message, again=again, wait_s=60 * wait)
+        rows = upload.submit(paths, message=message, again=again, wait_s=60 * wait)
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)
 
 

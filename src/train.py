@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from carvana import console
-from carvana.data.folder import check_sizes, training_photos
+from carvana.data.dataset import check_sizes, training_photos
 from carvana.data.split import Split, fold_number
-from carvana.leaderboard.scoring import summary
-from carvana.models.run import Run
+from carvana.evaluation.scores import summary
 from carvana.recipe import read_recipe
+from carvana.runs import Run
 
 
 def train(
@@ -67,10 +67,10 @@ def train(
     check_sizes(photos)
 
     from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
-    from carvana.training.folds import TrainingJob, train_elsewhere, train_folds
+    from carvana.training.cross_validation import TrainingJob, train_elsewhere, train_folds
 
     if cluster:
-        from carvana.cluster.crew import crew_at  # late: Dask is not needed without
+        from carvana.cluster.executor import crew_at  # late: Dask is not needed without
 
         job = TrainingJob(data, runs, tuple(_findable(name) for name in recipe), tuple(set_ or ()))
         trained = train_elsewhere(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)

@@ -21,9 +21,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from carvana.errors import InputError
-from carvana.kaggle import COMPETITION
-from carvana.leaderboard.local import board_scores
-from carvana.leaderboard.scoring import score_submission
+from carvana.evaluation.scores import score_submission
+from carvana.kaggle.client import COMPETITION
+from carvana.submission.local_board import board_scores
 
 TOKEN, USER, KEY = "KGAT_secret_token", "someone", "0123456789abcdef-secret-key"
 SIGNATURE = "Signature=secret-signature"

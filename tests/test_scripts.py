@@ -17,8 +17,8 @@ from PIL import Image
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.data.folder import test_photos as photos_to_predict
-from carvana.data.folder import training_photos
+from carvana.data.dataset import test_photos as photos_to_predict
+from carvana.data.dataset import training_photos
 
 from .conftest import SRC
 from .kaggle_stand_in import KaggleStandIn

@@ -19,7 +19,7 @@ if sys.argv[1] == "tensorflow":
 import numpy as np
 from carvana.backend import AllDevices
 from carvana.recipe import read_recipe
-from carvana.training.learner import Learner
+from carvana.training.train_step import Learner
 
 recipe = read_recipe("baseline", ["width=2", "depth=1", "dropout=0", "norm=weight", "ema=0.9", "clip_norm=1.0"])
 photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)

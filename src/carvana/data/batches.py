@@ -10,10 +10,10 @@ import numpy as np
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.cache import DiskCache
-from carvana.data.folder import Photo
+from carvana.data.dataset import Photo
 from carvana.data.padding import Frame, pad
 from carvana.data.prefetch import prefetch
-from carvana.data.stages import Clock
+from carvana.data.timing import Clock
 from carvana.recipe import Augmentation
 
 _AHEAD = 8

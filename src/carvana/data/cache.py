@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carvana.data.folder import Photo
+from carvana.data.dataset import Photo
 from carvana.files import write_whole
 
 LIMIT = 8 * 2**30

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.data.folder import read_csv
+from carvana.data.dataset import read_csv
 from carvana.errors import InputError
 from carvana.files import write_whole
 

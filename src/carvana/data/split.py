@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.folder import Photo
+from carvana.data.dataset import Photo
 from carvana.data.folds import folds_of, read_table
 from carvana.errors import InputError
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.folder import Photo
+from carvana.data.dataset import Photo
 from carvana.errors import InputError
-from carvana.models.run import Run
 from carvana.recipe import Replay
+from carvana.runs import Run
 
 
 def with_replays(photos: Sequence[Photo], replay: Replay, runs: Path) -> list[Photo]:

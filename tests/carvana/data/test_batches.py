@@ -7,7 +7,7 @@ import pytest
 
 from carvana.data import images
 from carvana.data.batches import Batches, ResizedPhotos
-from carvana.data.folder import training_photos
+from carvana.data.dataset import training_photos
 from carvana.data.padding import Frame, cut
 from carvana.recipe import Augmentation
 

@@ -9,7 +9,7 @@ import pytest
 from carvana.data import images
 from carvana.data.batches import ResizedPhotos
 from carvana.data.cache import DiskCache
-from carvana.data.folder import training_photos
+from carvana.data.dataset import training_photos
 
 
 def test_photos_are_decoded_once(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

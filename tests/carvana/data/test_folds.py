@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana.data.folder import training_photos
+from carvana.data.dataset import training_photos
 from carvana.data.folds import deal, read_table, write_table
 from carvana.data.split import Split
 from carvana.errors import InputError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana.data import zips as zips_module
-from carvana.data.folder import mask_areas, training_photos
+from carvana.data.dataset import mask_areas, training_photos
 from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, unpack, unpack_found
 from carvana.errors import InputError
 

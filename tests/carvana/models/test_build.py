@@ -9,10 +9,10 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data.padding import pad
+from carvana.inference.maps import probability_maps
 from carvana.models.build import build, frame_of, load
-from carvana.prediction.maps import probability_maps
 from carvana.recipe import RECIPES, read_recipe
-from carvana.training.learner import Learner
+from carvana.training.train_step import Learner
 
 SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
 

@@ -20,7 +20,7 @@ PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.ui
 LEARN = """
 import numpy as np
 from carvana.recipe import read_recipe
-from carvana.training.learner import Learner
+from carvana.training.train_step import Learner
 
 recipe = read_recipe("fast", ["width=2", "depth=2", "precision=float32", "ema=0.5", "stages.0.accumulate=2"])
 learner = Learner(recipe)
@@ -41,7 +41,7 @@ import numpy as np
 from carvana.backend import keras
 from carvana.models.build import load
 from carvana.recipe import read_recipe
-from carvana.training.learner import Learner
+from carvana.training.train_step import Learner
 
 eager = keras.backend.backend() == "tensorflow"  # JAX would compile each operation on its own
 for path in map(Path, sys.argv[1:]):

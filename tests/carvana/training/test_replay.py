@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carvana.data.folder import training_photos
+from carvana.data.dataset import training_photos
 from carvana.errors import InputError
 from carvana.recipe import Replay
 from carvana.training.replay import with_replays

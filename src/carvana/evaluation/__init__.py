@@ -1,0 +1,1 @@
+"""Scores with intervals, threshold search, mask checks and studies."""

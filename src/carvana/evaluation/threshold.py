@@ -1,0 +1,180 @@
+"""The threshold that out-of-fold maps ask for, and what it gains.
+
+Every threshold that a byte can name is tried at once: a histogram of the upsampled map's levels, one over all pixels
+and one over the car's, says how many pixels lie above each.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from carvana import console
+from carvana.competition.names import car_of
+from carvana.data import images
+from carvana.data.dataset import Photo
+from carvana.errors import InputError
+from carvana.evaluation.scores import Summary, paired_difference, summary
+from carvana.files import write_whole
+from carvana.inference.config import Part, Question
+from carvana.runs import Run
+
+LEVELS = 256
+"""Thresholds are 1/256, 2/256, ... 255/256."""
+
+DEFAULT = 0.5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold and what it is worth."""
+
+    threshold: float
+    """0.5 where no other gains."""
+    best: float
+    """The one with the best mean Dice."""
+    gain: Summary
+    """Of a threshold that was chosen on the other cars, against 0.5; with its 95% interval over cars."""
+    scores: pd.DataFrame
+    """Columns img and dice: out of fold, at `threshold`."""
+
+
+def choose(question: Question, photos: Sequence[Photo]) -> Choice:
+    """Choose the threshold with the best mean Dice of out-of-fold photos.
+
+    Its gain is measured on cars that had no say in it: five times, a fifth of the cars is held out, the threshold
+    chosen on the others. Where the gain's interval holds 0, nothing was gained, and the threshold is 0.5.
+
+    Args:
+        question: whose threshold is asked for; of networks alone, trained on the same split.
+        photos: the labelled ones.
+
+    Raises:
+        InputError: a part has no networks, or they were trained on another split; a held-out photo is not there.
+    """
+    names, dice = _out_of_fold(question, {photo.name: photo for photo in photos})
+    thresholds = np.arange(1, LEVELS) / LEVELS
+    middle = int(np.argmin(np.abs(thresholds - DEFAULT)))
+    cars = np.array([car_of(name) for name in names])
+    fifth = pd.factorize(cars)[0] % 5
+    chosen = np.full(len(names), middle)
+    for number in np.unique(fifth):
+        others = dice[fifth != number]
+        chosen[fifth == number] = int(others.mean(axis=0).argmax()) if len(others) else middle
+    gain = paired_difference(
+        _scores(names, dice[np.arange(len(names)), chosen]), _scores(names, dice[:, middle])
+    )
+    best = int(dice.mean(axis=0).argmax())
+    kept = best if gain.low > 0 else middle
+    return Choice(float(thresholds[kept]), float(thresholds[best]), gain, _scores(names, dice[:, kept]))
+
+
+def show(choice: Choice) -> None:
+    """Print what was chosen, and why."""
+    rows = [
+        [
+            f"{choice.best:.4f}",
+            f"{choice.gain.dice:+.6f}",
+            f"{choice.gain.low:+.6f} .. {choice.gain.high:+.6f}",
+        ]
+    ]
+    rows[0] += [f"{choice.threshold:.4f}", *summary(choice.scores).cells()]
+    console.show_table(
+        "Threshold, out of fold",
+        ["best", "gain over 0.5", "95% interval", "taken", "Dice", "95% interval", "photos"],
+        rows,
+        left=0,
+    )
+
+
+def dice_curve(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The Dice of a photo at every threshold.
+
+    Args:
+        probabilities: (h, w), float32, 0..1; upsampled to the truth's size.
+        truth: the mask, bool (height, width).
+
+    Returns:
+        (255,), at 1/256, ... 255/256. A pixel is car from its threshold on.
+    """
+    if probabilities.shape != truth.shape:
+        probabilities = cv2.resize(probabilities, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    levels = np.minimum(probabilities * LEVELS, LEVELS - 1).astype(np.uint8)
+    found, shared = (
+        np.cumsum(cv2.calcHist([levels], [0], mask, [LEVELS], [0, LEVELS]).ravel()[::-1].astype(np.int64))[
+            ::-1
+        ]
+        for mask in (None, truth.view(np.uint8))
+    )
+    both = found[1:] + int(truth.sum())
+    return np.where(both > 0, 2 * shared[1:] / np.maximum(both, 1), 1.0)
+
+
+def _out_of_fold(question: Question, photos: dict[str, Photo]) -> tuple[list[str], np.ndarray]:
+    """The names of all held-out photos, and their Dice (photos, thresholds), asked of their own fold's networks."""
+    _check(question)
+    names, curves = [], []
+    for number, run in enumerate(question.parts[0].runs):
+        parts = tuple(replace(part, runs=(part.runs[number],)) for part in question.parts)
+        of_fold = replace(question, parts=parts, each=False, keep=None)
+        held_out = run.read_scores()["img"].tolist()
+        missing = [name for name in held_out if name not in photos]
+        if missing:
+            raise InputError(
+                f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold"
+            )
+        names += held_out
+        curves.append(_curves(of_fold, run, [photos[name] for name in held_out]))
+    return names, np.concatenate(curves)
+
+
+def _check(question: Question) -> None:
+    """Raise InputError where the parts cannot be asked out of fold."""
+    for part in question.parts:
+        if not part.runs:
+            raise InputError(
+                f"{part.name}: kept maps of test photos know of no threshold; give --threshold a number"
+            )
+    splits = {_split(part) for part in question.parts}
+    if len(splits) > 1:
+        names = ", ".join(part.name for part in question.parts)
+        raise InputError(f"{names}: were trained on different splits, so that no photo is held out of all")
+
+
+def _split(part: Part) -> tuple:
+    return part.runs[0].read_facts()["split"], *(run.fold for run in part.runs)
+
+
+def _curves(question: Question, run: Run, photos: Sequence[Photo]) -> np.ndarray:
+    """The Dice (photos, thresholds) of a fold; kept in the run's folder, as it takes as long as a prediction."""
+    asked = replace(question, threshold=DEFAULT).fingerprint()
+    path = run.folder / f"curves-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.npz"
+    if path.is_file():
+        return np.load(path)["dice"]
+    dice = _ask(question, photos, f"out of fold, fold {run.fold}, tta {question.tta}")
+    with write_whole(path) as part:
+        np.savez_compressed(part, dice=dice)
+    return dice
+
+
+def _ask(question: Question, photos: Sequence[Photo], title: str) -> np.ndarray:
+    from carvana.data.timing import Stages
+    from carvana.inference.pipeline import Answer, answers  # late: TensorFlow takes seconds to import
+
+    def curve(answer: Answer) -> np.ndarray:
+        return dice_curve(answer.maps[0], images.read_mask(answer.seen.photo.mask)).astype(np.float32)
+
+    stages, dice = Stages(), []
+    with console.progress(title, len(photos), "photos") as advance:
+        for of_photo in answers(question.load(), photos, curve, stages=stages):
+            dice.append(of_photo)
+            advance(1, stages.slowest())
+    return np.stack(dice)
+
+
+def _scores(names: list[str], dice: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"img": names, "dice": dice.astype(float)})

@@ -1,0 +1,136 @@
+"""The question that photos are asked: which networks or maps, how, and what is kept of the answers.
+
+Importing this imports no Keras.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carvana.errors import InputError
+from carvana.recipe import Recipe, is_known, read_recipe
+from carvana.runs import Run, runs_of
+
+if TYPE_CHECKING:
+    from carvana.inference.predictors import Blend, Source
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recipe's networks, asked as the recipe says, or maps that were kept."""
+
+    name: str
+    """The recipe's, or the folder's."""
+    weight: float
+    recipe: Recipe | None = None
+    runs: tuple[Run, ...] = ()
+    """A fold each."""
+    maps: Path | None = None
+    """The folder of kept maps, in place of recipe and runs."""
+
+    def fingerprint(self) -> dict:
+        """All that decides the part's maps, as JSON takes it."""
+        if self.maps is not None:
+            kept = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
+            return {"weight": self.weight, "maps": hashlib.sha256(repr(kept).encode()).hexdigest()}
+        weights = [_sha256(run.model) for run in self.runs]
+        return {"weight": self.weight, "recipe": self.recipe.model_dump(mode="json"), "weights": weights}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What photos are asked. It goes from process to process."""
+
+    parts: tuple[Part, ...]
+    threshold: float = 0.0
+    """Car is where the probability is above; by default the first recipe's."""
+    each: bool = False
+    """Also keep each network's own mask; of a single part alone."""
+    keep: Path | None = None
+    """The folder that maps are kept in."""
+
+    def __post_init__(self) -> None:
+        """Take the threshold from the parts, where none is given."""
+        if not self.threshold:
+            own = [part.recipe.threshold for part in self.parts if part.recipe]
+            object.__setattr__(self, "threshold", own[0] if own else 0.5)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, or the parts with their weights: `a=0.6,b=0.4`."""
+        if len(self.parts) == 1:
+            return self.parts[0].name
+        return ",".join(f"{part.name}={part.weight:g}" for part in self.parts)
+
+    @property
+    def tta(self) -> str:
+        """Of all parts, where they agree; else each one's."""
+        words = [part.recipe.tta if part.recipe else "kept" for part in self.parts]
+        return words[0] if len(set(words)) == 1 else "+".join(words)
+
+    def load(self) -> "Blend":
+        """Load the networks. This imports Keras, which takes seconds."""
+        from carvana.inference.predictors import Blend, Ensemble, KeptMaps
+
+        sources: list[Source] = [
+            KeptMaps(part.maps) if part.maps else Ensemble.load(part.runs, part.recipe, each=self.each)
+            for part in self.parts
+        ]
+        total = sum(part.weight for part in self.parts)
+        return Blend(tuple(sources), tuple(part.weight / total for part in self.parts))
+
+    def fingerprint(self) -> dict:
+        """All that decides the answers, as JSON takes it; keras is the library's version."""
+        return {
+            "parts": [part.fingerprint() for part in self.parts],
+            "threshold": self.threshold,
+            "each": self.each,
+            "keep": self.keep and self.keep.name,
+            "keras": version("keras"),
+        }
+
+
+def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int | None) -> Part:
+    """A part by its name: a recipe of which there are runs, or a folder of kept maps.
+
+    Args:
+        name: of a recipe, a recipe's file, or a folder.
+        weight: in a blend.
+        runs: where training wrote `RECIPE/fold-K`.
+        changes: `key=value`, as training took them, and how the networks are asked.
+        fold: the one to take, or None for all.
+
+    Raises:
+        InputError: there is no such recipe, or it is not trained.
+    """
+    if Path(name).is_dir() and not is_known(name):
+        return Part(Path(name).name, weight, maps=Path(name))
+    recipe = read_recipe(name, changes)
+    return Part(recipe.name, weight, recipe, tuple(runs_of(runs, recipe, fold)))
+
+
+def weights_of(blend: str) -> dict[str, float]:
+    """Read `a=0.6,b=0.4` as names and weights.
+
+    Raises:
+        InputError: it is not of that form, or a weight is not above 0.
+    """
+    weights = {}
+    for piece in blend.split(","):
+        name, _, number = piece.strip().rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise InputError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {piece!r}") from None
+        if not name or not 0 < weights[name] < float("inf"):
+            raise InputError(f"--blend {blend}: {piece!r} needs a name, and a weight above 0")
+    if len(weights) != blend.count(",") + 1:
+        raise InputError(f"--blend {blend}: names a part twice")
+    return weights
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,153 @@
+"""A whole ensemble in one file, for programs that know nothing of this project: ONNX, or TensorFlow's SavedModel."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from carvana.backend import keras
+from carvana.data.padding import Frame
+from carvana.errors import InputError
+from carvana.files import write_whole
+from carvana.inference.ensemble import joined
+from carvana.models import build
+from carvana.recipe import Recipe
+from carvana.runs import Run
+
+ops = keras.ops
+
+
+def exportable(runs: Sequence[Run], recipe: Recipe) -> keras.Model:
+    """The networks of runs as one, which pads photos and cuts maps by itself.
+
+    Networks of bfloat16 become float32, which every runtime knows: the weights are kept in float32 anyhow.
+
+    Returns:
+        A network from photos (n, height, width, 3), uint8, RGB, of the recipe's size, to the mean (n, height, width),
+        float32, 0..1, of the probability over networks and views.
+
+    Raises:
+        InputError: the recipe asks at several sizes.
+    """
+    if recipe.tta == "scales":
+        raise InputError(
+            f"{recipe.name}: an exported network sees photos at one size; give --tta flip, or none"
+        )
+    frame = build.frame_of(recipe)
+    photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
+    padded = _Padded(recipe.size, frame, name="padded")(photo)
+    ensemble = joined([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
+    return keras.Model(
+        photo, _Cut(recipe.size, name="probability")(ensemble(padded)["maps"]), name=recipe.name
+    )
+
+
+def write_onnx(model: keras.Model, path: Path) -> None:
+    """Write a network as an ONNX file; needs the TensorFlow backend.
+
+    Raises:
+        InputError: Keras runs on another backend.
+    """
+    _check_backend()
+    with write_whole(path) as part, _quiet():
+        model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
+        _name_output(part)
+
+
+def write_saved_model(model: keras.Model, folder: Path) -> None:
+    """Write a network as a TensorFlow SavedModel: a folder, in the place of what was there.
+
+    Raises:
+        InputError: Keras runs on another backend.
+    """
+    _check_backend()
+    part = folder.with_name(f".part-{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _quiet():
+            model.export(part, format="tf_saved_model", verbose=False, input_signature=_signature(model))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+class _Padded(keras.layers.Layer):
+    """As `padding.pad`: reflected outwards to what the networks eat."""
+
+    def __init__(self, size: tuple[int, int], frame: Frame, name: str) -> None:
+        super().__init__(name=name, dtype="uint8")
+        self.borders = [
+            ((whole - side) // 2, whole - side - (whole - side) // 2)
+            for side, whole in zip(size, frame.input_size(size), strict=True)
+        ]
+
+    def call(self, photos: keras.KerasTensor) -> keras.KerasTensor:
+        if not any(map(any, self.borders)):
+            return photos
+        return ops.pad(photos, [(0, 0), *self.borders, (0, 0)], mode="reflect")
+
+
+class _Cut(keras.layers.Layer):
+    """As `padding.cut`: the middle of the first map."""
+
+    def __init__(self, size: tuple[int, int], name: str) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.size = size
+
+    def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        height, width = self.size
+        top, left = (maps.shape[2] - height) // 2, (maps.shape[3] - width) // 2
+        return maps[:, 0, top : top + height, left : left + width]
+
+
+def _signature(model: keras.Model) -> list[keras.InputSpec]:
+    """Of any number of photos; without it Keras exports only what was called before."""
+    return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="photo")]
+
+
+def _name_output(path: Path) -> None:
+    """Call the ONNX file's output `probability`; the converter calls it `Identity:0`."""
+    import onnx
+
+    exported = onnx.load(path)
+    (output,) = exported.graph.output
+    for node in exported.graph.node:
+        node.output[:] = ["probability" if name == output.name else name for name in node.output]
+        node.input[:] = ["probability" if name == output.name else name for name in node.input]
+    output.name = "probability"
+    onnx.save(exported, path)
+
+
+def _in_float32(run: Run, recipe: Recipe) -> keras.Model:
+    trained = build.load(run.model)
+    if recipe.precision == "float32":
+        return trained
+    model = build.build(recipe.model_copy(update={"precision": "float32"}))
+    model.set_weights(trained.get_weights())
+    return model
+
+
+def _check_backend() -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(f"export: needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes of TensorFlow's and tf2onnx's writers."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,126 @@
+"""Whom the photos are shown to: networks, or maps that were kept; one of them, or several blended by weight."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from carvana.data import images
+from carvana.data.dataset import Photo
+from carvana.errors import InputError
+from carvana.inference.ensemble import Maps, Networks
+from carvana.models import build
+from carvana.recipe import Recipe
+from carvana.runs import Run
+
+KEPT_LEVELS = 255
+"""Of a kept map: it is an 8-bit PNG."""
+
+
+class Source(Protocol):
+    """One that has a probability map for each photo."""
+
+    size: tuple[int, int] | None
+    """(height, width) that it wants photos at; None where it looks at none."""
+
+    any_size: bool
+    """Whether it takes them at any other size as well."""
+
+    def see(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
+        """What it needs of a photo of this name, whose pixels (height, width, 3), uint8, are given."""
+
+    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+        """The maps of several photos, all seen at one size."""
+
+
+class Ensemble:
+    """The networks of a recipe's folds, asked as the recipe says."""
+
+    def __init__(self, networks: Networks, size: tuple[int, int]) -> None:
+        """Take networks that see photos at `size`."""
+        self.networks, self.size, self.any_size = networks, size, networks.any_size
+
+    @classmethod
+    def load(cls, runs: Sequence[Run], recipe: Recipe, *, each: bool = False) -> "Ensemble":
+        """Load the best weights of each run; with `each` also give each one's own map."""
+        models = [build.load(run.model) for run in runs]
+        return cls(Networks(models, build.frame_of(recipe), tta=recipe.tta, each=each), recipe.size)
+
+    def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+        """The pixels."""
+        return pixels
+
+    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+        """The networks' maps."""
+        return self.networks.ask(np.stack(seen))
+
+
+class KeptMaps:
+    """Maps that `--keep-maps` wrote."""
+
+    size, any_size = None, False
+
+    def __init__(self, folder: Path) -> None:
+        """Take the maps in a folder."""
+        self.folder = folder
+
+    def see(self, photo: str, pixels: None) -> np.ndarray:
+        """The map that was kept, (h, w), float32, 0..1.
+
+        Raises:
+            InputError: the photo has none.
+        """
+        path = map_path(self.folder, photo)
+        levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        if levels is None:
+            raise InputError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
+        return levels.astype(np.float32) / KEPT_LEVELS
+
+    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+        """The maps themselves."""
+        return Maps(np.stack(seen)[:, None], np.zeros(len(seen)))
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Sources and their weights, which sum to 1."""
+
+    sources: tuple[Source, ...]
+    weights: tuple[float, ...] = (1.0,)
+
+    def read(self, photo: Photo) -> tuple[list[np.ndarray], tuple[int, int]]:
+        """What each source needs of a photo, and the photo's own (height, width)."""
+        sizes = [source.size for source in self.sources if source.size]
+        pixels, own = images.read_photo_at(photo.path, sizes)
+        shown = iter(pixels)
+        return [source.see(photo.name, next(shown) if source.size else None) for source in self.sources], own
+
+    def ask(self, seen: Sequence[Sequence[np.ndarray]]) -> list[Maps]:
+        """What each source says of several photos, of which it needs what `read` gave."""
+        return [source.ask(of_source) for source, of_source in zip(self.sources, seen, strict=True)]
+
+    def together(self, said: Sequence[Maps]) -> Maps:
+        """The weighted mean of what each source says of a photo, its maps (maps, h, w) at the largest one's size."""
+        if len(said) == 1:
+            return said[0]
+        largest = max((one.maps.shape[1:] for one in said), key=math.prod)
+        maps = sum(
+            np.float32(weight) * np.stack([images.resize(one, largest) for one in of_source.maps])
+            for weight, of_source in zip(self.weights, said, strict=True)
+        )
+        return Maps(maps, np.dot(self.weights, [one.spread for one in said]))
+
+
+def map_path(folder: Path, photo: str) -> Path:
+    """Where the map of a photo of this name is kept."""
+    return folder / f"{Path(photo).stem}.png"
+
+
+def map_png(probabilities: np.ndarray) -> bytes:
+    """A map (h, w), 0..1, as an 8-bit PNG."""
+    levels = np.rint(probabilities * KEPT_LEVELS).astype(np.uint8)
+    return cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()

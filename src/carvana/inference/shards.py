@@ -1,0 +1,162 @@
+"""Prediction in shards: a few hundred photos each, in one file each that is written whole.
+
+What is there is not done again, so that a prediction that was killed goes on. Batches end where shards do, and
+so a shard's file is the same whatever else is predicted before or after it, or where.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from carvana import console
+from carvana.console import Advance, Show
+from carvana.data.dataset import Photo, fingerprint
+from carvana.data.prefetch import CORES
+from carvana.data.timing import Stages
+from carvana.files import read_gzipped, write_gzipped
+from carvana.inference.config import Question
+from carvana.inference.pipeline import answers
+from carvana.inference.predictors import Blend
+from carvana.inference.records import Row, row_maker
+from carvana.locks import held
+
+PHOTOS = 512
+"""Of a shard: seconds to minutes of work, which is what a kill costs at most."""
+
+FACTS = Row._fields[:-1]
+"""The columns of a shard before its masks."""
+
+_TYPES = [Row.__annotations__[name] for name in FACTS]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Photos, and the file that holds their rows once they are predicted: a piece, as `carvana.tasks` has it."""
+
+    path: Path
+    photos: tuple[Photo, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether its file is there."""
+        return self.path.is_file()
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes it."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    @property
+    def name(self) -> str:
+        """Its number."""
+        return f"shard {self.path.name.partition('-')[0]}"
+
+    @property
+    def size(self) -> int:
+        """Photos."""
+        return len(self.photos)
+
+    def done(self) -> int:
+        """None: a shard is there whole or not at all."""
+        return 0
+
+    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
+        """Predict it, as what `PredictionJob` loads is asked."""
+        with show.progress(self.name, self.size, "photos") as advance:
+            predict_shards(*loaded, [self], advance, show)
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """What shards have in common, as `carvana.tasks` has it."""
+
+    question: Question
+    photos: Path
+    """The folder they lie in."""
+    folder: Path
+    """That the shards are written to."""
+    title: str
+
+    def sees(self) -> dict[str, str]:
+        """The photos, and the networks or maps that are asked."""
+        asked = {part.name: json.dumps(part.fingerprint()) for part in self.question.parts}
+        return {
+            f"the photos of {self.photos}": fingerprint(self.photos.parent, [self.photos.name]),
+            **{f"the weights of {name}": _digest(text) for name, text in asked.items()},
+        }
+
+    def load(self) -> tuple[Question, Blend]:
+        """The networks."""
+        return self.question, self.question.load()
+
+
+def shards_of(photos: Sequence[Photo], folder: Path) -> list[Shard]:
+    """Deal photos, in order, to shards whose files lie in a folder; a photo that changed is another shard's."""
+    groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
+    return [
+        Shard(folder / f"{number:05d}-{_named(group)}.csv.gz", group) for number, group in enumerate(groups)
+    ]
+
+
+def predict_shards(
+    question: Question,
+    blend: Blend,
+    shards: Sequence[Shard],
+    advance: Advance,
+    show: Show = console,
+) -> None:
+    """Predict the shards that are not there yet, in one stream.
+
+    One shard needs no other, and its file does not depend on which others are given.
+
+    Args:
+        question: how photos are asked, and what is kept of the answers.
+        blend: the question's, loaded.
+        shards: to predict; those that are finished are left alone.
+        advance: told of each photo, with a note on the slowest stage.
+        show: where to say that another process writes one of them.
+    """
+    left = [shard for shard in shards if not shard.finished]
+    stages = Stages()
+    rows = answers(
+        blend,
+        (photo for shard in left for photo in shard.photos),
+        row_maker(question.threshold, question.keep),
+        stages=stages,
+        # A row is many short numpy calls, for each of which threads queue at Python's lock: two make nothing faster,
+        # and take the cores from decoding. Writing a map is one long call without it.
+        finishers=CORES if question.keep else 1,
+        batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
+    )
+    for shard in left:
+        with held(shard.lock, show), write_gzipped(shard.path) as text:
+            write = stages.timed("writing", lambda row, text=text: text.write(_line(row)))
+            for _ in shard.photos:
+                write(next(rows))
+                advance(1, stages.slowest())
+
+
+def rows_of(shard: Shard) -> Iterator[Row]:
+    """The rows of a finished shard, in the order of its photos."""
+    with read_gzipped(shard.path) as text:
+        for line in text:
+            *facts, masks = line.rstrip("\n").split(",", len(FACTS))
+            values = [kind(fact) for kind, fact in zip(_TYPES, facts, strict=True)]
+            yield Row(*values, tuple(masks.split(",")))
+
+
+def _line(row: Row) -> str:
+    *facts, masks = row
+    return ",".join([*map(str, facts), *masks]) + "\n"
+
+
+def _named(photos: Sequence[Photo]) -> str:
+    listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
+    return _digest(listed)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

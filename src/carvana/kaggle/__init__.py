@@ -1,0 +1,1 @@
+"""The Kaggle client: download, upload and scores."""

@@ -1,1 +1,0 @@
-"""Submissions, their scores, and the record of both."""

@@ -1,5 +1,0 @@
-"""The report: one HTML file that needs no network, made of the ledger, the runs, and the data's photos."""
-
-from carvana.leaderboard.report.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,1 @@
+"""Submissions, the ledger that records their scores, and the comparison."""

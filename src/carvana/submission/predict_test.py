@@ -1,0 +1,247 @@
+"""From trained folds to submissions that are written, checked and in the ledger."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from carvana import console
+from carvana.data import images
+from carvana.data.dataset import Photo
+from carvana.errors import InputError
+from carvana.evaluation.scores import summary
+from carvana.files import write_whole
+from carvana.inference.config import Question
+from carvana.locks import held
+from carvana.runs import Run
+from carvana.submission.csv_file import Check, check_submission, stem_of, write_submission
+from carvana.submission.ledger import Ledger, Row, commit, now, sha256
+from carvana.tasks import Crew
+
+if TYPE_CHECKING:
+    from carvana.inference.shards import Shard
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission's file, and what is known of the networks whose mean it is."""
+
+    path: Path
+    question: Question
+    runs: Sequence[Run]
+    """Of the first part that has any."""
+    scores: pd.DataFrame | None = None
+    """Columns img and dice, out of fold, of photos that were asked this very question; None where none were."""
+
+    @property
+    def fold(self) -> str:
+        """The ledger's word for the runs: a fold's number, or `all`."""
+        if not self.runs or len(self.runs) == len(self.runs[0].read_facts()["folds"]):
+            return "all"
+        return str(self.runs[0].fold)
+
+    @property
+    def folds(self) -> str:
+        """The name of the runs' fold table."""
+        return self.runs[0].read_facts()["table"] if self.runs else ""
+
+
+def entries_of(question: Question, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
+    """The submission of all networks together at `path`; where each is kept, also one a fold (`-fold0`, ...).
+
+    Args:
+        question: that the photos are asked.
+        path: of the submission.
+        scores: out of fold, where the held-out photos were asked the same; by default those of the training, if
+            it asked them so.
+    """
+    runs = next((part.runs for part in question.parts if part.runs), ())
+    groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if question.each)]
+    return [Entry(file, question, of_file, _scores(question, of_file, scores)) for file, of_file in groups]
+
+
+def _scores(question: Question, runs: Sequence[Run], scores: pd.DataFrame | None) -> pd.DataFrame | None:
+    trained = pd.concat([run.read_scores() for run in runs]) if runs else None
+    if scores is not None and trained is not None:
+        return scores[scores["img"].isin(trained["img"])]
+    if trained is None or len(question.parts) > 1:
+        return None
+    recipe = runs[0].read_recipe()
+    return trained if (question.tta, question.threshold) == (recipe.tta, recipe.threshold) else None
+
+
+def fold_path(path: Path, fold: int) -> Path:
+    """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
+    stem = stem_of(path).name
+    return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of a prediction."""
+
+    checks: list[Check]
+    """What each entry's submission holds."""
+    facts: pd.DataFrame | None
+    """Of each photo's mask, as `mask_checks.worst` takes them; None where all was predicted already."""
+
+
+def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo], crew: Crew | None = None) -> Predicted:
+    """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
+
+    The work is kept in shards beside the first submission until all is written, so that the same call goes on where
+    it was killed.
+
+    Args:
+        entries: as `entries_of` gives them.
+        photos: in the order of the rows.
+        crew: predicts the shards; by default this process, in one stream.
+
+    Returns:
+        What there is. A submission that is there already, from these weights and asked so, is kept.
+    """
+    folder = entries[0].path.with_name(f".{stem_of(entries[0].path).name}.shards")
+    with held(folder.with_suffix(".lock"), console):
+        return _predict(entries, photos, folder, crew)
+
+
+def _predict(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None) -> Predicted:
+    if all(_is_current(entry) for entry in entries):
+        sizes = photo_sizes(photos)
+        checks = [_check_or_none(entry, sizes) for entry in entries]
+        if None not in checks:
+            shutil.rmtree(folder, ignore_errors=True)
+            for entry in entries:
+                console.say(f"{entry.path}: predicted already")
+            return Predicted(checks, None)
+    facts = _write(entries, photos, folder, crew)
+    sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
+    checks = [check_entry(entry.path, sizes) for entry in entries]
+    for entry in entries:
+        Ledger.beside(entry.path).add(_row(entry))
+    shutil.rmtree(folder, ignore_errors=True)
+    return Predicted(checks, facts)
+
+
+def photo_sizes(photos: Sequence[Photo]) -> dict[str, tuple[int, int]]:
+    """The (height, width) of each photo, by its name: what `check_entry` holds submissions against."""
+    return {photo.name: images.photo_size(photo.path) for photo in photos}
+
+
+def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
+    """Check a submission against the photos that it is for, whose `photo_sizes` are given.
+
+    Raises:
+        InputError: as `check_submission`.
+    """
+    return check_submission(path, list(sizes), sizes.__getitem__)
+
+
+def _write(
+    entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None
+) -> pd.DataFrame:
+    """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
+    from carvana.inference import shards  # late: TensorFlow takes seconds to import
+
+    question = entries[0].question
+    parts = shards.shards_of(photos, folder)
+    _begin(folder, question)
+    done = sum(len(shard.photos) for shard in parts if shard.finished)
+    if done:
+        console.say(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
+    title = f"predict with fold {entries[0].fold}, tta {question.tta}"
+    if crew is not None and done < len(photos):
+        job = shards.PredictionJob(question, photos[0].path.parent, folder, title)
+        crew(job, [shard for shard in parts if not shard.finished])
+    elif done < len(photos):
+        blend = question.load()
+        with console.progress(title, len(photos) - done, "photos") as advance:
+            shards.predict_shards(question, blend, parts, advance)
+    return write_from_shards(parts, [entry.path for entry in entries])
+
+
+def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.DataFrame:
+    """Write submissions from finished shards, a mask of each row to each; the rows are never in memory at once.
+
+    Returns:
+        What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
+        spread, as `rows.Row` has them.
+    """
+    from carvana.inference.shards import FACTS, rows_of  # late, as above
+
+    tables = []
+    with ExitStack() as files:
+        writers = [files.enter_context(write_submission(path)) for path in paths]
+        for part in parts:
+            facts = []
+            for row in rows_of(part):
+                *fact, masks = row
+                facts.append(fact)
+                for write, mask in zip(writers, masks, strict=True):
+                    write(row.name, mask)
+            tables.append(pd.DataFrame(facts, columns=["img", *FACTS[1:]]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _begin(folder: Path, question: Question) -> None:
+    """Forget shards that another question made, and write down this one."""
+    asked, text = folder / "asked.json", json.dumps(question.fingerprint(), indent=2)
+    if asked.is_file() and asked.read_text() == text:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with write_whole(asked) as part:
+        part.write_text(text)
+
+
+def _row(entry: Entry) -> Row:
+    return {
+        **_asked(entry),
+        **_cross_validation(entry),
+        "folds": entry.folds,
+        "when": now(),
+        "commit": commit(),
+        "sha256": sha256(entry.path),
+    }
+
+
+def _cross_validation(entry: Entry) -> Row:
+    """The out-of-fold Dice and its interval; nothing where the held-out photos were asked in another way."""
+    if entry.scores is None:
+        return {}
+    result = summary(entry.scores)
+    return {"cv_dice": f"{result.dice:.6f}", "cv_low": f"{result.low:.6f}", "cv_high": f"{result.high:.6f}"}
+
+
+def _asked(entry: Entry) -> Row:
+    """The ledger's columns that say which networks were asked, and how."""
+    return {
+        "submission": entry.path.name,
+        "recipe": entry.question.name,
+        "fold": entry.fold,
+        "tta": entry.question.tta,
+        "threshold": f"{entry.question.threshold:g}",
+    }
+
+
+def _is_current(entry: Entry) -> bool:
+    """Whether a submission is there, with the maps that shall be kept, newer than its networks, and asked so."""
+    used = [run.model for part in entry.question.parts for run in part.runs]
+    used += [part.maps for part in entry.question.parts if part.maps]
+    newest = max(path.stat().st_mtime for path in used)
+    made = [entry.path] + [entry.question.keep] * (entry.question.keep is not None)
+    if not all(path.exists() and path.stat().st_mtime >= newest for path in made):
+        return False
+    row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))
+    return row is not None and all(row[column] == text for column, text in _asked(entry).items())
+
+
+def _check_or_none(entry: Entry, sizes: dict[str, tuple[int, int]]) -> Check | None:
+    try:
+        return check_entry(entry.path, sizes)
+    except InputError:
+        return None

@@ -1,0 +1,253 @@
+"""The training of one fold: stages, epochs, steps, in the open."""
+
+import gc
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from carvana import console
+from carvana.backend import AllDevices, is_out_of_memory, keras
+from carvana.data.batches import Batches, ResizedPhotos
+from carvana.data.cache import DiskCache
+from carvana.data.dataset import Photo
+from carvana.errors import InputError
+from carvana.files import write_whole
+from carvana.models.build import frame_of, load
+from carvana.recipe import Recipe, Stage
+from carvana.runs import Run
+from carvana.training import checkpoint
+from carvana.training.lr_schedule import Schedule
+from carvana.training.plots import draw_curve
+from carvana.training.tensorboard import Log
+from carvana.training.train_step import Learner
+from carvana.training.validation import HeldOut
+
+
+def train_fold(
+    recipe: Recipe,
+    run: Run,
+    photos: Sequence[Photo],
+    held_out: Sequence[Photo],
+    devices: AllDevices | None = None,
+    show: console.Show = console,
+) -> pd.DataFrame:
+    """Train a recipe on `photos`, keep the weights that do best on `held_out`, and score these.
+
+    After each epoch the state is saved, so that a training that was killed goes on from there with the
+    same call. Of the last stage's epochs the one with the best out-of-fold Dice is kept: prediction works at
+    that stage's size. A part of a batch that does not fit the device is halved, and the training goes on.
+
+    Args:
+        recipe: to train.
+        run: where all is written.
+        photos: an epoch's; one that is in it twice is shown twice.
+        held_out: scored after each epoch.
+        devices: to share each batch among; by default one.
+        show: where to say how far it is.
+
+    Returns:
+        The out-of-fold scores, as written to `run.scores`: columns img and dice.
+
+    Raises:
+        InputError: the loss is not finite, or not even one photo at a time fits the device.
+    """
+    truth = HeldOut(held_out, recipe)
+    halvings = None
+    while (halvings := _train(_Training(recipe, run, photos, truth, devices, show, halvings))) is not None:
+        gc.collect()  # the network that did not fit
+    scores = truth.scores(load(run.model), recipe.size, recipe.tta)
+    _write_table(scores, run.scores)
+    run.checkpoint.unlink()
+    return scores
+
+
+def _train(training: "_Training") -> int | None:
+    """Train to the end: None; or until a part of a batch does not fit, and then how often to halve it."""
+    try:
+        for stage in training.stages_left():
+            training.train_stage(*stage)
+        return None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return training.halve()
+    finally:
+        training.close()
+
+
+class _Training:
+    """A fold's training from its last finished epoch on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        photos: Sequence[Photo],
+        truth: HeldOut,
+        devices: AllDevices | None,
+        show: console.Show,
+        halvings: int | None,
+    ) -> None:
+        self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
+        state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze > 0)
+        if run.checkpoint.is_file():
+            state, self._progress = checkpoint.read(run.checkpoint)
+        if halvings is not None:
+            self._progress.halvings = halvings
+        self._learner = Learner(recipe, self._progress.halvings, devices)
+        if state:
+            self._resume(state)
+        self._stage = recipe.stages[0]
+        self._schedule = Schedule(recipe, len(photos))
+        largest = max((stage.size for stage in recipe.stages), key=math.prod)
+        self._cache = DiskCache(run.folder.parent.parent / ".photos")
+        self._largest = ResizedPhotos(photos, largest, cache=self._cache)
+        self._log = Log(run.tensorboard)
+
+    def stages_left(self) -> Iterator[tuple[int, Stage, int, range]]:
+        """The stages that are left: number from 1, stage, its first epoch, and its epochs that are left."""
+        first, done = 0, self._progress.epoch
+        for number, stage in enumerate(self._recipe.stages, start=1):
+            after = first + stage.epochs
+            if done < after:
+                yield number, stage, first, range(max(first, done), after)
+            first = after
+
+    def train_stage(self, number: int, stage: Stage, first: int, epochs: range) -> None:
+        """Train the epochs that are left of a stage."""
+        self._stage = stage
+        self._learner.begin(stage)
+        batches = self._batches(stage)
+        title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+        with self._show.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
+            for epoch in epochs:
+                if self._learner.frozen and epoch >= self._recipe.freeze:
+                    self._learner.unfreeze()
+                    self._learner.begin(stage)
+                trained = self._train_epoch(batches, epoch, advance)
+                self._end_epoch(number, epoch, epoch == first, trained)
+        draw_curve(pd.DataFrame(self._progress.history), self._run.curve)
+
+    def halve(self) -> int:
+        """How often to halve a batch's parts now that one did not fit; say so."""
+        parts = self._learner.parts(self._stage)
+        size, photos = _size(self._stage), self._stage.batch // parts
+        if photos % 2:
+            raise InputError(
+                f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"
+                " halved; choose a smaller size or width, or a batch that 2 divides more often"
+            )
+        self._show.say(
+            f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
+            f" {2 * parts} times a step"
+        )
+        return self._progress.halvings + 1
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._log.close()
+
+    def _resume(self, state: list) -> None:
+        if self._learner.frozen and not self._progress.frozen:
+            self._learner.unfreeze()
+        try:
+            self._learner.load(state)
+        except ValueError as error:
+            raise checkpoint.unusable(self._run.checkpoint, error) from None
+        self._show.say(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
+
+    def _batches(self, stage: Stage) -> Batches:
+        largest, recipe = self._largest, self._recipe
+        at_size = stage.size == largest.size
+        photos = (
+            largest if at_size else ResizedPhotos(self._photos, stage.size, larger=largest, cache=self._cache)
+        )
+        return Batches(photos, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
+
+    def _train_epoch(self, batches: Batches, epoch: int, advance: console.Advance) -> dict[str, float]:
+        """Train one epoch: its mean loss, its seconds, and the photos a second of loader and step alone."""
+        before, began = self._schedule.steps_before(epoch), time.perf_counter()
+        total = stepping = 0.0
+        batches.clock.reset()
+        for step, (photos, masks) in enumerate(batches.epoch(epoch)):
+            rate = self._schedule.rate(self._stage, epoch + step / len(batches), before + step)
+            stepped = time.perf_counter()
+            loss = self._learner.step(photos, masks, rate)
+            stepping += time.perf_counter() - stepped
+            if not math.isfinite(loss):
+                raise self._not_finite(loss, epoch, batches.names(epoch, step))
+            total += loss
+            seen = (step + 1) * len(photos)
+            speeds = {"loader_per_s": batches.clock.rate(), "step_per_s": seen / stepping}
+            advance(len(photos), f"epoch {epoch + 1}, loss {total / (step + 1):.4f}, {_speeds(speeds)}")
+        return {"rate": rate, "loss": total / len(batches), "train_s": time.perf_counter() - began, **speeds}
+
+    def _end_epoch(self, number: int, epoch: int, is_first: bool, trained: dict[str, float]) -> None:
+        """Score the network, keep it if it is the stage's best, and save the state."""
+        began, progress, stage = time.perf_counter(), self._progress, self._stage
+        with self._learner.averaged() as model:
+            dice = float(self._truth.scores(model, stage.size, "none")["dice"].mean())
+            if is_first or dice > progress.best:
+                progress.best = dice
+                _save_model(model, self._run)
+            overlays = self._truth.overlays(model, stage.size)
+        progress.epoch, progress.frozen = epoch + 1, self._learner.frozen
+        row = {
+            "epoch": epoch + 1,
+            "stage": number,
+            "height": stage.size[0],
+            "width": stage.size[1],
+            "batch": stage.batch,
+            "accumulate": self._learner.parts(stage),
+            "rate": trained["rate"],
+            "loss": trained["loss"],
+            "dice": dice,
+            "train_s": round(trained["train_s"], 2),
+            "score_s": round(time.perf_counter() - began, 2),
+            "loader_per_s": round(trained["loader_per_s"], 1),
+            "step_per_s": round(trained["step_per_s"], 1),
+        }
+        progress.history.append(row)
+        checkpoint.save(self._run.checkpoint, self._learner.state(), progress)
+        _write_table(pd.DataFrame(progress.history), self._run.history)
+        self._log.epoch(row, overlays)
+        self._show.say(_epoch_line(row, stage, sum(one["stage"] == number for one in progress.history)))
+
+    def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> InputError:
+        kept = (
+            f"epoch {self._progress.epoch}'s weights are kept in {self._run.folder}"
+            if self._progress.epoch
+            else "no epoch was finished"
+        )
+        return InputError(
+            f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on {', '.join(names)}; {kept};"
+            " lower the rate, or set clip_norm=1 or precision=float32, and train --fresh"
+        )
+
+
+def _save_model(model: keras.Model, run: Run) -> None:
+    with write_whole(run.model) as part:
+        keras.saving.save_model(model, part, include_optimizer=False)
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    with write_whole(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
+def _size(stage: Stage) -> str:
+    return f"{stage.size[1]}x{stage.size[0]}"
+
+
+def _epoch_line(row: dict, stage: Stage, epoch: int) -> str:
+    took = f"{row['train_s']:.1f} s + {row['score_s']:.1f} s to score"
+    learnt = f"loss {row['loss']:.4f}, dice {row['dice']:.5f}"
+    return f"{_size(stage)} epoch {epoch}/{stage.epochs}: {learnt}, {took}, {_speeds(row)}"
+
+
+def _speeds(row: Mapping[str, float]) -> str:
+    """How fast loader and network are alone: the slower one decides."""
+    return f"loader {row['loader_per_s']:,.0f}/s, step {row['step_per_s']:,.0f}/s"

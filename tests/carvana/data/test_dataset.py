@@ -1,0 +1,73 @@
+"""A data folder, and what is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from carvana.data import images
+from carvana.data.dataset import check_sizes, mask_areas, test_photos, training_photos
+from carvana.errors import InputError
+
+test_photos.__test__ = False  # its name means the competition's test set
+
+
+def test_every_photo_has_its_mask(data: Path) -> None:
+    photos = training_photos(data)
+    assert len(photos) == 4 * 16
+    assert photos[0].mask.name == photos[0].name.replace(".jpg", "_mask.gif")
+    check_sizes(photos)
+
+
+def test_the_test_photos_come_in_the_sample_submissions_order(data: Path) -> None:
+    sample = pd.read_csv(data / "sample_submission.csv")[::-1]
+    sample.to_csv(data / "sample_submission.csv", index=False)
+    assert [photo.name for photo in test_photos(data)] == sample["img"].tolist()
+
+
+def test_mask_areas_are_those_of_the_gifs(data: Path) -> None:
+    areas = mask_areas(data)
+    photos = [photo for photo in training_photos(data) if photo.car == areas.index[0]]
+    assert areas.iloc[0] == np.mean([images.read_mask(photo.mask).sum() for photo in photos])
+
+
+def test_a_photo_without_a_mask(data: Path) -> None:
+    photo = training_photos(data)[5]
+    photo.mask.unlink()
+    with pytest.raises(InputError, match=f"{photo.name}: has no mask"):
+        training_photos(data)
+
+
+def test_a_mask_without_a_photo(data: Path) -> None:
+    photo = training_photos(data)[5]
+    photo.path.unlink()
+    with pytest.raises(InputError, match=f"{photo.mask.name}: has no photo"):
+        training_photos(data)
+
+
+def test_a_mask_of_another_size(data: Path) -> None:
+    photo = training_photos(data)[5]
+    Image.new("P", (90, 64)).save(photo.mask)
+    with pytest.raises(InputError, match=f"{photo.mask.name}: is 90x64, its photo 96x64"):
+        check_sizes(training_photos(data))
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no photos"):
+        training_photos(tmp_path)
+
+
+def test_a_test_photo_that_is_missing(data: Path) -> None:
+    photo = test_photos(data)[3]
+    photo.path.unlink()
+    with pytest.raises(InputError, match=f"{photo.name}: missing"):
+        test_photos(data)
+
+
+def test_a_photo_that_train_masks_csv_lacks(data: Path) -> None:
+    masks = pd.read_csv(data / "train_masks.csv")
+    masks[1:].to_csv(data / "train_masks.csv", index=False)
+    with pytest.raises(InputError, match=f"has no row for {masks['img'][0]}"):
+        mask_areas(data)

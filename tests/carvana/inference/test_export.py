@@ -1,0 +1,75 @@
+"""A whole ensemble in one file."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from carvana.backend import keras
+from carvana.data import images
+from carvana.data.dataset import test_photos as photos_to_predict
+from carvana.inference.export import exportable, write_onnx, write_saved_model
+from carvana.inference.maps import mask_of, probability_maps
+from carvana.models.build import build, frame_of
+from carvana.recipe import Recipe, read_recipe
+from carvana.runs import Run
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
+
+
+def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[Run], list[keras.Model]]:
+    """Two networks with weights that say something."""
+    size = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
+    recipe = read_recipe("miniature", ["width=4", "depth=2", "precision=float32", size, *changes])
+    runs, models = [], []
+    for fold in (0, 1):
+        run = Run(folder / f"fold-{fold}")
+        run.folder.mkdir()
+        model = build(recipe.model_copy(update={"seed": fold}))
+        last = model.get_layer("car")
+        last.set_weights([weights * 8 for weights in last.get_weights()])
+        model.save(run.model)
+        runs.append(run)
+        models.append(model)
+    return recipe, runs, models
+
+
+@pytest.mark.parametrize("changes", [[], ["cropped=true", "norm=none"]], ids=["same", "cropped"])
+def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, changes: list[str]) -> None:
+    recipe, runs, models = _trained(tmp_path, *changes)
+    write_onnx(exportable(runs, recipe), tmp_path / "ensemble.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx", providers=["CPUExecutionProvider"])
+    (wanted,) = session.get_inputs()
+    assert (wanted.name, wanted.type, wanted.shape[1:]) == ("photo", "tensor(uint8)", [30, 50, 3])
+    photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[::8]])
+    (found,) = session.run(["probability"], {"photo": photos})
+    expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe), tta=recipe.tta)]
+    assert np.abs(found - expected).max() < 1e-4
+    differing = [
+        np.mean(mask_of(one, (1280, 1918), 0.5) != mask_of(other, (1280, 1918), 0.5))
+        for one, other in zip(found, expected, strict=True)
+    ]
+    assert max(differing) < 1e-4
+
+
+def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    recipe, runs, models = _trained(tmp_path, "tta=none")
+    (tmp_path / "exported").mkdir()
+    write_saved_model(exportable(runs, recipe), tmp_path / "exported")
+    photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    found = loaded.serve(photos).numpy()
+    expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe))]
+    assert np.abs(found - expected).max() < 1e-5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "fold-0", "fold-1"]
+
+
+def test_half_precision_is_exported_as_float32(tmp_path: Path) -> None:
+    recipe, runs, _ = _trained(tmp_path)
+    model = exportable(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
+    (ensemble,) = [layer for layer in model.layers if layer.name == "ensemble"]
+    inner = ensemble.get_layer("in_turn").models[0]
+    assert {layer.compute_dtype for layer in inner.layers} == {"float32"}

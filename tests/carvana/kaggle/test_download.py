@@ -1,0 +1,159 @@
+"""The download: the real client talks HTTP to a stand-in on the loopback."""
+
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import SRC
+from tests.kaggle_stand_in import SIGNATURE, KaggleStandIn, Refusal
+
+from carvana.data import zips as zips_module
+from carvana.data.dataset import test_photos as photos_to_predict
+from carvana.data.dataset import training_photos
+from carvana.data.zips import PARTS, missing_parts
+from carvana.errors import InputError
+from carvana.kaggle.client import sign_in
+from carvana.kaggle.download import download, files_on_kaggle, is_begun
+
+
+@pytest.fixture
+def files(signed_in: KaggleStandIn, zips: Path) -> KaggleStandIn:
+    """The competition's files on Kaggle."""
+    signed_in.files = {path.name: path.read_bytes() for path in zips.iterdir()}
+    return signed_in
+
+
+def _download(data: Path, **options: bool) -> None:
+    api = sign_in()
+    download(api, files_on_kaggle(api), data, **options)
+
+
+def test_all_that_training_and_prediction_need(files: KaggleStandIn, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    _download(data)
+    assert missing_parts(data) == []
+    assert (len(training_photos(data)), len(photos_to_predict(data))) == (64, 32)
+    assert sorted(path.name for path in data.iterdir()) == sorted(PARTS)
+
+
+def test_only_what_is_missing_and_the_zip_kept(files: KaggleStandIn, data: Path) -> None:
+    shutil.rmtree(data / "test")
+    _download(data, keep=True)
+    assert files.requests.count("DownloadDataFile") == 1
+    assert (data / "test.zip").read_bytes() == files.files["test.zip"]
+    assert len(photos_to_predict(data)) == 32
+
+
+def test_the_large_photos(files: KaggleStandIn, data: Path) -> None:
+    shutil.rmtree(data / "train")
+    files.files["train_hq.zip"] = files.files.pop("train.zip")
+    _download(data, hq=True)
+    assert len(training_photos(data)) == 64
+
+
+def test_a_table_that_kaggle_does_not_zip(files: KaggleStandIn, rendered: Path, data: Path) -> None:
+    (data / "metadata.csv").unlink()
+    del files.files["metadata.csv.zip"]
+    files.files["metadata.csv"] = (rendered / "metadata.csv").read_bytes()
+    _download(data)
+    assert (data / "metadata.csv").read_bytes() == files.files["metadata.csv"]
+
+
+@pytest.fixture
+def large(files: KaggleStandIn, zips: Path, data: Path, tmp_path: Path) -> KaggleStandIn:
+    """The test photos are missing, and some megabytes large; the client saves a megabyte at a time."""
+    shutil.rmtree(data / "test")
+    with zipfile.ZipFile(shutil.copy(zips / "test.zip", tmp_path / "large.zip"), "a") as packed:
+        packed.writestr("test/film.mov", np.random.default_rng(0).bytes(3_000_000))
+    files.files["test.zip"] = (tmp_path / "large.zip").read_bytes()
+    return files
+
+
+def test_a_cut_within_a_run_is_mended_by_the_client(large: KaggleStandIn, data: Path) -> None:
+    large.cut_download_at = 2_500_000
+    _download(data)
+    assert large.ranges == [f"bytes={2 << 20}-"]
+    assert len(photos_to_predict(data)) == 32
+
+
+def test_what_a_killed_run_left_is_gone_on_with(large: KaggleStandIn, data: Path) -> None:
+    large.cut_download_at, large.hang = 2_500_000, True
+    command = [sys.executable, SRC / "prepare.py", "--data", data, "--source", "kaggle"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    growing = data / ".kaggle" / "test.zip" / "test.zip"
+    until = time.monotonic() + 60
+    while not (growing.exists() and growing.stat().st_size == 2 << 20) and time.monotonic() < until:
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert is_begun(data)
+    done = subprocess.run([*command[:4], "--source", "auto"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert large.ranges == [f"bytes={2 << 20}-"]
+    assert len(photos_to_predict(data)) == 32
+    assert not is_begun(data)
+
+
+RULES = "You must accept this competition's rules before you'll be able to download files."
+
+
+@pytest.mark.parametrize(
+    ("request_name", "refusal", "says"),
+    [
+        (
+            "DownloadDataFile",
+            Refusal(403, RULES),
+            r"download train\.zip: Kaggle refuses \(403 You must .*; accept the rules",
+        ),
+        ("download", Refusal(500), r"download train\.zip: Kaggle has trouble of its own \(500"),
+        (
+            "ListDataFiles",
+            Refusal(404, "Not found"),
+            r"list the competition's files: Kaggle refuses \(404 Not found\)",
+        ),
+    ],
+)
+def test_each_refusal_is_its_own_line(
+    files: KaggleStandIn, tmp_path: Path, request_name: str, refusal: Refusal, says: str
+) -> None:
+    files.refusals[request_name] = refusal
+    with pytest.raises(InputError, match=says) as error:
+        _download(tmp_path / "data")
+    assert "\n" not in str(error.value)
+    assert SIGNATURE not in str(error.value)
+    assert "train" in missing_parts(tmp_path / "data")
+
+
+def test_a_broken_zip_is_downloaded_anew(files: KaggleStandIn, data: Path) -> None:
+    shutil.rmtree(data / "test")
+    whole = files.files["test.zip"]
+    files.files["test.zip"] = whole[:-30]
+    with pytest.raises(InputError, match=r"test\.zip: not a whole zip"):
+        _download(data)
+    assert missing_parts(data) == ["test"]
+    files.files["test.zip"] = whole
+    _download(data)
+    assert len(photos_to_predict(data)) == 32
+
+
+def test_a_file_that_is_not_on_kaggle(files: KaggleStandIn, tmp_path: Path) -> None:
+    del files.files["test.zip"]
+    with pytest.raises(
+        InputError, match=r"test\.zip: not among the competition's files; Kaggle has metadata"
+    ):
+        _download(tmp_path / "data")
+
+
+def test_the_disk_is_checked_before(
+    files: KaggleStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil._ntuple_diskusage(100, 97, 3)
+    monkeypatch.setattr(zips_module.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(InputError, match="GB are needed there"):
+        _download(tmp_path / "data")
+    assert "DownloadDataFile" not in files.requests

@@ -1,0 +1,360 @@
+"""The report, as a person uses it: in headless Chromium, by mouse and by keyboard, on a phone and in the dark."""
+
+import base64
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from carvana.competition import rle
+from carvana.data import images
+from carvana.data.dataset import read_csv, training_photos
+from carvana.evaluation import mask_checks
+from carvana.recipe import read_recipe, write_recipe
+from carvana.report import gallery, write_report
+from carvana.report.experiments import contrasts, experiments_of, makes_of
+from carvana.report.flagged import doubts_of
+from carvana.runs import Run
+from carvana.submission import comparison
+from carvana.submission.csv_file import write_submission
+from carvana.submission.ledger import COLUMNS, Ledger, Row
+
+SMALL = ["width=2", "depth=1", "norm=none", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
+ROWS: list[Row] = [
+    dict.fromkeys(COLUMNS, "")
+    | {"submission": f"{recipe}-fold{fold}.csv.gz", "recipe": recipe, "folds": "data-2", "fold": str(fold)}
+    | {"cv_dice": f"0.9{fold}{place}000", "cv_low": "0.9", "cv_high": "0.99", "board": "local"}
+    | {"public": f"0.8{fold}{place}111", "private": f"0.7{fold}{place}222"}
+    for place, recipe in enumerate(("deep", "plain"))
+    for fold in range(3)
+]
+
+
+@pytest.fixture(scope="module")
+def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recipes on two folds, with networks that were never trained, and made-up scores."""
+    from carvana.backend import keras
+    from carvana.models.build import build
+
+    root = tmp_path_factory.mktemp("runs")
+    photos = training_photos(rendered)
+    cars = sorted({photo.car for photo in photos})
+    random = np.random.default_rng(0)
+    for place, name in enumerate(("deep", "plain")):
+        recipe = read_recipe("miniature", [*SMALL, f"seed={place}"])
+        for fold in range(2):
+            run = Run(root / name / f"fold-{fold}")
+            run.folder.mkdir(parents=True)
+            keras.saving.save_model(build(recipe), run.model)
+            write_recipe(recipe, run.recipe)
+            held_out = [photo.name for photo in photos if cars.index(photo.car) % 2 == fold]
+            dice = 0.9 + 0.05 * place + random.uniform(0, 0.04, len(held_out))
+            pd.DataFrame({"img": held_out, "dice": dice}).to_csv(run.scores, index=False)
+            epochs = {"epoch": [1, 2], "stage": [1, 2], "loss": [0.5, 0.2], "dice": [0.8, 0.9], "ema": [0, 1]}
+            pd.DataFrame(epochs).to_csv(run.history, index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Of all rows; beside it one submission, which holds the truth, with its list of photos to look at."""
+    ledger = Ledger(tmp_path_factory.mktemp("submissions") / "ledger.csv")
+    for row in ROWS:
+        ledger.add(row)
+    truth = read_csv(rendered / "test_masks.csv", ["img", "rle_mask"])
+    submission = ledger.path.with_name("plain-fold1.csv.gz")
+    facts = []
+    with write_submission(submission) as write:
+        for place, (img, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
+            write(img, mask)
+            area = int(rle.runs_of(mask)[1].sum())
+            facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
+    columns = ["img", "height", "width", "area", "pieces", "second", "spread"]
+    photos = mask_checks.measured(pd.DataFrame(facts, columns=columns))
+    mask_checks.write_worst(photos, mask_checks.path_of(submission))
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def report(ledger: Ledger, runs: Path, rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, ledger, runs, rendered, worst=3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (program and driver):
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(chromium: webdriver.Chrome, report: Path) -> webdriver.Chrome:
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    chromium.set_window_size(1200, 1000)
+    chromium.get(report.as_uri())
+    return chromium
+
+
+def _cells(page: webdriver.Chrome, table: str) -> list[list[str]]:
+    script = "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].map("
+    return page.execute_script(script + "row => [...row.cells].map(cell => cell.textContent))", table)
+
+
+def _cards(page: webdriver.Chrome, gallery: str = "gallery") -> list[dict[str, str]]:
+    script = "return [...document.querySelectorAll(`#${arguments[0]} .card`)].filter(card => card.checkVisibility())"
+    return page.execute_script(script + ".map(card => ({...card.dataset}))", gallery)
+
+
+def _choose(page: webdriver.Chrome, what: str, text: str) -> None:
+    Select(page.find_element(By.ID, what)).select_by_visible_text(text)
+
+
+def test_it_loads_without_an_error_and_without_network(page: webdriver.Chrome, report: Path) -> None:
+    assert page.get_log("browser") == []
+    loaded = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
+    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', report.read_text()) == []
+    broken = "return [...document.images].filter(image => !image.naturalWidth).length"
+    assert page.execute_script(broken) == 0
+    assert len(page.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2 + 2 * 2 + 2
+
+
+def test_it_shows_the_numbers_of_the_ledger(page: webdriver.Chrome) -> None:
+    assert _cells(page, "ledger") == comparison.table(ROWS)
+    assert _cells(page, "agreement") == comparison.agreement_table(ROWS)
+
+
+def test_it_shows_recipes_with_their_paired_difference(page: webdriver.Chrome, runs: Path) -> None:
+    plain, deep = contrasts(experiments_of(runs))
+    assert (plain.name, plain.difference, deep.difference.photos) == ("plain", None, 64)
+    first, second = _cells(page, "contrasts")
+    assert first[:3] == ["plain", "0 1", f"{plain.dice.dice:.6f}"]
+    assert second[4] == f"{deep.difference.dice:+.6f}"
+    assert deep.difference.dice == pytest.approx(deep.dice.dice - plain.dice.dice)
+
+
+def test_dice_by_angle_and_make_are_means(page: webdriver.Chrome, runs: Path, rendered: Path) -> None:
+    deep, _ = experiments_of(runs)
+    rows = {row[0]: row[1:] for row in _cells(page, "angles")}
+    of_angle = deep.scores[deep.scores["angle"] == 7]
+    assert rows["7"][0] == f"{of_angle['dice'].mean():.6f}"
+    makes = makes_of(rendered)
+    rows = {row[0]: row[1:] for row in _cells(page, "makes")}
+    for make, (dice, _, cars) in rows.items():
+        own = deep.scores[deep.scores["car"].map(makes) == make]
+        assert (dice, cars) == (f"{own['dice'].mean():.6f}", str(own["car"].nunique()))
+
+
+def test_tables_are_sorted_by_their_headings(page: webdriver.Chrome) -> None:
+    heading = page.find_elements(By.CSS_SELECTOR, "#ledger th")[comparison.HEADINGS.index("public")]
+    button = heading.find_element(By.TAG_NAME, "button")
+    button.click()
+    assert [row[4] for row in _cells(page, "ledger")] == sorted(row["public"] for row in ROWS)
+    assert heading.get_attribute("aria-sort") == "ascending"
+    button.send_keys(Keys.ENTER)
+    assert [row[4] for row in _cells(page, "ledger")] == sorted((row["public"] for row in ROWS), reverse=True)
+
+
+def test_the_gallery_holds_the_worst_and_is_filtered(page: webdriver.Chrome, runs: Path) -> None:
+    cards = _cards(page)
+    assert len(cards) == 2 * 2 * 3
+    dice = [float(card["dice"]) for card in cards]
+    assert dice == sorted(dice)
+    for experiment in experiments_of(runs):
+        for fold, scores in experiment.scores.groupby("fold"):
+            own = [card for card in cards if (card["recipe"], card["fold"]) == (experiment.name, str(fold))]
+            assert [float(card["dice"]) for card in own] == sorted(scores["dice"])[:3]
+    _choose(page, "gallery-recipe", "plain")
+    _choose(page, "gallery-fold", "1")
+    assert {(card["recipe"], card["fold"]) for card in _cards(page)} == {("plain", "1")}
+    assert page.find_element(By.ID, "gallery-count").text == "3 of 12 photos"
+    angle = _cards(page)[0]["angle"]
+    _choose(page, "gallery-angle", angle)
+    assert {card["angle"] for card in _cards(page)} == {angle}
+    for what in ("gallery-recipe", "gallery-fold", "gallery-angle"):
+        _choose(page, what, "all")
+    assert len(_cards(page)) == 12
+
+
+def test_the_gallery_is_sorted(page: webdriver.Chrome) -> None:
+    _choose(page, "gallery-sort", "best first")
+    dice = [float(card["dice"]) for card in _cards(page)]
+    assert dice == sorted(dice, reverse=True)
+    _choose(page, "gallery-sort", "by angle")
+    places = [(int(card["angle"]), float(card["dice"])) for card in _cards(page)]
+    assert places == sorted(places)
+
+
+def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
+    listed = mask_checks.read_worst(ledger.path.with_name("plain-fold1-checks.csv"))
+    cards = _cards(page, "doubts")
+    assert [card["reason"] for card in cards] == listed["reason"].tolist()
+    assert [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards] == listed["img"].tolist()
+    reason = listed["reason"][1]
+    _choose(page, "doubts-reason", reason)
+    assert len(_cards(page, "doubts")) == (listed["reason"] == reason).sum() < len(listed)
+    _choose(page, "doubts-sort", "by angle")
+    angles = [int(card["angle"]) for card in _cards(page, "doubts")]
+    assert angles == sorted(angles)
+    assert len(_cards(page)) == 12  # the other gallery is left alone
+    card = page.find_element(By.CSS_SELECTOR, "#doubts .card:not([hidden])")
+    overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
+    card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
+    assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 100%)"
+    assert overlay.value_of_css_property("visibility") == "visible"
+
+
+def test_the_doubtful_masks_are_those_of_the_submission(
+    ledger: Ledger, rendered: Path, tmp_path: Path
+) -> None:
+    rows, makes = ledger.rows(), makes_of(rendered)
+    first, *_ = doubts_of(rows, ledger.path.parent, rendered, makes)
+    truth = read_csv(rendered / "test_masks.csv", ["img"]).set_index("img")["rle_mask"]
+    assert np.array_equal(_classes(first.mask) > 0, rle.decode(truth[first.img], (64, 96)))
+    assert (first.submission, first.place, first.make) == ("plain-fold1.csv.gz", 1, makes[first.car])
+    assert doubts_of(rows, tmp_path, rendered, makes) == []
+
+
+def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdriver.Chrome) -> None:
+    card = page.find_element(By.CLASS_NAME, "card")
+
+    def shown() -> list[str]:
+        overlays = card.find_elements(By.CLASS_NAME, "overlay")
+        return [
+            one.get_attribute("class").split()[1]
+            for one in overlays
+            if one.value_of_css_property("visibility") == "visible"
+        ]
+
+    assert shown() == ["difference"]
+    page.find_element(By.CSS_SELECTOR, "input[value=difference]").send_keys(Keys.ARROW_RIGHT)
+    assert shown() == ["mask"]
+    overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
+    assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 30%)"
+    card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT * 5)
+    assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 35%)"
+    page.find_element(By.ID, "gallery-line").send_keys(Keys.HOME)
+    find = "return [...document.querySelectorAll('#gallery .overlay.mask')]"
+    assert set(page.execute_script(find + ".map(one => getComputedStyle(one).clipPath)")) == {
+        "inset(0px 0px 0px 0%)"
+    }
+
+
+def test_a_photo_is_enlarged_and_closed_by_keyboard(page: webdriver.Chrome) -> None:
+    dialog = page.find_element(By.ID, "large")
+    page.find_element(By.CLASS_NAME, "stack").send_keys(Keys.ENTER)
+    assert dialog.get_attribute("open")
+    assert dialog.find_element(By.CLASS_NAME, "photo").size["width"] > 900
+    dialog.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
+    overlay = dialog.find_element(By.CLASS_NAME, "difference")
+    assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 100%)"
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.get_attribute("open")
+    assert page.get_log("browser") == []
+
+
+def test_it_fits_a_phone(page: webdriver.Chrome) -> None:
+    phone = {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert page.execute_script("return document.documentElement.scrollWidth") == 360
+    find = "return [...document.querySelectorAll(arguments[0])].filter(one => one.checkVisibility())"
+    height = find + ".map(one => one.getBoundingClientRect().height)"
+    assert min(page.execute_script(height, ".chart svg text")) >= 9
+    assert min(page.execute_script(height, "select, button, input[type=range]")) >= 30
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_read_by_day_and_by_night(page: webdriver.Chrome, scheme: str) -> None:
+    preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
+    body = page.find_element(By.TAG_NAME, "body")
+    paper = _luminance(body.value_of_css_property("background-color"))
+    assert (paper < 0.05) == (scheme == "dark")
+    words = {
+        "body": "color",
+        "header p": "color",
+        "nav a": "color",
+        "td": "color",
+        ".chart svg text": "fill",
+        "figcaption code": "color",
+        "#doubts figcaption span": "color",
+    }
+    for what, ink in words.items():
+        colour = _luminance(page.find_element(By.CSS_SELECTOR, what).value_of_css_property(ink))
+        contrast = (max(colour, paper) + 0.05) / (min(colour, paper) + 0.05)
+        assert contrast >= 4.5, what
+
+
+def _classes(picture: str) -> np.ndarray:
+    """The overlay's colours, by number: 0 where it is clear."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert image.convert("RGBA").getpixel((0, 0))[3] == 0
+    return np.asarray(image)
+
+
+def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
+    from carvana.inference.maps import mask_of, probability_maps
+    from carvana.models.build import frame_of, load
+
+    experiments = experiments_of(runs)[:1]
+    first, *_ = gallery.pictures(experiments, rendered, makes_of(rendered), worst=1)
+    photo = next(photo for photo in training_photos(rendered) if photo.name == first.img)
+    run = experiments[0].runs[0]
+    recipe = run.read_recipe()
+    pixels = images.read_photo(photo.path, recipe.size)
+    (maps,) = probability_maps([load(run.model)], [pixels], frame=frame_of(recipe), tta=recipe.tta)
+    truth, mask = images.read_mask(photo.mask), mask_of(maps[0], first.size, recipe.threshold)
+    assert np.array_equal(_classes(first.truth) > 0, truth)
+    assert np.array_equal(_classes(first.mask) > 0, mask)
+    difference = _classes(first.difference)
+    assert np.array_equal(difference == 1, truth & ~mask)
+    assert np.array_equal(difference == 2, mask & ~truth)
+    assert (first.car, first.make) == (photo.car, makes_of(rendered)[photo.car])
+
+
+def test_without_runs_and_photos_it_says_so(tmp_path: Path, ledger: Ledger, runs: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, ledger, tmp_path / "none", tmp_path / "none", worst=3)
+    assert "No finished run lies in" in path.read_text()
+    write_report(path, Ledger(tmp_path / "ledger.csv"), runs, tmp_path / "none", worst=3)
+    text = path.read_text()
+    assert "No list of such photos lies beside the submissions" in text
+    assert "The ledger holds no submission yet." in text
+    assert "No photos: " in text
+    assert text.count('<figure class="chart">') == 1 + 2 * 2 + 1
+
+
+def test_names_cannot_break_the_page(tmp_path: Path) -> None:
+    row = ROWS[0] | {"recipe": "<script>alert(1)</script>"}
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.add(row)
+    write_report(tmp_path / "report.html", ledger, tmp_path, tmp_path, worst=0)
+    assert "<script>alert" not in (tmp_path / "report.html").read_text()

@@ -1,0 +1,100 @@
+"""One holds a lock at a time, whoever has died with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from carvana import console
+from carvana.errors import InputError
+from carvana.locks import held, is_held
+
+SRC = Path(console.__file__).parents[1]
+
+_HOLD = """
+import sys, time
+sys.path.insert(0, {src!r})
+from pathlib import Path
+from carvana import console
+from carvana.locks import held
+with held(Path({lock!r}), console):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "run" / ".lock"
+
+
+@pytest.fixture
+def holder(lock: Path):
+    """Another process, which has the lock."""
+    code = _HOLD.format(src=str(SRC), lock=str(lock))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+def test_who_waits_is_told_for_whom_and_takes_over_from_the_dead(
+    lock: Path, holder: subprocess.Popen, capsys: pytest.CaptureFixture
+) -> None:
+    threading.Timer(1.5, lambda: os.kill(holder.pid, signal.SIGKILL)).start()
+    began = time.monotonic()
+    with held(lock, console):
+        assert 1 < time.monotonic() - began < 10
+        assert f"process {os.getpid()} on " in lock.read_text()
+    assert f"run: process {holder.pid} on " in capsys.readouterr().out
+
+
+def test_waiting_ends_where_whoever_shows_it_raises(lock: Path, holder: subprocess.Popen) -> None:
+    class Show:
+        say = staticmethod(lambda text: None)
+
+        def progress(self, *_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), held(lock, Show()):
+        pass
+    assert is_held(lock)
+
+
+def test_a_lock_is_free_after_its_block_and_after_an_error(lock: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError), held(lock, console):
+            assert is_held(lock)
+            raise ValueError
+        assert not is_held(lock)
+
+
+def test_threads_of_a_process_exclude_each_other(lock: Path) -> None:
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        with held(lock, console):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be locked"), held(tmp_path / "file" / ".lock", console):
+        pass

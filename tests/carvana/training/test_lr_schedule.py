@@ -1,0 +1,45 @@
+"""The learning rate over a training."""
+
+import pytest
+
+from carvana.recipe import read_recipe
+from carvana.training.lr_schedule import Schedule
+
+
+def _schedule(*changes: str) -> Schedule:
+    stages = [
+        "stages=[{size=[10, 10], epochs=4, batch=8, rate=1.0}, {size=[20, 20], epochs=1, batch=4, rate=0.5}]"
+    ]
+    return Schedule(read_recipe("baseline", [*stages, *changes]), photos=20)
+
+
+def test_a_constant_rate_is_each_stages_own() -> None:
+    schedule = _schedule()
+    first, second = schedule.recipe.stages
+    assert schedule.rate(first, 3.5, 10) == 1.0
+    assert schedule.rate(second, 4.5, 14) == 0.5
+
+
+def test_the_cosine_falls_with_the_pixels_seen() -> None:
+    schedule = _schedule("schedule=cosine")
+    first, second = schedule.recipe.stages
+    assert schedule.rate(first, 0, 0) == 1
+    assert schedule.rate(second, 4, 12) == pytest.approx(0.5 / 2)  # four small epochs cost as much as a large
+    assert schedule.rate(second, 5, 17) == pytest.approx(0)
+
+
+def test_a_cycle_falls_within_its_stage_and_starts_again() -> None:
+    schedule = _schedule("schedule=cyclic", "stages.0.cycles=2")
+    first, second = schedule.recipe.stages
+    assert [schedule.rate(first, epoch, 0) for epoch in (0, 1, 2, 3)] == pytest.approx([1, 0.5, 1, 0.5])
+    assert schedule.rate(second, 4, 12) == 0.5
+    assert schedule.rate(second, 4.999, 16) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_rate_warms_up() -> None:
+    schedule = _schedule("warm_up=4")
+    assert [schedule.rate(schedule.recipe.stages[0], 0, step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+
+
+def test_steps_are_counted_over_stages() -> None:
+    assert [_schedule().steps_before(epoch) for epoch in range(6)] == [0, 3, 6, 9, 12, 17]
