@@ -147,7 +147,7 @@ def _show(figures: dict[str, float], recipe: str) -> None:
     rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
     console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
     overhead, piece = figures["overhead_s"], figures["piece_photos"] / figures["plain_photos_s"]
-    console.say(f"a piece takes {overhead:.2f} s more on a worker: {overhead / piece:.1%}")
+    console.message(f"a piece takes {overhead:.2f} s more on a worker: {overhead / piece:.1%}")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
     console.show_table("What it is made of", ["figure", "value"], rows)
 

@@ -11,7 +11,7 @@ from statistics import median
 
 from prediction import Constant, maps_of_cars, repeated
 
-from carvana.console import Show
+from carvana.console import Reporter
 from carvana.data.dataset import Photo, test_photos
 from carvana.inference import shards
 from carvana.inference.config import Question
@@ -75,9 +75,9 @@ class Nothing:
         """Of it."""
         return 0
 
-    def do(self, loaded: None, show: Show) -> None:
+    def do(self, loaded: None, reporter: Reporter) -> None:
         """Report, as every piece does."""
-        with show.progress(self.name, self.size, "photos") as advance:
+        with reporter.progress(self.name, self.size, "photos") as advance:
             advance(1)
         (self.folder / f"{self.number}.time").write_text(str(time.time()))
 
@@ -91,7 +91,7 @@ def between_nothings(folder: Path) -> float:
 class Clocked(shards.Shard):
     """A shard that notes the processor's time of its process at its end."""
 
-    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
+    def do(self, loaded: tuple[Question, Blend], reporter: Reporter) -> None:
         """Predict it."""
         super().do(loaded, show)
         _note(self.path)

@@ -52,7 +52,7 @@ def benchmark(
     with _gpu_use() as gpu:
         taken, slowest = ours(chosen, source)
     rate = photos / taken
-    device, busy, memory = gpu() or (f"{machine.in_words()}, no GPU", "", "")
+    device, busy, memory = gpu() or (f"{machine.describe_machine()}, no GPU", "", "")
     console.show_table(
         f"{folds} x {asked.name}, tta {asked.tta}, {asked.size[1]}x{asked.size[0]}, on {device}",
         ["photos", "photos/s", "hours for the test set", "GPU busy", "GPU memory", "slowest stage"],

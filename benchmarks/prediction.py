@@ -70,7 +70,7 @@ def benchmark(
         source = Constant(size, maps_of_cars(data, size), networks if asked else None)
         rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
     console.show_table(
-        f"{machine.in_words()}, {photos} photos, medians of {rounds} rounds, photos a second",
+        f"{machine.describe_machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
         rows,
     )

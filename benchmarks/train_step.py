@@ -24,7 +24,7 @@ from carvana import console, machine
 
 CONTENDERS = {
     "PyTorch, plain": ("torch", "plain"),
-    "PyTorch, compiled": ("torch", "compiled"),
+    "PyTorch, compiled": ("torch", "jit"),
     "ours on TensorFlow": ("tensorflow", "ours"),
     "ours on TensorFlow, XLA": ("tensorflow", "ours-xla"),
     "ours on JAX": ("jax", "ours"),
@@ -62,7 +62,7 @@ def main(
     for _ in range(turns):
         for name, (backend, _) in there.items():
             results[name].append(_in_its_own_process(name, backend))
-            console.say(f"{name}: {results[name][-1].get('ms', results[name][-1].get('error'))}")
+            console.message(f"{name}: {results[name][-1].get('ms', results[name][-1].get('error'))}")
     _show(results, network, (height, width), batch, precision)
 
 
@@ -128,7 +128,7 @@ def _plain(
     torch.backends.cudnn.benchmark = True
     model = (UNet() if network == "unet" else ResNet34UNet()).to(device, memory_format=torch.channels_last)
     assert sum(weight.numel() for weight in model.parameters()) == TRAINABLE[network]
-    called = torch.compile(model) if way == "compiled" else model
+    called = torch.compile(model) if way == "jit" else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.004)
     scale = 255.0 if network == "unet" else 1.0
 
@@ -237,7 +237,7 @@ def _show(
             ]
         )
     device = next((turn["device"] for turns in results.values() for turn in turns if "device" in turn), "?")
-    title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {device}, {machine.in_words()}"
+    title = f"{network} at {size[1]}x{size[0]}, batch {batch}, {precision}: {device}, {machine.describe_machine()}"
     heads = ["training step", "ms", "photos/s", "x plain PyTorch", "peak GiB", "of bf16 peak"]
     console.show_table(title, heads, rows)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger, Row
 
@@ -25,7 +25,7 @@ def compare(
     data: Annotated[Path, typer.Option(help="Report: the data folder of the runs.")] = Path("data"),
     worst: Annotated[int, typer.Option(min=0, help="Report: photos of each run in its gallery.")] = 6,
 ) -> None:
-    """Show cross-validation beside leaderboard scores: a row a fold, and one for the ensemble.
+    """Reporter cross-validation beside leaderboard scores: a row a fold, and one for the ensemble.
 
     CV is the mean Dice of out-of-fold photos at their own size; its interval is a bootstrap over cars. The
     ensemble's CV is that of its folds' single networks.
@@ -43,7 +43,7 @@ def compare(
     """
     record = Ledger(ledger)
     if not (record.rows() or html):
-        raise InputError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")
+        raise UserError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")
     if refresh:
         _refresh(record)
     rows = record.rows()
@@ -53,7 +53,7 @@ def compare(
         from carvana.report import write_report  # late: the table alone need not wait for figures
 
         write_report(html, record, runs, data, worst=worst)
-        console.say(f"{html}: written; open it in a browser")
+        console.message(f"{html}: written; open it in a browser")
 
 
 def _show(rows: list[Row]) -> None:
@@ -72,9 +72,9 @@ def _refresh(record: Ledger) -> None:
     from carvana.kaggle.client import sign_in  # late: only here is Kaggle's client needed
 
     changed, strangers = kaggle_scores.refresh(sign_in(), record)
-    console.say(f"{record.path}: {changed} rows changed by what Kaggle says")
+    console.message(f"{record.path}: {changed} rows changed by what Kaggle says")
     if strangers:
-        console.say(f"On Kaggle, but not in the ledger: {', '.join(strangers)}")
+        console.message(f"On Kaggle, but not in the ledger: {', '.join(strangers)}")
 
 
 if __name__ == "__main__":

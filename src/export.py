@@ -66,7 +66,9 @@ def export(
         (exports.write_onnx if wanted is Format.onnx else exports.write_saved_model)(model, path)
         size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) / 1e6
         networks = f"{len(part.runs)} network{'s' * (len(part.runs) > 1)}"
-        console.say(f"{path}: {networks}, tta {part.recipe.tta}, photos of {width}x{height}, {size:.1f} MB")
+        console.message(
+            f"{path}: {networks}, tta {part.recipe.tta}, photos of {width}x{height}, {size:.1f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 from carvana import console
 from carvana.data.dataset import test_photos, training_photos
 from carvana.data.split import fold_number
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
 from carvana.inference.config import Question, part_of, weights_of
@@ -154,7 +154,7 @@ def _number(threshold: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1:
-        raise InputError(f"--threshold {threshold}: expected a number between 0 and 1, or auto")
+        raise UserError(f"--threshold {threshold}: expected a number between 0 and 1, or auto")
     return number
 
 
@@ -162,7 +162,7 @@ def _submission(out: Path | None, question: Question, fold: int | None) -> Path:
     """Where the submission goes."""
     path = out or Path("submissions") / f"{question.name.replace(',', '+')}.csv.gz"
     if path.suffix != ".gz":
-        raise InputError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
+        raise UserError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
     return path if out or fold is None else fold_path(path, fold)
 
 
@@ -180,7 +180,7 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     path = mask_checks.path_of(entries[0].path)
     mask_checks.write_worst(photos, path)
     console.show_table("Masks that may have gone wrong", mask_checks.HEADINGS, mask_checks.table(photos))
-    console.say(f"{path}: the {min(mask_checks.WORST, len(photos))} photos to look at")
+    console.message(f"{path}: the {min(mask_checks.WORST, len(photos))} photos to look at")
 
 
 def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) -> None:
@@ -189,7 +189,7 @@ def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) ->
     asked = cutouts.photos_of(pattern, folder)
     photos, rows = cutouts.unfinished(question, asked, folder, maps=keep_maps), []
     if len(photos) < len(asked):
-        console.say(f"{folder}: has {len(asked) - len(photos):,} of {len(asked):,} photos already")
+        console.message(f"{folder}: has {len(asked) - len(photos):,} of {len(asked):,} photos already")
     if not photos:
         return
     blend = question.load()
@@ -201,7 +201,7 @@ def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) ->
             rows.append([str(made.photo), str(made.cutout), str(made.mask), size, f"{made.share:.1%}"])
     if len(rows) <= _TABLE:
         console.show_table("Cut-outs", ["photo", "cut-out", "mask", "size", "car"], rows, left=3)
-    console.say(
+    console.message(
         f"{len(rows):,} photos cut out to {folder}; {sum(row[-1] == '0.0%' for row in rows):,} show no car"
     )
 

@@ -10,7 +10,7 @@ from carvana import console
 from carvana.data import images
 from carvana.data.dataset import Photo, check_sizes, test_photos, training_photos
 from carvana.data.turntable import render_folder
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.kaggle.sources import obtain
 
 
@@ -69,7 +69,7 @@ def prepare(
     if source in (Source.auto, Source.kaggle):
         render = not obtain(data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle)
     if render:
-        console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
+        console.message(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
@@ -86,7 +86,7 @@ def prepare(
 def _size(text: str) -> tuple[int, int]:
     width, times, height = text.partition("x")
     if not (times and width.isdigit() and height.isdigit() and int(width) >= 32 and int(height) >= 32):
-        raise InputError(f"--size {text}: expected WIDTHxHEIGHT, each at least 32, e.g. 480x320")
+        raise UserError(f"--size {text}: expected WIDTHxHEIGHT, each at least 32, e.g. 480x320")
     return int(height), int(width)
 
 

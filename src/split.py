@@ -8,7 +8,7 @@ import typer
 from carvana import console
 from carvana.data.dataset import mask_areas
 from carvana.data.folds import deal, folds_of, read_table, write_table
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 def split(
@@ -32,12 +32,12 @@ def split(
     if out.exists():
         folds = folds_of(read_table(out), set(areas.index), out)
         if folds.max() >= n_folds:
-            raise InputError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
-        console.say(f"{out}: is there already and covers the {len(areas)} cars of {data}")
+            raise UserError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
+        console.message(f"{out}: is there already and covers the {len(areas)} cars of {data}")
     else:
         folds = deal(areas, n_folds, seed)
         write_table(folds, out)
-        console.say(f"{out}: {len(areas)} cars dealt to {n_folds} folds")
+        console.message(f"{out}: {len(areas)} cars dealt to {n_folds} folds")
     by_fold = areas.groupby(folds.rename("fold"))
     rows = [[str(fold), str(len(cars)), f"{cars.mean():,.0f}"] for fold, cars in by_fold]
     console.show_table("Folds", ["fold", "cars", "mean mask area [pixels]"], rows)

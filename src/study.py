@@ -9,7 +9,7 @@ from carvana import console, machine
 from carvana.data.dataset import check_sizes, training_photos
 from carvana.data.split import Split, fold_number
 from carvana.evaluation import study as studies
-from carvana.files import write_whole
+from carvana.files import atomic_path
 
 
 def study(
@@ -42,7 +42,7 @@ def study(
 
     results, baseline = [], None
     for name, recipe in recipes.items():
-        console.say(f"{name}:")
+        console.message(f"{name}:")
         trained = train_folds(recipe, split, numbers, runs / study.stem)
         baseline = baseline or trained
         results.append(
@@ -52,14 +52,16 @@ def study(
         )
     console.show_table(asked.title, studies.HEADINGS, [studies.cells(result) for result in results])
     page = study.with_suffix(".md")
-    with write_whole(page.with_suffix(".png")) as part:
+    with atomic_path(page.with_suffix(".png")) as part:
         studies.draw(asked, results, part)
-    with write_whole(page) as part:
+    with atomic_path(page) as part:
         which = ("fold " if len(numbers) == 1 else "folds ") + ", ".join(map(str, numbers))
         held_out = f"{results[0].dice.photos:,} held-out photos of {which}"
-        where = f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine.in_words()}."
+        where = (
+            f"{held_out} of `{split.table}`, {an_epoch:,} photos an epoch, on {machine.describe_machine()}."
+        )
         part.write_text(studies.markdown(asked, results, where, page.with_suffix(".png").name))
-    console.say(f"{page}: written, with its figure")
+    console.message(f"{page}: written, with its figure")
 
 
 def _numbers(text: str, split: Split) -> list[int]:

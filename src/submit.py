@@ -9,7 +9,7 @@ import typer
 from carvana import console
 from carvana.competition import SIZE
 from carvana.data.dataset import submission_order, test_photos
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.kaggle import upload
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger
@@ -67,7 +67,7 @@ def submit(
     for path in paths:
         check = check_entry(path, sizes)
         if dry_run:
-            console.say(f"{path}: in order, {check.photos:,} photos; would go to the {board} board")
+            console.message(f"{path}: in order, {check.photos:,} photos; would go to the {board} board")
     if dry_run:
         return
     if board == Board.local:
@@ -87,9 +87,7 @@ def _sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
 def _newest_ensemble(ledger: Ledger) -> Path:
     ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
     if not ensembles:
-        raise InputError(
-            f"{ledger.path}: holds no submission of all folds yet; `./run.sh predict` writes one"
-        )
+        raise UserError(f"{ledger.path}: holds no submission of all folds yet; `./run.sh predict` writes one")
     return ledger.path.parent / ensembles[-1]
 
 
@@ -100,7 +98,7 @@ def _of_folds(submission: Path) -> list[Path]:
     known = {row["submission"] for row in ledger.rows()}
     paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
     if not paths:
-        raise InputError(
+        raise UserError(
             f"{submission}: has no folds' submissions beside it; `predict --each-fold` writes them"
         )
     return paths

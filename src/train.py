@@ -63,7 +63,7 @@ def train(
     number = fold_number(fold)
     numbers = split.numbers if number is None else [number]
     if split.absent:
-        console.say(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
+        console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(photos)
 
     from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
@@ -77,7 +77,7 @@ def train(
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:
-            console.say(f"devices that share each batch: {devices.count}")
+            console.message(f"devices that share each batch: {devices.count}")
         trained = [
             run
             for one in chosen

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import score_submission
 from carvana.kaggle.client import COMPETITION
 from carvana.submission.local_board import board_scores
@@ -137,7 +137,7 @@ class KaggleStandIn:
             return {"status": "PENDING"} | known
         try:
             scores = board_scores(score_submission(Path(submission["path"]), self.truth))
-        except InputError as error:
+        except UserError as error:
             return known | {"status": "ERROR", "errorDescription": str(error).split(": ", 1)[1]}
         parts = {f"{name}Score": f"{dice:.5f}" for name, dice in scores.items()}
         return known | {"status": "COMPLETE"} | parts

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 F = TypeVar("F", bound=Callable)
 
@@ -43,7 +43,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def isolated_seed(seed: int) -> Iterator[None]:
     """Let what is drawn within the block depend on a seed, and on nothing that other threads draw.
 
     Keras draws its initializers' seeds from the one generator that Python has for all threads, and Dask's heartbeat
@@ -60,7 +60,7 @@ def seeded(seed: int) -> Iterator[None]:
         seed_generator.python_random = shared
 
 
-def compiled(function: F) -> F:
+def jit(function: F) -> F:
     """A function of tensors, compiled as the backend does it."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow
@@ -86,7 +86,7 @@ class AllDevices:
         """Find them.
 
         Raises:
-            InputError: Keras has no data parallelism with this backend.
+            UserError: Keras has no data parallelism with this backend.
         """
         if keras.backend.backend() == "tensorflow":
             import tensorflow
@@ -100,11 +100,11 @@ class AllDevices:
             distribution = keras.distribution.DataParallel(devices=names)
             self.count, self._scope = len(names), distribution.scope
         else:
-            raise InputError("--gpus all: with TensorFlow and JAX alone; Keras shares no batches with others")
+            raise UserError("--gpus all: with TensorFlow and JAX alone; Keras shares no batches with others")
 
-    def sharing(self) -> AbstractContextManager:
+    def scope(self) -> AbstractContextManager:
         """Networks that are built, compiled and trained in such blocks, each one in all three, share batches."""
         return self._scope()
 
 
-__all__ = ["AllDevices", "compiled", "is_out_of_memory", "keras", "seeded"]
+__all__ = ["AllDevices", "jit", "is_out_of_memory", "keras", "isolated_seed"]

@@ -14,23 +14,23 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 _LINE_EVERY_S = 15.0
 """Seconds between the plain lines that stand for a bar where there is no terminal."""
 
-Advance = Callable[..., None]
+ProgressCallback = Callable[..., None]
 """`advance(count=1, note="")`: so many more are done; the note stands beside the bar."""
 
 
-class Show(Protocol):
+class Reporter(Protocol):
     """Where work says how far it is: this module, or on a worker of a cluster the way to whoever watches."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Print a line."""
 
-    def progress(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """Show how far the work is."""
+    def progress(self, title: str, total: int, unit: str) -> AbstractContextManager[ProgressCallback]:
+        """Reporter how far the work is."""
 
 
 def run(script: Callable[..., None]) -> None:
@@ -44,7 +44,7 @@ def run(script: Callable[..., None]) -> None:
     def command(*arguments: object, **options: object) -> None:
         try:
             script(*arguments, **options)
-        except InputError as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def run(script: Callable[..., None]) -> None:
     app()
 
 
-def say(text: str) -> None:
+def message(text: str) -> None:
     """Print a line, above the bar if there is one."""
     print(text, flush=True)
 
@@ -82,17 +82,17 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 @contextmanager
 def progress(
-    title: str, total: int, unit: str, below: Callable[[], Sequence[str]] = lambda: ()
-) -> Iterator[Advance]:
-    """Show how far the work is, with its rate and the time left: a bar on a terminal, plain lines elsewhere.
+    title: str, total: int, unit: str, details: Callable[[], Sequence[str]] = lambda: ()
+) -> Iterator[ProgressCallback]:
+    """Reporter how far the work is, with its rate and the time left: a bar on a terminal, plain lines elsewhere.
 
     Args:
         title: what is being done.
         total: how many there are to do.
         unit: what they are, e.g. "photos".
-        below: gives lines that stand under it.
+        details: gives lines that stand under it.
     """
-    shown = _bar(title, total, unit, below) if on_terminal() else _lines(title, total, unit, below)
+    shown = _bar(title, total, unit, details) if on_terminal() else _lines(title, total, unit, details)
     with shown as advance:
         yield advance
 
@@ -105,8 +105,8 @@ class _Rate(ProgressColumn):
 class _Bar(Progress):
     """A bar with lines under it."""
 
-    def __init__(self, *columns: ProgressColumn, below: Callable[[], Sequence[str]]) -> None:
-        self._below = below
+    def __init__(self, *columns: ProgressColumn, details: Callable[[], Sequence[str]]) -> None:
+        self._below = details
         super().__init__(*columns)
 
     def get_renderables(self) -> Iterator[RenderableType]:
@@ -116,7 +116,9 @@ class _Bar(Progress):
 
 
 @contextmanager
-def _bar(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) -> Iterator[Advance]:
+def _bar(
+    title: str, total: int, unit: str, details: Callable[[], Sequence[str]]
+) -> Iterator[ProgressCallback]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -125,7 +127,7 @@ def _bar(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) 
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with _Bar(*columns, below=below) as shown:
+    with _Bar(*columns, details=details) as shown:
         task = shown.add_task(title, total=total, note="")
 
         def advance(count: int = 1, note: str | None = None) -> None:
@@ -135,7 +137,9 @@ def _bar(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) 
 
 
 @contextmanager
-def _lines(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]) -> Iterator[Advance]:
+def _lines(
+    title: str, total: int, unit: str, details: Callable[[], Sequence[str]]
+) -> Iterator[ProgressCallback]:
     began = last = time.monotonic()
     done, last_note = 0, ""
 
@@ -148,14 +152,16 @@ def _lines(title: str, total: int, unit: str, below: Callable[[], Sequence[str]]
             last = now
             rate = done / (now - began)
             left = (total - done) / rate if rate > 0 else float("inf")
-            say(f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_ending(last_note)}")
-            for line in below():
-                say(f"  {line}")
+            message(
+                f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_ending(last_note)}"
+            )
+            for line in details():
+                message(f"  {line}")
 
     yield advance
     took = time.monotonic() - began
     rate = done / took if took else 0
-    say(f"{title}: {done:,} {unit} in {took:,.1f} s, {rate:,.1f}/s{_ending(last_note)}")
+    message(f"{title}: {done:,} {unit} in {took:,.1f} s, {rate:,.1f}/s{_ending(last_note)}")
 
 
 def _ending(note: str) -> str:

@@ -1,5 +1,5 @@
 """The one error that a user's input can cause."""
 
 
-class InputError(Exception):
+class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what, where, what to do."""

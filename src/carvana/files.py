@@ -14,7 +14,7 @@ _GZIP_LEVEL = 2
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to, and rename it to `path` once the block ends without error.
 
     The temporary name keeps the ending (`.csv.gz`, `.keras`), which some writers go by.
@@ -36,7 +36,7 @@ def write_gzipped(path: Path) -> Iterator[TextIO]:
     The same text gives the same bytes.
     """
     with (
-        write_whole(path) as part,
+        atomic_path(path) as part,
         open(part, "wb") as raw,
         igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, "utf-8", newline="") as text,

@@ -13,23 +13,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from carvana.console import Show
-from carvana.errors import InputError
+from carvana.console import Reporter
+from carvana.errors import UserError
 
 _AT_ONCE_S = 0.5
 """Seconds within which a lock is expected; who waits longer says so."""
 
 
 @contextmanager
-def held(path: Path, show: Show) -> Iterator[None]:
+def file_lock(path: Path, reporter: Reporter) -> Iterator[None]:
     """Hold a lock while the block lasts; where another process has it, say who, and wait until it ends.
 
     Args:
         path: the lock's file, of which nothing else is made.
-        show: where to say it; may raise to end the waiting.
+        reporter: where to say it; may raise to end the waiting.
 
     Raises:
-        InputError: the folder's file system keeps no locks.
+        UserError: the folder's file system keeps no locks.
     """
     lock = _lock(path)
     try:
@@ -37,16 +37,16 @@ def held(path: Path, show: Show) -> Iterator[None]:
         try:
             lock.acquire(timeout=_AT_ONCE_S)
         except Timeout:
-            _wait(lock, path, show)
+            _wait(lock, path, reporter)
     except OSError as error:
-        raise InputError(f"{path}: cannot be locked ({error.strerror}); choose a folder that can") from None
+        raise UserError(f"{path}: cannot be locked ({error.strerror}); choose a folder that can") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a process holds this lock, as far as this machine can tell."""
     lock = _lock(path)
     try:
@@ -68,10 +68,10 @@ def _sign(file: int) -> None:
     os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()} since {when}\n".encode(), 0)
 
 
-def _wait(lock: FileLock, path: Path, show: Show) -> None:
+def _wait(lock: FileLock, path: Path, reporter: Reporter) -> None:
     owner = path.read_text().strip() or "another process"
-    show.say(f"{path.parent}: {owner} is at work there; waits for its end")
-    with show.progress(f"waits for {owner}", 1, "process") as advance:
+    reporter.message(f"{path.parent}: {owner} is at work there; waits for its end")
+    with reporter.progress(f"waits for {owner}", 1, "process") as advance:
 
         def seen() -> bool:
             advance(0)

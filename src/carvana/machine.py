@@ -7,7 +7,7 @@ from pathlib import Path
 import joblib
 
 
-def in_words() -> str:
+def describe_machine() -> str:
     """The cores that this process may use, and of what: processors with as many may differ by twice the time."""
     return f"{joblib.cpu_count()} cores of {processor()}"
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -136,7 +136,7 @@ class Recipe(_Table):
     upsampling: Literal["transposed", "repeated"] = "transposed"
     """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
     photo_skip: bool = False
-    """Show the photo itself to the last decoder stage."""
+    """Reporter the photo itself to the last decoder stage."""
     cropped: bool = False
     """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -218,16 +218,16 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
         changes: `key=value` pairs that override the file's, e.g. `width=8`, `stages.0.epochs=2`.
 
     Raises:
-        InputError: no such recipe, an unknown key, or a value that does not fit.
+        UserError: no such recipe, an unknown key, or a value that does not fit.
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
         table = tomllib.loads(path.read_text())
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
-        raise InputError(f"{name}: no such recipe; known are {known}, or give a .toml file") from None
+        raise UserError(f"{name}: no such recipe; known are {known}, or give a .toml file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
+        raise UserError(f"{path}: not a TOML file ({error})") from None
     for change in changes or []:
         _change(table, change)
     return _validated(table, path)
@@ -247,7 +247,7 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
 def _change(table: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {change}: expected key=value")
+        raise UserError(f"--set {change}: expected key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -259,19 +259,19 @@ def _change(table: dict[str, Any], change: str) -> None:
             place = place[step] if isinstance(place, list) else place.setdefault(step, {})
         place[last] = value
     except (IndexError, TypeError, AttributeError):
-        raise InputError(f"--set {change}: the recipe has no {key}") from None
+        raise UserError(f"--set {change}: the recipe has no {key}") from None
 
 
 def _validated(table: dict[str, Any], path: Path) -> Recipe:
     if "name" in table:
-        raise InputError(f"{path}: unknown key 'name'; a recipe is named by its file")
+        raise UserError(f"{path}: unknown key 'name'; a recipe is named by its file")
     try:
         return Recipe(name=path.stem, **table)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(step) for step in first["loc"] if step not in (_UNET, _ENCODER))
         if first["type"] == "value_error":  # of keys that do not fit together
-            raise InputError(f"{path}: {key}{': ' if key else ''}{first['ctx']['error']}") from None
+            raise UserError(f"{path}: {key}{': ' if key else ''}{first['ctx']['error']}") from None
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{path}: unknown key {key!r}") from None
-        raise InputError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None
+            raise UserError(f"{path}: unknown key {key!r}") from None
+        raise UserError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None

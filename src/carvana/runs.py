@@ -8,7 +8,7 @@ import pandas as pd
 
 from carvana import recipe as recipes
 from carvana.data.dataset import read_csv
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.recipe import Recipe
 
 _ASKED_ONLY = ("tta", "threshold")
@@ -80,10 +80,10 @@ class Run:
         """The out-of-fold scores: columns img (text) and dice (0..1).
 
         Raises:
-            InputError: training has not come to its end.
+            UserError: training has not come to its end.
         """
         if not self.finished:
-            raise InputError(f"{self.folder}: not trained to its end")
+            raise UserError(f"{self.folder}: not trained to its end")
         return read_csv(self.scores, ["img", "dice"]).astype({"dice": float})
 
     def read_recipe(self) -> Recipe:
@@ -95,12 +95,12 @@ class Run:
         return json.loads(self.facts.read_text())
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """Raise InputError where this run's weights come from another recipe than `recipe`."""
+        """Raise UserError where this run's weights come from another recipe than `recipe`."""
         asked = {key: getattr(recipe, key) for key in _ASKED_ONLY}
         trained = self.read_recipe().model_copy(update={**asked, "name": recipe.name})
         differing = recipes.differences(trained, recipe)
         if differing:
-            raise InputError(
+            raise UserError(
                 f"{self.folder}: trained with another recipe; it differs in {', '.join(differing)};"
                 " train --fresh, or choose another --runs"
             )
@@ -115,20 +115,20 @@ def runs_of(runs: Path, recipe: Recipe, fold: int | None = None) -> list[Run]:
     """The finished runs of a recipe: one a fold of its fold table, or with `fold` that one alone.
 
     Raises:
-        InputError: one is not there, unfinished, or trained with another recipe or on other data.
+        UserError: one is not there, unfinished, or trained with another recipe or on other data.
     """
     if fold is not None:
         return [_finished(run_of(runs, recipe, fold), recipe)]
     trained = [path for path in (runs / recipe.name).glob("fold-*/facts.json")]
     if not trained:
-        raise InputError(
+        raise UserError(
             f"{runs / recipe.name}: not trained; `./run.sh train --recipe {recipe.name}` comes first"
         )
     folds = Run(trained[0].parent).read_facts()["folds"]
     ensemble = [_finished(run_of(runs, recipe, number), recipe) for number in folds]
     for run in ensemble[1:]:
         if run.read_facts()["split"] != ensemble[0].read_facts()["split"]:
-            raise InputError(
+            raise UserError(
                 f"{run.folder}: trained on another split than {ensemble[0].folder}; train --fresh"
             )
     return ensemble
@@ -136,7 +136,7 @@ def runs_of(runs: Path, recipe: Recipe, fold: int | None = None) -> list[Run]:
 
 def _finished(run: Run, recipe: Recipe) -> Run:
     if not run.finished:
-        raise InputError(
+        raise UserError(
             f"{run.folder}: not trained to its end; `./run.sh train --fold {run.fold}` comes first"
         )
     run.check_recipe(recipe)

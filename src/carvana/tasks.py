@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from carvana.console import Show
+from carvana.console import Reporter
 
 
 class Piece(Protocol):
@@ -21,7 +21,7 @@ class Piece(Protocol):
     def done(self) -> int:
         """How many of them have gone through it already, for good."""
 
-    def do(self, loaded: Any, show: Show) -> None:
+    def do(self, loaded: Any, reporter: Reporter) -> None:
         """Do what is left of it, with what the job loaded."""
 
 

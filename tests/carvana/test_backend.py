@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.conftest import SRC
 
-from carvana.backend import compiled, is_out_of_memory
+from carvana.backend import is_out_of_memory, jit
 
 TWO_DEVICES = """
 import sys
@@ -56,7 +56,7 @@ def test_two_devices_learn_what_one_does(backend: str) -> None:
 
 
 def test_a_compiled_function_does_the_same() -> None:
-    doubled = compiled(lambda x: x * 2)(np.ones(3, np.float32))
+    doubled = jit(lambda x: x * 2)(np.ones(3, np.float32))
     assert np.asarray(doubled).tolist() == [2, 2, 2]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from carvana import console
-from carvana.errors import InputError
-from carvana.locks import held, is_held
+from carvana.errors import UserError
+from carvana.locks import file_lock, is_locked
 
 SRC = Path(console.__file__).parents[1]
 
@@ -21,8 +21,8 @@ import sys, time
 sys.path.insert(0, {src!r})
 from pathlib import Path
 from carvana import console
-from carvana.locks import held
-with held(Path({lock!r}), console):
+from carvana.locks import file_lock
+with file_lock(Path({lock!r}), console):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -49,30 +49,30 @@ def test_who_waits_is_told_for_whom_and_takes_over_from_the_dead(
 ) -> None:
     threading.Timer(1.5, lambda: os.kill(holder.pid, signal.SIGKILL)).start()
     began = time.monotonic()
-    with held(lock, console):
+    with file_lock(lock, console):
         assert 1 < time.monotonic() - began < 10
         assert f"process {os.getpid()} on " in lock.read_text()
     assert f"run: process {holder.pid} on " in capsys.readouterr().out
 
 
 def test_waiting_ends_where_whoever_shows_it_raises(lock: Path, holder: subprocess.Popen) -> None:
-    class Show:
+    class Reporter:
         say = staticmethod(lambda text: None)
 
         def progress(self, *_):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), held(lock, Show()):
+    with pytest.raises(KeyboardInterrupt), file_lock(lock, Reporter()):
         pass
-    assert is_held(lock)
+    assert is_locked(lock)
 
 
 def test_a_lock_is_free_after_its_block_and_after_an_error(lock: Path) -> None:
     for _ in range(2):
-        with pytest.raises(ValueError), held(lock, console):
-            assert is_held(lock)
+        with pytest.raises(ValueError), file_lock(lock, console):
+            assert is_locked(lock)
             raise ValueError
-        assert not is_held(lock)
+        assert not is_locked(lock)
 
 
 def test_threads_of_a_process_exclude_each_other(lock: Path) -> None:
@@ -80,7 +80,7 @@ def test_threads_of_a_process_exclude_each_other(lock: Path) -> None:
 
     def work() -> None:
         nonlocal inside, most
-        with held(lock, console):
+        with file_lock(lock, console):
             inside += 1
             most = max(most, inside)
             time.sleep(0.02)
@@ -96,5 +96,5 @@ def test_threads_of_a_process_exclude_each_other(lock: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be locked"), held(tmp_path / "file" / ".lock", console):
+    with pytest.raises(UserError, match="cannot be locked"), file_lock(tmp_path / "file" / ".lock", console):
         pass

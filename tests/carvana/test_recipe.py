@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.recipe import RECIPES, differences, read_recipe, write_recipe
 
 
@@ -77,29 +77,29 @@ def test_keys_are_set_from_the_command_line() -> None:
     ],
 )
 def test_what_does_not_fit_is_named(change: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         read_recipe("baseline", [change])
 
 
 def test_keys_that_do_not_go_together_are_named() -> None:
-    with pytest.raises(InputError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
+    with pytest.raises(UserError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
         read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
-    with pytest.raises(InputError, match=r"cropped goes with .* fold = 1"):
+    with pytest.raises(UserError, match=r"cropped goes with .* fold = 1"):
         read_recipe("cropped", ["fold=2"])
-    with pytest.raises(InputError, match='norm, dropout: only with model = "unet"'):
+    with pytest.raises(UserError, match='norm, dropout: only with model = "unet"'):
         read_recipe("vgg16", ["norm=batch", "dropout=0.1"])
-    with pytest.raises(InputError, match=r"model\.sha256: only with a file"):
+    with pytest.raises(UserError, match=r"model\.sha256: only with a file"):
         read_recipe("vgg16", [f"model.sha256={'0' * 64}"])
-    with pytest.raises(InputError, match=r"pspnet: .* give all stages the same"):
+    with pytest.raises(UserError, match=r"pspnet: .* give all stages the same"):
         read_recipe("highres", ["dropout=0", "model={encoder='vgg16', decoder='pspnet'}"])
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"besst: no such recipe; known are .*baseline, .*fast, .*miniature"):
+    with pytest.raises(UserError, match=r"besst: no such recipe; known are .*baseline, .*fast, .*miniature"):
         read_recipe("besst")
 
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("width = = 3")
-    with pytest.raises(InputError, match=r"mine\.toml: not a TOML file"):
+    with pytest.raises(UserError, match=r"mine\.toml: not a TOML file"):
         read_recipe(str(tmp_path / "mine.toml"))

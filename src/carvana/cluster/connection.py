@@ -11,7 +11,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from carvana import console
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 _ANSWER_S = 10
 """Seconds within which a scheduler must answer."""
@@ -29,36 +29,36 @@ def connected(address: str) -> Iterator[Client]:
             processes on this machine, which end with the block.
 
     Raises:
-        InputError: nobody answers there, or one with other libraries.
+        UserError: nobody answers there, or one with other libraries.
     """
     way = _local(int(address.removeprefix("local:"))) if _is_local(address) else _at(address)
     with _quiet(), dask.config.set({"distributed.comm.timeouts.connect": _ANSWER_S}), way as client:
         _check_versions(client, address)
         has_dashboard = "dashboard" in client.scheduler_info()["services"]
-        console.say(
+        console.message(
             f"dashboard: {client.dashboard_link if has_dashboard else 'none; the scheduler shows none'}"
         )
         yield client
 
 
 def _check_versions(client: Client, address: str) -> None:
-    """Raise InputError where the scheduler cannot read what this process sends."""
+    """Raise UserError where the scheduler cannot read what this process sends."""
     versions = client.get_versions()
     ours, theirs = (
         {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
     )
     for name in ("python", "distributed", "cloudpickle"):
         if ours[name].split(".")[:2] != theirs[name].split(".")[:2]:
-            raise InputError(
+            raise UserError(
                 f"--cluster {address}: the scheduler has {name} {theirs[name]}, here it is {ours[name]}"
             )
 
 
 def check_address(address: str) -> None:
-    """Raise InputError where `local:N` has no number."""
+    """Raise UserError where `local:N` has no number."""
     count = address.removeprefix("local:")
     if _is_local(address) and not (count.isdecimal() and int(count) > 0):
-        raise InputError(f"--cluster {address}: expected local:N, N processes on this machine, or an address")
+        raise UserError(f"--cluster {address}: expected local:N, N processes on this machine, or an address")
 
 
 def _is_local(address: str) -> bool:
@@ -71,7 +71,7 @@ def _at(address: str) -> Iterator[Client]:
         client = Client(address, timeout=_ANSWER_S, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(
+        raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
             " `./run.sh dask scheduler` starts one"
         ) from None
@@ -102,7 +102,7 @@ class _Processes(LocalCluster):
     def __init__(self, n_workers: int, **options: object) -> None:
         self._gpus = _gpus()
         if 0 < len(self._gpus) < n_workers:
-            raise InputError(
+            raise UserError(
                 f"--cluster local:{n_workers}: this machine has {len(self._gpus)} GPUs; each process takes one"
             )
         super().__init__(n_workers=0, **options)

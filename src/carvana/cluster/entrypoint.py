@@ -13,7 +13,7 @@ from distributed import Worker, get_worker
 from distributed.core import Status
 
 from carvana.cluster.environment import sight
-from carvana.console import Advance
+from carvana.console import ProgressCallback
 from carvana.tasks import Job, Piece
 
 SLOT = "carvana"
@@ -49,7 +49,7 @@ def do(topic: str, job: bytes, piece: bytes) -> None:
         piece: pickled.
 
     Raises:
-        InputError: as the piece does.
+        UserError: as the piece does.
     """
     task: Piece = pickle.loads(piece)
     with suppress(_NotWantedError):
@@ -75,12 +75,12 @@ class _Report:
         self._task = self._worker.get_current_task()
         self._done, self._last = piece.done(), 0.0
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self._check_wanted()
         self._send(said=text)
 
     @contextmanager
-    def progress(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+    def progress(self, title: str, total: int, unit: str) -> Iterator[ProgressCallback]:
         done, said = 0, ""
 
         def advance(count: int = 1, note: str | None = None) -> None:

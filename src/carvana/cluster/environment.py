@@ -6,8 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from carvana.errors import InputError
-from carvana.locks import is_held
+from carvana.errors import UserError
+from carvana.locks import is_locked
 from carvana.tasks import Job
 
 _SOURCE = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def sight(job: Job, mark: Path, token: str) -> dict[str, str]:
     }
     try:
         return seen | job.sees()
-    except (InputError, OSError) as error:
+    except (UserError, OSError) as error:
         return seen | {"the job": str(error)}
 
 
@@ -89,4 +89,4 @@ def _folder(mark: Path, token: str) -> str:
         return "not shared"
     if not os.access(mark.parent, os.W_OK):
         return "not writable"
-    return _SHARED if is_held(mark) else "shared, but its file system keeps no locks between machines"
+    return _SHARED if is_locked(mark) else "shared, but its file system keeps no locks between machines"

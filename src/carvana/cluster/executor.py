@@ -17,8 +17,8 @@ from carvana.cluster.connection import check_address, connected
 from carvana.cluster.entrypoint import SLOT, errand, look
 from carvana.cluster.environment import sight
 from carvana.cluster.workers import EVERY_S, Roll, short
-from carvana.errors import InputError
-from carvana.locks import held
+from carvana.errors import UserError
+from carvana.locks import file_lock
 from carvana.tasks import Crew, Job, Piece
 
 _DEATHS = 3
@@ -29,7 +29,7 @@ def crew_at(address: str) -> Crew:
     """The workers of the Dask scheduler at an address, as `connected` has it.
 
     Raises:
-        InputError: the address is none. When it works: nobody answers, a worker differs (nothing is begun then), the
+        UserError: the address is none. When it works: nobody answers, a worker differs (nothing is begun then), the
             scheduler is lost, or pieces failed (the others are done).
     """
     check_address(address)
@@ -50,7 +50,7 @@ def _marked(folder: Path) -> Iterator[tuple[Path, str]]:
     token = uuid.uuid4().hex
     mark = folder / f".cluster-{token[:8]}"
     try:
-        with held(mark, console):
+        with file_lock(mark, console):
             with open(mark, "a") as file:
                 file.write(token + "\n")
             yield mark, token
@@ -84,14 +84,14 @@ class _Foreman:
         """Hand out the pieces until all are done.
 
         Raises:
-            InputError: the scheduler is lost, or some of them failed.
+            UserError: the scheduler is lost, or some of them failed.
         """
         self._client.subscribe_topic(self._topic, lambda event: self._tell(self._heard, event[1]))
         try:
             with console.progress(title, self._photos, "photos", self._lines) as self._advance:
                 while self._left or self._busy:
                     for stranger in self._roll.call():
-                        console.say(f"{stranger}; it gets no work")
+                        console.message(f"{stranger}; it gets no work")
                     for address in self._busy.keys() - self._roll.there.keys():
                         self._died(address)
                     self._hand_out()
@@ -99,7 +99,7 @@ class _Foreman:
         finally:
             self._client.cancel([busy.future for busy in self._busy.values()])
         if self._failures:
-            raise InputError("; ".join(self._failures))
+            raise UserError("; ".join(self._failures))
 
     def _tell(self, what: Callable[..., None], *about: object) -> None:
         self._messages.put(partial(what, *about))
@@ -141,7 +141,7 @@ class _Foreman:
         self._count(busy.piece, event["done"])
         busy.text = event.get("text", busy.text)
         if "said" in event:
-            console.say(f"{busy.piece.name}, {short(event['worker'])}: {event['said']}")
+            console.message(f"{busy.piece.name}, {short(event['worker'])}: {event['said']}")
 
     def _ended(self, address: str, future: Future) -> None:
         """Take in that a piece came to an end."""
@@ -162,18 +162,18 @@ class _Foreman:
         busy.future.cancel()
         self._deaths[busy.piece.name] += 1
         if self._deaths[busy.piece.name] > _DEATHS:
-            self._failed(busy.piece, InputError(f"{_DEATHS + 1} workers died in it; had they enough memory?"))
+            self._failed(busy.piece, UserError(f"{_DEATHS + 1} workers died in it; had they enough memory?"))
             return
-        console.say(f"worker {short(address)} is gone; {busy.piece.name} goes to another")
+        console.message(f"worker {short(address)} is gone; {busy.piece.name} goes to another")
         self._left.appendleft(busy.piece)
 
     def _failed(self, piece: Piece, error: BaseException) -> None:
         text = str(error)
-        if not isinstance(error, InputError):
+        if not isinstance(error, UserError):
             text = f"{type(error).__name__}: {text}; the worker's log tells more"
         self._failures.append(f"{piece.name}: {text}")
         if self._left or self._busy:
-            console.say(f"{self._failures[-1]}; the others go on")
+            console.message(f"{self._failures[-1]}; the others go on")
 
     def _count(self, piece: Piece, done: int) -> None:
         self._advance(done - self._counted[piece.name])

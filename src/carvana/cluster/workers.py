@@ -9,7 +9,7 @@ from distributed import Client
 
 from carvana import console
 from carvana.cluster.environment import differences
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 EVERY_S = 1.0
 """Seconds between two calls of the roll."""
@@ -45,7 +45,7 @@ class Roll:
         """Wait for the first workers, and for what all that are there see.
 
         Raises:
-            InputError: one sees something else, or the scheduler is lost.
+            UserError: one sees something else, or the scheduler is lost.
         """
         until = None
         while not self._asked or self._asked - self.ready - self._differing.keys():
@@ -56,7 +56,7 @@ class Roll:
                 break
             time.sleep(0.05)
         if self._differing:
-            raise InputError("; ".join([*self._differing.values(), "nothing was begun"]))
+            raise UserError("; ".join([*self._differing.values(), "nothing was begun"]))
 
     def call(self) -> list[str]:
         """See who is there, once a second, and ask those who are new. A worker joins in one of the next calls.
@@ -65,7 +65,7 @@ class Roll:
             What is to be said of those who answered and see something else.
 
         Raises:
-            InputError: the scheduler is lost.
+            UserError: the scheduler is lost.
         """
         if time.monotonic() - self._called >= EVERY_S:
             self._called = time.monotonic()
@@ -77,9 +77,9 @@ class Roll:
                 found += self._taken_in(address, answer)
         return found
 
-    def gone(self) -> InputError:
+    def gone(self) -> UserError:
         """What to tell where the scheduler is lost."""
-        return InputError(
+        return UserError(
             f"the scheduler at {self._address} is gone; what is finished is kept, and the same command goes on"
         )
 
@@ -96,7 +96,7 @@ class Roll:
             self._asked |= set(new)
             threading.Thread(target=self._ask_all, args=(new,), daemon=True).start()
         if not self.there and not self._alone:
-            console.say(f"no worker is there; waits for one: ./run.sh dask worker {self._address}")
+            console.message(f"no worker is there; waits for one: ./run.sh dask worker {self._address}")
         self._alone = not self.there
 
     def _ask_all(self, addresses: list[str]) -> None:

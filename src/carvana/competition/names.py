@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 ANGLES = 16
 """Views of a car, 22.5 degrees apart: angle 01..16 is the turntable's position."""
@@ -25,11 +25,11 @@ def car_and_angle(photo: str) -> tuple[str, int]:
     """Split a photo's name into its car (12 hex digits) and angle (1..16).
 
     Raises:
-        InputError: the name is not of the competition's form.
+        UserError: the name is not of the competition's form.
     """
     match = _PHOTO.fullmatch(photo)
     if match is None or not 1 <= int(match["angle"]) <= ANGLES:
-        raise InputError(f"{photo}: not a Carvana photo's name; expected <12 hex digits>_<01..16>.jpg")
+        raise UserError(f"{photo}: not a Carvana photo's name; expected <12 hex digits>_<01..16>.jpg")
     return match["car"], int(match["angle"])
 
 

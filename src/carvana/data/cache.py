@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from carvana.data.dataset import Photo
-from carvana.files import write_whole
+from carvana.files import atomic_path
 
 LIMIT = 8 * 2**30
 """Bytes that a cache may take."""
@@ -54,7 +54,7 @@ class DiskCache:
                 return
             self._used += needed
         try:
-            with write_whole(path) as part:
+            with atomic_path(path) as part:
                 np.savez(part, photo=pair[0], mask=pair[1])
         except OSError:  # a full disk, or another process that was first
             return

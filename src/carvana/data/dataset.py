@@ -15,7 +15,7 @@ import pandas as pd
 
 from carvana.competition import names, rle
 from carvana.data import images
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def training_photos(root: Path) -> list[Photo]:
     """The labelled photos, sorted by name.
 
     Raises:
-        InputError: there is none; a photo has no mask, or a mask no photo.
+        UserError: there is none; a photo has no mask, or a mask no photo.
     """
     photos = _photos(root / "train")
     masks = {path.name: path for path in (root / "train_masks").glob("*_mask.gif")}
@@ -49,12 +49,12 @@ def training_photos(root: Path) -> list[Photo]:
         mask = masks.pop(names.mask_name(path.name), None)
         if mask is None:
             missing = root / "train_masks" / names.mask_name(path.name)
-            raise InputError(f"{path}: has no mask; expected {missing}")
+            raise UserError(f"{path}: has no mask; expected {missing}")
         labelled.append(Photo(path, mask))
     if masks:
         mask = min(masks.values())
         photo = mask.name.removesuffix("_mask.gif") + ".jpg"
-        raise InputError(f"{mask}: has no photo; expected {root / 'train' / photo}")
+        raise UserError(f"{mask}: has no photo; expected {root / 'train' / photo}")
     return labelled
 
 
@@ -62,13 +62,13 @@ def test_photos(root: Path) -> list[Photo]:
     """The photos to predict, in the order of `sample_submission.csv`.
 
     Raises:
-        InputError: there is none, or the sample submission names one that is not there.
+        UserError: there is none, or the sample submission names one that is not there.
     """
     photos = {path.name: path for path in _photos(root / "test")}
     wanted = submission_order(root)
     for name in wanted:
         if name not in photos:
-            raise InputError(f"{root / 'test' / name}: missing, though sample_submission.csv asks for it")
+            raise UserError(f"{root / 'test' / name}: missing, though sample_submission.csv asks for it")
     return [Photo(photos[name]) for name in wanted]
 
 
@@ -84,14 +84,14 @@ def mask_areas(root: Path) -> pd.Series:
     listed, photos = set(masks["img"]), training_photos(root)
     for photo in photos:
         if photo.name not in listed:
-            raise InputError(f"{path}: has no row for {photo.name}, which lies in train/")
+            raise UserError(f"{path}: has no row for {photo.name}, which lies in train/")
     masks = masks[masks["img"].isin([photo.name for photo in photos])]
     areas = masks["rle_mask"].map(lambda text: int(rle.runs_of(text)[1].sum()))
     return areas.groupby(masks["img"].map(names.car_of)).mean().sort_index()
 
 
 def check_sizes(photos: Sequence[Photo]) -> None:
-    """Raise InputError where a mask has another size than its photo. Reads the headers only."""
+    """Raise UserError where a mask has another size than its photo. Reads the headers only."""
     joblib.Parallel(n_jobs=-1, prefer="threads")(joblib.delayed(_check_size)(photo) for photo in photos)
 
 
@@ -113,24 +113,24 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV (or .csv.gz) file as text, in which empty cells are "".
 
     Raises:
-        InputError: the file is missing or no CSV, or lacks one of `columns`.
+        UserError: the file is missing or no CSV, or lacks one of `columns`.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
+        raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
     for column in columns:
         if column not in table.columns:
-            raise InputError(f"{path}: has no column {column!r}; it has {', '.join(table.columns)}")
+            raise UserError(f"{path}: has no column {column!r}; it has {', '.join(table.columns)}")
     return table
 
 
 def _photos(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
-        raise InputError(
+        raise UserError(
             f"{folder}: holds no photos (*.jpg); `./run.sh prepare --data {folder.parent}` makes some"
         )
     for path in paths:
@@ -141,6 +141,6 @@ def _photos(folder: Path) -> list[Path]:
 def _check_size(photo: Photo) -> None:
     photo_size, mask_size = images.photo_size(photo.path), images.mask_size(photo.mask)
     if photo_size != mask_size:
-        raise InputError(
+        raise UserError(
             f"{photo.mask}: is {mask_size[1]}x{mask_size[0]}, its photo {photo_size[1]}x{photo_size[0]}"
         )

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from carvana.data.dataset import read_csv
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 
 
 def deal(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
@@ -25,7 +25,7 @@ def deal(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
         The fold (0..n_folds-1) of each car, indexed by car, sorted by car.
     """
     if not 2 <= n_folds <= len(areas):
-        raise InputError(f"{n_folds} folds of {len(areas)} cars: choose from 2 to {len(areas)} folds")
+        raise UserError(f"{n_folds} folds of {len(areas)} cars: choose from 2 to {len(areas)} folds")
     random = np.random.default_rng(seed)
     by_area = areas.sort_index().sort_values(kind="stable").index
     hands = [random.permutation(n_folds) for _ in range(0, len(by_area), n_folds)]
@@ -34,7 +34,7 @@ def deal(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
 
 def write_table(folds: pd.Series, path: Path) -> None:
     """Write a fold table: columns `car,fold`."""
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         folds.rename_axis("car").rename("fold").to_csv(part, lineterminator="\n")
 
 
@@ -42,15 +42,15 @@ def read_table(path: Path) -> pd.Series:
     """Read a fold table: the fold of each car, indexed by car.
 
     Raises:
-        InputError: the file is missing or malformed, or names a car twice.
+        UserError: the file is missing or malformed, or names a car twice.
     """
     table = read_csv(path, ["car", "fold"])
     twice = table["car"][table["car"].duplicated()]
     if len(twice):
-        raise InputError(f"{path}: names the car {twice.iloc[0]} twice; a car lies in one fold only")
+        raise UserError(f"{path}: names the car {twice.iloc[0]} twice; a car lies in one fold only")
     wrong = table["fold"][~table["fold"].str.fullmatch(r"\d+")]
     if len(wrong):
-        raise InputError(f"{path}: {wrong.iloc[0]!r} is no fold; folds are numbered 0, 1, 2, ...")
+        raise UserError(f"{path}: {wrong.iloc[0]!r} is no fold; folds are numbered 0, 1, 2, ...")
     return table.set_index("car")["fold"].astype(int)
 
 
@@ -58,9 +58,9 @@ def folds_of(table: pd.Series, cars: set[str], path: Path) -> pd.Series:
     """The part of a fold table that concerns `cars`; cars of the table that are not there are left out.
 
     Raises:
-        InputError: the table (read from `path`) lacks one of `cars`.
+        UserError: the table (read from `path`) lacks one of `cars`.
     """
     lacking = sorted(cars - set(table.index))
     if lacking:
-        raise InputError(f"{path}: lacks {len(lacking)} cars of the data, the first {lacking[0]}; split anew")
+        raise UserError(f"{path}: lacks {len(lacking)} cars of the data, the first {lacking[0]}; split anew")
     return table[table.index.isin(cars)]

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MARK = b"Exif\0\0"
@@ -36,7 +36,7 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         (height, width, 3), uint8, RGB.
 
     Raises:
-        InputError: the file is missing, no JPEG, or not a whole one.
+        UserError: the file is missing, no JPEG, or not a whole one.
     """
     (photo,), _ = read_photo_at(path, [size])
     return photo
@@ -52,7 +52,7 @@ def read_photo_at(
         sizes: as `read_photo` takes each.
 
     Raises:
-        InputError: as `read_photo`.
+        UserError: as `read_photo`.
     """
     data = _bytes(path)
     height, width, colours = _header(path, data)
@@ -72,7 +72,7 @@ def read_any(path: Path) -> np.ndarray:
         (height, width, 3), uint8, RGB; on white where it is transparent.
 
     Raises:
-        InputError: the file is missing, no image, or not a whole one.
+        UserError: the file is missing, no image, or not a whole one.
     """
     data = _bytes(path)
     if data.startswith(_JPEG_MARK):
@@ -81,7 +81,7 @@ def read_any(path: Path) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             turned = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: not a whole image ({error})") from None
+        raise UserError(f"{path}: not a whole image ({error})") from None
     return np.array(Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned).convert("RGB"))
 
 
@@ -90,7 +90,7 @@ def photo_size(path: Path) -> tuple[int, int]:
     try:
         data = _bytes(path, _HEAD)
         height, width, _ = _header(path, data)
-    except InputError:  # a header that is longer, or a broken one
+    except UserError:  # a header that is longer, or a broken one
         data = _bytes(path)
         height, width, _ = _header(path, data)
     return (width, height) if _orientation(data) >= 5 else (height, width)
@@ -100,7 +100,7 @@ def read_mask(path: Path) -> np.ndarray:
     """Read a GIF mask, whose pixels are 0 and 1 (or 0 and 255), as bool (height, width).
 
     Raises:
-        InputError: the file is missing, no image, or not a whole one.
+        UserError: the file is missing, no image, or not a whole one.
     """
     with _opened_mask(path) as image:
         return np.asarray(image if image.mode == "P" else image.convert("L")) > 0
@@ -132,9 +132,9 @@ def _opened_mask(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except FileNotFoundError:
-        raise InputError(f"{path}: no such mask") from None
+        raise UserError(f"{path}: no such mask") from None
     except (OSError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: not a whole GIF ({error}); download it again") from None
+        raise UserError(f"{path}: not a whole GIF ({error}); download it again") from None
 
 
 def _bytes(path: Path, most: int = -1) -> bytes:
@@ -143,7 +143,7 @@ def _bytes(path: Path, most: int = -1) -> bytes:
         with open(path, "rb") as file:
             return file.read(most)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _header(path: Path, data: bytes) -> tuple[int, int, str]:
@@ -154,8 +154,8 @@ def _header(path: Path, data: bytes) -> tuple[int, int, str]:
     return height, width, colours
 
 
-def _broken(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: not a whole JPEG ({error}); download it again")
+def _broken(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a whole JPEG ({error}); download it again")
 
 
 def _orientation(data: bytes) -> int:

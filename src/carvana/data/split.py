@@ -8,7 +8,7 @@ import pandas as pd
 
 from carvana.data.dataset import Photo
 from carvana.data.folds import folds_of, read_table
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Split:
         """Deal `photos` as the fold table at `path` says.
 
         Raises:
-            InputError: the table is malformed, or lacks a car of the photos.
+            UserError: the table is malformed, or lacks a car of the photos.
         """
         table = read_table(path)
         folds = folds_of(table, {photo.car for photo in photos}, path)
@@ -43,17 +43,15 @@ class Split:
         """The photos to train on and those held out, of one fold.
 
         Raises:
-            InputError: there is no such fold, or it leaves nothing to train on.
+            UserError: there is no such fold, or it leaves nothing to train on.
         """
         if fold not in self.numbers:
             known = ", ".join(map(str, self.numbers))
-            raise InputError(
-                f"fold {fold}: not in the fold table {self.table}; for these cars it has {known}"
-            )
+            raise UserError(f"fold {fold}: not in the fold table {self.table}; for these cars it has {known}")
         held_out = [photo for photo in self.photos if self.folds[photo.car] == fold]
         train = [photo for photo in self.photos if self.folds[photo.car] != fold]
         if not train:
-            raise InputError(f"fold {fold}: holds every car of the data; nothing is left to train on")
+            raise UserError(f"fold {fold}: holds every car of the data; nothing is left to train on")
         return train, held_out
 
     def fingerprint(self) -> str:
@@ -66,8 +64,8 @@ def fold_number(text: str) -> int | None:
     """Read a fold from the command line: its number, or None for `all`.
 
     Raises:
-        InputError: it is neither.
+        UserError: it is neither.
     """
     if text != "all" and not text.isdigit():
-        raise InputError(f"--fold {text}: expected a number, or all")
+        raise UserError(f"--fold {text}: expected a number, or all")
     return None if text == "all" else int(text)

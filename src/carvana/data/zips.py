@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from carvana import console
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 
 PARTS = {
     "train": "*.jpg",
@@ -58,11 +58,11 @@ def find_sources(data: Path, folders: Iterable[Path], hq: bool) -> dict[str, Pat
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Raise InputError where the disk of `folder`, which need not be there yet, has less than `needed` bytes free."""
+    """Raise UserError where the disk of `folder`, which need not be there yet, has less than `needed` bytes free."""
     there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
-        raise InputError(
+        raise UserError(
             f"{folder}: {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free;"
             " make room, or choose another --data"
         )
@@ -78,7 +78,7 @@ def unpack_found(data: Path, folders: Iterable[Path], *, hq: bool = False, drop:
         drop: remove a zip of `data` itself once it is unpacked.
 
     Raises:
-        InputError: a zip is not whole or not safe, or the disk is too small.
+        UserError: a zip is not whole or not safe, or the disk is too small.
     """
     sources = find_sources(data, folders, hq)
     check_space(data, sum(space_of(part, source) for part, source in sources.items()))
@@ -92,7 +92,7 @@ def space_of(part: str, source: Path) -> int:
     """The bytes that a part takes once it is unpacked.
 
     Raises:
-        InputError: as `unpack`.
+        UserError: as `unpack`.
     """
     if source.suffix != ".zip":
         return source.stat().st_size
@@ -103,10 +103,10 @@ def unpack(source: Path, part: str, data: Path) -> None:
     """Unpack the zip of a part (or copy its CSV file) into a data folder; the part appears when all of it is right.
 
     Raises:
-        InputError: it is no whole zip, has nothing of the part, or holds a path that leaves the folder.
+        UserError: it is no whole zip, has nothing of the part, or holds a path that leaves the folder.
     """
     if not zipfile.is_zipfile(source) and source.suffix != ".zip":
-        with write_whole(data / part) as whole:
+        with atomic_path(data / part) as whole:
             shutil.copyfile(source, whole)
         return
     members = _members(source, part)
@@ -131,18 +131,18 @@ def _members(source: Path, part: str) -> Sequence[zipfile.ZipInfo]:
         with zipfile.ZipFile(source) as packed:
             everything = packed.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise InputError(f"{source}: not a whole zip ({error}); download it again") from None
+        raise UserError(f"{source}: not a whole zip ({error}); download it again") from None
     for member in everything:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in member.filename or _is_link(member):
-            raise InputError(
+            raise UserError(
                 f"{source}: holds {member.filename!r}, which leads out of the folder; it is not unpacked"
             )
     names = {member: PurePosixPath(member.filename).name for member in everything if not member.is_dir()}
     wanted = [member for member, name in names.items() if fnmatch(name, PARTS[part])]
     wanted = [member for member in wanted if not names[member].startswith(".")]
     if not wanted:
-        raise InputError(f"{source}: holds no {PARTS[part]}")
+        raise UserError(f"{source}: holds no {PARTS[part]}")
     return wanted
 
 
@@ -161,11 +161,11 @@ def _extract(
                 with packed.open(member) as bytes_of, open(target, "xb") as file:
                     shutil.copyfileobj(bytes_of, file, 1 << 20)
             except FileExistsError:
-                raise InputError(f"{source}: holds {target.name} twice") from None
+                raise UserError(f"{source}: holds {target.name} twice") from None
             except OSError as error:
-                raise InputError(f"{target}: cannot be written ({error.strerror or error})") from None
+                raise UserError(f"{target}: cannot be written ({error.strerror or error})") from None
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-                raise InputError(
+                raise UserError(
                     f"{source}: not a whole zip ({member.filename}: {error}); download it again"
                 ) from None
             advance()
@@ -176,5 +176,5 @@ def _put_in_place(whole: Path, place: Path) -> None:
         try:
             place.rmdir()
         except OSError:
-            raise InputError(f"{place}: holds other files than photos; move them away") from None
+            raise UserError(f"{place}: holds other files than photos; move them away") from None
     whole.rename(place)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from carvana.competition.names import car_and_angle
 from carvana.data.dataset import read_csv
-from carvana.files import write_whole
+from carvana.files import atomic_path
 from carvana.submission.csv_file import stem_of
 
 WORST = 50
@@ -96,7 +96,7 @@ def path_of(submission: Path) -> Path:
 
 def write_worst(photos: pd.DataFrame, path: Path) -> None:
     """Write the list of the worst photos as a CSV file."""
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         worst(photos).to_csv(part, index=False, lineterminator="\n")
 
 
@@ -104,7 +104,7 @@ def read_worst(path: Path) -> pd.DataFrame:
     """Read the list again, as `worst` gave it.
 
     Raises:
-        InputError: the file is missing, or lacks a column.
+        UserError: the file is missing, or lacks a column.
     """
     return read_csv(path, list(_LISTED)).astype(_LISTED)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from carvana.competition.dice import dice_of_rle
 from carvana.competition.names import car_of
 from carvana.data.dataset import read_csv
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 RESAMPLES = 10_000
 
@@ -51,11 +51,11 @@ def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> Summary:
     Hard cars are hard for both, so the difference is far surer than either mean.
 
     Raises:
-        InputError: the two do not hold the same photos.
+        UserError: the two do not hold the same photos.
     """
     pairs = scores.merge(baseline, on="img", suffixes=("", "_baseline"), validate="one_to_one")
     if not len(pairs) == len(scores) == len(baseline):
-        raise InputError(f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} in common")
+        raise UserError(f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} in common")
     return summary(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
 
 
@@ -70,7 +70,7 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
         Columns img and dice, and Usage where the truth has it; a photo of the truth a row, in its order.
 
     Raises:
-        InputError: the two do not hold the same photos, each once, or a mask is malformed.
+        UserError: the two do not hold the same photos, each once, or a mask is malformed.
     """
     masks = read_csv(submission, ["img", "rle_mask"])
     truths = read_csv(truth, ["img", "rle_mask"])
@@ -82,21 +82,21 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
 
 
 def check_names(names: pd.Series, wanted: list[str], path: Path) -> None:
-    """Raise InputError where the rows of the file at `path` are not the wanted photos, each once."""
+    """Raise UserError where the rows of the file at `path` are not the wanted photos, each once."""
     twice = names[names.duplicated()]
     if len(twice):
-        raise InputError(f"{path}: has {twice.iloc[0]} more than once ({len(twice)} rows too many)")
+        raise UserError(f"{path}: has {twice.iloc[0]} more than once ({len(twice)} rows too many)")
     held = set(names)
     missing = [name for name in wanted if name not in held]
     if missing:
-        raise InputError(f"{path}: lacks {len(missing)} of {len(wanted)} photos, the first {missing[0]}")
+        raise UserError(f"{path}: lacks {len(missing)} of {len(wanted)} photos, the first {missing[0]}")
     extra = names[~names.isin(wanted)]
     if len(extra):
-        raise InputError(f"{path}: has {len(extra)} photos that are not asked for, the first {extra.iloc[0]}")
+        raise UserError(f"{path}: has {len(extra)} photos that are not asked for, the first {extra.iloc[0]}")
 
 
 def _dice(name: str, truth: str, submitted: str, path: Path) -> float:
     try:
         return dice_of_rle(truth, submitted)
-    except InputError as error:
-        raise InputError(f"{path}: {name}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {name}: {error}") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import Run
@@ -37,19 +37,19 @@ def read_study(path: Path) -> Study:
     """Read a study's TOML file.
 
     Raises:
-        InputError: it is missing or malformed, or lacks its own baseline.
+        UserError: it is missing or malformed, or lacks its own baseline.
     """
     try:
         study = Study(**tomllib.loads(path.read_text()))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such study") from None
+        raise UserError(f"{path}: no such study") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
+        raise UserError(f"{path}: not a TOML file ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
     if study.baseline not in study.recipes:
-        raise InputError(f"{path}: its baseline {study.baseline!r} is not among its recipes")
+        raise UserError(f"{path}: its baseline {study.baseline!r} is not among its recipes")
     return study
 
 

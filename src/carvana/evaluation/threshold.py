@@ -17,9 +17,9 @@ from carvana import console
 from carvana.competition.names import car_of
 from carvana.data import images
 from carvana.data.dataset import Photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
-from carvana.files import write_whole
+from carvana.files import atomic_path
 from carvana.inference.config import Part, Question
 from carvana.runs import Run
 
@@ -54,7 +54,7 @@ def choose(question: Question, photos: Sequence[Photo]) -> Choice:
         photos: the labelled ones.
 
     Raises:
-        InputError: a part has no networks, or they were trained on another split; a held-out photo is not there.
+        UserError: a part has no networks, or they were trained on another split; a held-out photo is not there.
     """
     names, dice = _out_of_fold(question, {photo.name: photo for photo in photos})
     thresholds = np.arange(1, LEVELS) / LEVELS
@@ -124,7 +124,7 @@ def _out_of_fold(question: Question, photos: dict[str, Photo]) -> tuple[list[str
         held_out = run.read_scores()["img"].tolist()
         missing = [name for name in held_out if name not in photos]
         if missing:
-            raise InputError(
+            raise UserError(
                 f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold"
             )
         names += held_out
@@ -133,16 +133,16 @@ def _out_of_fold(question: Question, photos: dict[str, Photo]) -> tuple[list[str
 
 
 def _check(question: Question) -> None:
-    """Raise InputError where the parts cannot be asked out of fold."""
+    """Raise UserError where the parts cannot be asked out of fold."""
     for part in question.parts:
         if not part.runs:
-            raise InputError(
+            raise UserError(
                 f"{part.name}: kept maps of test photos know of no threshold; give --threshold a number"
             )
     splits = {_split(part) for part in question.parts}
     if len(splits) > 1:
         names = ", ".join(part.name for part in question.parts)
-        raise InputError(f"{names}: were trained on different splits, so that no photo is held out of all")
+        raise UserError(f"{names}: were trained on different splits, so that no photo is held out of all")
 
 
 def _split(part: Part) -> tuple:
@@ -156,7 +156,7 @@ def _curves(question: Question, run: Run, photos: Sequence[Photo]) -> np.ndarray
     if path.is_file():
         return np.load(path)["dice"]
     dice = _ask(question, photos, f"out of fold, fold {run.fold}, tta {question.tta}")
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         np.savez_compressed(part, dice=dice)
     return dice
 

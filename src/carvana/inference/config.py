@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.recipe import Recipe, is_known, read_recipe
 from carvana.runs import Run, runs_of
 
@@ -103,7 +103,7 @@ def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int 
         fold: the one to take, or None for all.
 
     Raises:
-        InputError: there is no such recipe, or it is not trained.
+        UserError: there is no such recipe, or it is not trained.
     """
     if Path(name).is_dir() and not is_known(name):
         return Part(Path(name).name, weight, maps=Path(name))
@@ -115,7 +115,7 @@ def weights_of(blend: str) -> dict[str, float]:
     """Read `a=0.6,b=0.4` as names and weights.
 
     Raises:
-        InputError: it is not of that form, or a weight is not above 0.
+        UserError: it is not of that form, or a weight is not above 0.
     """
     weights = {}
     for piece in blend.split(","):
@@ -123,11 +123,11 @@ def weights_of(blend: str) -> dict[str, float]:
         try:
             weights[name] = float(number)
         except ValueError:
-            raise InputError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {piece!r}") from None
+            raise UserError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {piece!r}") from None
         if not name or not 0 < weights[name] < float("inf"):
-            raise InputError(f"--blend {blend}: {piece!r} needs a name, and a weight above 0")
+            raise UserError(f"--blend {blend}: {piece!r} needs a name, and a weight above 0")
     if len(weights) != blend.count(",") + 1:
-        raise InputError(f"--blend {blend}: names a part twice")
+        raise UserError(f"--blend {blend}: names a part twice")
     return weights
 
 

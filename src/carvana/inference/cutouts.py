@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from carvana.console import Advance
+from carvana.console import ProgressCallback
 from carvana.data import images
 from carvana.data.dataset import Photo
 from carvana.data.timing import Stages
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 from carvana.inference.config import Question
 from carvana.inference.maps import mask_of
 from carvana.inference.pipeline import Answer, Seen, answers
@@ -42,26 +42,24 @@ def photos_of(pattern: str, folder: Path) -> list[Photo]:
     """The photos that a pattern names (`photos/*.jpg`, or a folder), sorted, to be cut out into a folder.
 
     Raises:
-        InputError: there is none; two would be cut out into the same file, or one into itself.
+        UserError: there is none; two would be cut out into the same file, or one into itself.
     """
     asked = Path(pattern).expanduser()
     found = glob.glob(str(asked / "*" if asked.is_dir() else asked), recursive=True)
     paths = sorted(path for path in map(Path, found) if path.is_file())
     if not paths:
-        raise InputError(
-            f"--images {pattern}: names no photo; quote a pattern, as in --images 'photos/*.jpg'"
-        )
+        raise UserError(f"--images {pattern}: names no photo; quote a pattern, as in --images 'photos/*.jpg'")
     by_stem: dict[str, Path] = {}
     for path in paths:
         if path.stem in by_stem:
-            raise InputError(
+            raise UserError(
                 f"{by_stem[path.stem]} and {path}: would both become {path.stem}.png; take one at a time"
             )
         by_stem[path.stem] = path
     written = {file.resolve() for path in paths for file in _files(path, folder)}
     overwritten = [path for path in paths if path.resolve() in written]
     if overwritten:
-        raise InputError(f"{overwritten[0]}: would be overwritten; choose another folder with --cutouts")
+        raise UserError(f"{overwritten[0]}: would be overwritten; choose another folder with --cutouts")
     return [Photo(path) for path in paths]
 
 
@@ -72,7 +70,7 @@ def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, map
     """
     asked, text = folder / ".asked.json", json.dumps(question.fingerprint(), indent=2)
     if not (asked.is_file() and asked.read_text() == text):
-        with write_whole(asked) as part:
+        with atomic_path(asked) as part:
             part.write_text(text)
     begun = asked.stat().st_mtime
 
@@ -85,7 +83,13 @@ def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, map
 
 
 def cut_out(
-    blend: Blend, threshold: float, photos: Sequence[Photo], folder: Path, *, maps: bool, advance: Advance
+    blend: Blend,
+    threshold: float,
+    photos: Sequence[Photo],
+    folder: Path,
+    *,
+    maps: bool,
+    advance: ProgressCallback,
 ) -> Iterator[Cutout]:
     """Cut cars out of photos.
 
@@ -101,7 +105,7 @@ def cut_out(
         What was made of each photo, in order.
 
     Raises:
-        InputError: a file is no image.
+        UserError: a file is no image.
     """
 
     def read(photo: Photo) -> Seen:
@@ -144,7 +148,7 @@ def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cu
         _write_png(cutout, np.dstack([pixels[..., ::-1], alpha]))  # OpenCV has blue first
         _write_png(mask_file, alpha)
         if maps:
-            with write_whole(map_file) as part:
+            with atomic_path(map_file) as part:
                 part.write_bytes(map_png(answer.maps[0]))
         return Cutout(seen.photo.path, seen.own_size, float(mask.mean()), cutout, mask_file)
 
@@ -157,5 +161,5 @@ def _files(photo: Path, folder: Path) -> tuple[Path, Path, Path]:
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         part.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from carvana.backend import keras
 from carvana.data.padding import Frame
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 from carvana.inference.ensemble import joined
 from carvana.models import build
 from carvana.recipe import Recipe
@@ -30,10 +30,10 @@ def exportable(runs: Sequence[Run], recipe: Recipe) -> keras.Model:
         float32, 0..1, of the probability over networks and views.
 
     Raises:
-        InputError: the recipe asks at several sizes.
+        UserError: the recipe asks at several sizes.
     """
     if recipe.tta == "scales":
-        raise InputError(
+        raise UserError(
             f"{recipe.name}: an exported network sees photos at one size; give --tta flip, or none"
         )
     frame = build.frame_of(recipe)
@@ -49,10 +49,10 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """Write a network as an ONNX file; needs the TensorFlow backend.
 
     Raises:
-        InputError: Keras runs on another backend.
+        UserError: Keras runs on another backend.
     """
     _check_backend()
-    with write_whole(path) as part, _quiet():
+    with atomic_path(path) as part, _quiet():
         model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
         _name_output(part)
 
@@ -61,7 +61,7 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
     """Write a network as a TensorFlow SavedModel: a folder, in the place of what was there.
 
     Raises:
-        InputError: Keras runs on another backend.
+        UserError: Keras runs on another backend.
     """
     _check_backend()
     part = folder.with_name(f".part-{folder.name}")
@@ -134,7 +134,7 @@ def _in_float32(run: Run, recipe: Recipe) -> keras.Model:
 
 def _check_backend() -> None:
     if keras.backend.backend() != "tensorflow":
-        raise InputError(f"export: needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+        raise UserError(f"export: needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from carvana.data.dataset import Photo
 from carvana.data.prefetch import CORES
 from carvana.data.timing import Stages
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.ensemble import Maps
 from carvana.inference.predictors import Blend
 
@@ -54,7 +54,7 @@ def answers(
     finishers: int = CORES,
     batch_ends: Callable[[int], bool] = lambda count: False,
 ) -> Iterator[R]:
-    """Show photos to a blend, and yield what `finish` makes of each answer, in order.
+    """Reporter photos to a blend, and yield what `finish` makes of each answer, in order.
 
     Memory does not grow with the number of photos: a few batches lie in each stage.
 
@@ -99,7 +99,7 @@ def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[li
             if len(batch) == BATCH or ends(count):
                 yield batch
                 batch = []
-    except InputError:
+    except UserError:
         if batch:
             yield batch
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from carvana.data import images
 from carvana.data.dataset import Photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.ensemble import Maps, Networks
 from carvana.models import build
 from carvana.recipe import Recipe
@@ -72,12 +72,12 @@ class KeptMaps:
         """The map that was kept, (h, w), float32, 0..1.
 
         Raises:
-            InputError: the photo has none.
+            UserError: the photo has none.
         """
         path = map_path(self.folder, photo)
         levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
         if levels is None:
-            raise InputError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
+            raise UserError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
         return levels.astype(np.float32) / KEPT_LEVELS
 
     def ask(self, seen: Sequence[np.ndarray]) -> Maps:

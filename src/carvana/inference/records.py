@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from carvana.competition import rle
-from carvana.files import write_whole
+from carvana.files import atomic_path
 from carvana.inference.contours import edges_at
 from carvana.inference.pipeline import Answer
 from carvana.inference.predictors import map_path, map_png
@@ -43,7 +43,7 @@ def row_maker(threshold: float, keep: Path | None) -> Callable[[Answer], Row]:
         name, size = answer.seen.photo.name, answer.seen.own_size
         edges = [edges_at(one, size, threshold) for one in answer.maps]
         if keep is not None:
-            with write_whole(map_path(keep, name)) as part:
+            with atomic_path(map_path(keep, name)) as part:
                 part.write_bytes(map_png(answer.maps[0]))
         pieces, second = _pieces(answer.maps[0], size, threshold)
         area = int((edges[0][1::2] - edges[0][::2]).sum())

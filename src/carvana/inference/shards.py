@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from carvana import console
-from carvana.console import Advance, Show
+from carvana.console import ProgressCallback, Reporter
 from carvana.data.dataset import Photo, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.timing import Stages
@@ -21,7 +21,7 @@ from carvana.inference.config import Question
 from carvana.inference.pipeline import answers
 from carvana.inference.predictors import Blend
 from carvana.inference.records import Row, row_maker
-from carvana.locks import held
+from carvana.locks import file_lock
 
 PHOTOS = 512
 """Of a shard: seconds to minutes of work, which is what a kill costs at most."""
@@ -63,10 +63,10 @@ class Shard:
         """None: a shard is there whole or not at all."""
         return 0
 
-    def do(self, loaded: tuple[Question, Blend], show: Show) -> None:
+    def do(self, loaded: tuple[Question, Blend], reporter: Reporter) -> None:
         """Predict it, as what `PredictionJob` loads is asked."""
-        with show.progress(self.name, self.size, "photos") as advance:
-            predict_shards(*loaded, [self], advance, show)
+        with reporter.progress(self.name, self.size, "photos") as advance:
+            predict_shards(*loaded, [self], advance, reporter)
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def predict_shards(
     question: Question,
     blend: Blend,
     shards: Sequence[Shard],
-    advance: Advance,
-    show: Show = console,
+    advance: ProgressCallback,
+    reporter: Reporter = console,
 ) -> None:
     """Predict the shards that are not there yet, in one stream.
 
@@ -117,7 +117,7 @@ def predict_shards(
         blend: the question's, loaded.
         shards: to predict; those that are finished are left alone.
         advance: told of each photo, with a note on the slowest stage.
-        show: where to say that another process writes one of them.
+        reporter: where to say that another process writes one of them.
     """
     left = [shard for shard in shards if not shard.finished]
     stages = Stages()
@@ -132,7 +132,7 @@ def predict_shards(
         batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
     )
     for shard in left:
-        with held(shard.lock, show), write_gzipped(shard.path) as text:
+        with file_lock(shard.lock, reporter), write_gzipped(shard.path) as text:
             write = stages.timed("writing", lambda row, text=text: text.write(_line(row)))
             for _ in shard.photos:
                 write(next(rows))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -38,10 +38,10 @@ def sign_in() -> "KaggleApi":
     """Sign in by whatever credentials the client knows: a token, a user's key, a login; from variables or files.
 
     Raises:
-        InputError: there are none, or Kaggle refuses them.
+        UserError: there are none, or Kaggle refuses them.
     """
     try:
-        with asking("sign in to Kaggle"), _without_verbose():
+        with translate_errors("sign in to Kaggle"), _without_verbose():
             from kaggle.api.kaggle_api_extended import KaggleApi
             from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -50,17 +50,17 @@ def sign_in() -> "KaggleApi":
     except SystemExit:  # the client's way to say so
         token, place = get_access_token_from_env()
         if token:
-            raise InputError(f"{place}: Kaggle refuses this token, as wrong or expired; {_TOKEN}") from None
-        raise InputError(f"no Kaggle credentials; {_TOKEN}") from None
+            raise UserError(f"{place}: Kaggle refuses this token, as wrong or expired; {_TOKEN}") from None
+        raise UserError(f"no Kaggle credentials; {_TOKEN}") from None
     return api
 
 
 @contextmanager
-def asking(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn what goes wrong between the client and Kaggle into one line, which `what` begins.
 
     Raises:
-        InputError: Kaggle refused, could not, was not reached, or was cut off.
+        UserError: Kaggle refused, could not, was not reached, or was cut off.
     """
     from requests.exceptions import HTTPError, RequestException
     from urllib3.exceptions import HTTPError as TransportError
@@ -69,16 +69,16 @@ def asking(what: str) -> Iterator[None]:
         with redirect_stdout(io.StringIO()):
             yield
     except HTTPError as error:
-        raise InputError(f"{what}: {_refusal(error)}") from None
+        raise UserError(f"{what}: {_refusal(error)}") from None
     # Their texts may show addresses that are signed, and so as good as a password.
     except (RequestException, TransportError, ConnectionError, TimeoutError):
-        raise InputError(
+        raise UserError(
             f"{what}: the connection to Kaggle was not made, or was cut; the same command tries again"
         ) from None
     except OSError as error:
-        raise InputError(f"{what}: {error.filename or 'the disk'}: {error.strerror}") from None
+        raise UserError(f"{what}: {error.filename or 'the disk'}: {error.strerror}") from None
     except (ValueError, KeyError):
-        raise InputError(f"{what}: Kaggle's answer is not of the form that its client knows") from None
+        raise UserError(f"{what}: Kaggle's answer is not of the form that its client knows") from None
 
 
 def _refusal(error: "HTTPError") -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from carvana import console
 from carvana.data.zips import PARTS, check_space, missing_parts, space_of, unpack, zip_name
-from carvana.errors import InputError
-from carvana.kaggle.client import COMPETITION, asking
+from carvana.errors import UserError
+from carvana.kaggle.client import COMPETITION, translate_errors
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -29,12 +29,12 @@ def files_on_kaggle(api: "KaggleApi") -> dict[str, int]:
     """The competition's files: names, and sizes in bytes.
 
     Raises:
-        InputError: Kaggle does not give the list.
+        UserError: Kaggle does not give the list.
     """
     files: dict[str, int] = {}
     page: str | None = None
     while page != "":
-        with asking("list the competition's files"):
+        with translate_errors("list the competition's files"):
             shown = api.competition_list_files(COMPETITION, page_token=page, page_size=200)
         files |= {file.name: file.total_bytes for file in shown.files}
         page = shown.next_page_token or ""
@@ -54,7 +54,7 @@ def download(
         keep: keep the zips, in the data folder.
 
     Raises:
-        InputError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection was cut.
+        UserError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection was cut.
     """
     wanted = {part: _name_on_kaggle(part, sizes, hq) for part in missing_parts(data)}
     total = sum(sizes[name] for name in wanted.values())
@@ -65,7 +65,7 @@ def download(
     zips = [sizes[name] for name in wanted.values()]
     there = sum(file.stat().st_size for file in (data / _BEGUN).glob("*/*"))
     check_space(data, unpacked + (sum(zips) if keep else max(zips)) - there)
-    console.say(f"{data}: downloading {', '.join(wanted.values())}, {total / 1e9:.2f} GB, from Kaggle")
+    console.message(f"{data}: downloading {', '.join(wanted.values())}, {total / 1e9:.2f} GB, from Kaggle")
     for part, name in wanted.items():
         source = _fetch(api, name, sizes[name], data / _BEGUN / name)
         check_space(data, space_of(part, source))
@@ -83,7 +83,7 @@ def _name_on_kaggle(part: str, sizes: dict[str, int], hq: bool) -> str:
     for name in names:
         if name in sizes:
             return name
-    raise InputError(f"{names[0]}: not among the competition's files; Kaggle has {', '.join(sizes)}")
+    raise UserError(f"{names[0]}: not among the competition's files; Kaggle has {', '.join(sizes)}")
 
 
 def _fetch(api: "KaggleApi", name: str, size: int, growing: Path) -> Path:
@@ -110,7 +110,7 @@ def _fetch(api: "KaggleApi", name: str, size: int, growing: Path) -> Path:
             shown = done
         if not failures:
             advance(total - shown)  # the last part of a megabyte
-    with asking(f"download {name}"):
+    with translate_errors(f"download {name}"):
         if failures:
             raise failures[0]
     (file,) = _downloads(growing)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from carvana.errors import InputError
-from carvana.kaggle.client import COMPETITION, asking
+from carvana.errors import UserError
+from carvana.kaggle.client import COMPETITION, translate_errors
 from carvana.submission.ledger import Ledger, Row
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
         How many rows changed, and the file names on Kaggle that the ledger knows nothing of.
 
     Raises:
-        InputError: Kaggle does not answer, or could not score one of them.
+        UserError: Kaggle does not answer, or could not score one of them.
     """
     rows = ledger.rows()
     found: dict[tuple[str, str], tuple[Row, Score]] = {}
@@ -79,7 +79,7 @@ def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
             date = row["when"] if on_board else score.when
             failures += settle(ledger, row | {"board": BOARD, "when": date}, score)[1]
     if failures:
-        raise InputError("; ".join(failures))
+        raise UserError("; ".join(failures))
     changed = sum(row not in rows for row in ledger.rows())
     return changed, list(dict.fromkeys(strangers))
 
@@ -88,7 +88,7 @@ def submissions(api: "KaggleApi") -> Iterator[Score]:
     """The account's submissions on Kaggle, the newest first; pages are asked for as they are needed."""
     seen: set[int] = set()
     for page in itertools.count(1):
-        with asking("ask for the scores"):
+        with translate_errors("ask for the scores"):
             shown = api.competition_submissions(COMPETITION, page_number=page, page_size=_PAGE) or []
         new = [one for one in shown if one.ref not in seen]  # Kaggle decides how large a page may be
         if not new:

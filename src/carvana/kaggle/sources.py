@@ -4,7 +4,7 @@ from pathlib import Path
 
 from carvana import console
 from carvana.data.zips import NOTEBOOK_INPUTS, missing_parts, unpack_found
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun
 
@@ -31,12 +31,12 @@ def obtain(
         False where the folder is still empty.
 
     Raises:
-        InputError: a zip is not whole, the disk is too small, or Kaggle refuses.
+        UserError: a zip is not whole, the disk is too small, or Kaggle refuses.
     """
     if data.exists() and not data.is_dir():
-        raise InputError(f"{data}: is not a folder")
+        raise UserError(f"{data}: is not a folder")
     if hq and "train" not in missing_parts(data):
-        console.say(f"{data}: has its photos already; for the large ones choose another --data")
+        console.message(f"{data}: has its photos already; for the large ones choose another --data")
     wanted = must or is_begun(data) or is_empty(data)
     unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
     if not (wanted and missing_parts(data)):
@@ -44,10 +44,10 @@ def obtain(
     try:
         api = sign_in()
         sizes = files_on_kaggle(api)
-    except InputError as reason:
+    except UserError as reason:
         if must or not is_empty(data):
             raise
-        console.say(f"Not from Kaggle: {reason}")
+        console.message(f"Not from Kaggle: {reason}")
         return False
     download(api, sizes, data, hq=hq, keep=bool(keep_zips))
     return True

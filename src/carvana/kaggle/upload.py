@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana import console
-from carvana.errors import InputError
-from carvana.kaggle.client import COMPETITION, asking, sign_in
+from carvana.errors import UserError
+from carvana.kaggle.client import COMPETITION, sign_in, translate_errors
 from carvana.kaggle.scores import BOARD, Score, message_of, settle, submissions
 from carvana.submission.ledger import Ledger, Row, now, sha256
 
@@ -45,28 +45,28 @@ def submit(
         The rows of what was uploaded, and of what was left out, in the ledger.
 
     Raises:
-        InputError: the only one was submitted before; there are no credentials; no submission is left today, or
+        UserError: the only one was submitted before; there are no credentials; no submission is left today, or
             too few; Kaggle refused one, or could not score it. What was taken until then is in the ledger.
     """
     ledger = Ledger.beside(paths[0])
     before = {} if again else {path: row for path in paths if (row := _submitted_before(ledger, path))}
     if len(before) == len(paths):
         others = f", and so were the other {len(paths) - 1}" if len(paths) > 1 else ""
-        raise InputError(f"{_said_before(paths[0], before[paths[0]])}{others}; --again submits anyway")
+        raise UserError(f"{_said_before(paths[0], before[paths[0]])}{others}; --again submits anyway")
     for path, row in before.items():
-        console.say(f"{_said_before(path, row)}; it is left out")
+        console.message(f"{_said_before(path, row)}; it is left out")
     api = sign_in()
     wanted = [path for path in paths if path not in before]
     left = left_today(api)
     if left is not None:
-        console.say(f"Kaggle takes {left} more submissions today (UTC); here are {len(wanted)}")
+        console.message(f"Kaggle takes {left} more submissions today (UTC); here are {len(wanted)}")
     uploads, failures = _upload_all(api, wanted, message, left)
     rows = []
     if uploads:
         rows, unscored = wait(api, ledger, uploads, wait_s)
         failures += unscored
     if failures:
-        raise InputError("; ".join(failures))
+        raise UserError("; ".join(failures))
     return [*before.values(), *rows]
 
 
@@ -82,7 +82,7 @@ def _upload_all(
             return uploads, [said]
         try:
             uploads.append(upload(api, path, message))
-        except InputError as error:
+        except UserError as error:
             return uploads, [str(error)]
     return uploads, []
 
@@ -103,9 +103,9 @@ def left_today(api: "KaggleApi") -> int | None:
     """How many submissions Kaggle still takes today (UTC); None where the account has not joined yet.
 
     Raises:
-        InputError: Kaggle does not say.
+        UserError: Kaggle does not say.
     """
-    with asking("ask for the submissions left today"):
+    with translate_errors("ask for the submissions left today"):
         limits = api.competition_get_submission_limits(COMPETITION)
     joined = limits.num_allowed_now or limits.num_today or limits.num_total  # zeros alone: not on a team
     return limits.num_allowed_now if joined else None
@@ -115,16 +115,16 @@ def upload(api: "KaggleApi", submission: Path, message: str | None = None) -> Up
     """Upload a checked submission, and write its row into the ledger, still without scores.
 
     Raises:
-        InputError: Kaggle refused it, or was cut off. Nothing was submitted then.
+        UserError: Kaggle refused it, or was cut off. Nothing was submitted then.
     """
     ledger = Ledger.beside(submission)
     row = ledger.row_of(submission)
     text = message_of(row, message)
     known = {score.ref for score in submissions(api)}
-    console.say(f"{submission}: uploading {submission.stat().st_size / 1e6:,.1f} MB")
+    console.message(f"{submission}: uploading {submission.stat().st_size / 1e6:,.1f} MB")
     try:
         ref = _send(api, submission, text)
-    except InputError as error:
+    except UserError as error:
         ref = _arrived(api, submission, text, known, error)
     on_board = ledger.find(submission.name, row["sha256"], BOARD)
     if on_board is None:  # of bytes that are sent again the first scores stand until the new ones are there
@@ -135,31 +135,31 @@ def upload(api: "KaggleApi", submission: Path, message: str | None = None) -> Up
 
 def _send(api: "KaggleApi", submission: Path, text: str) -> int:
     quiet = not console.on_terminal()
-    with asking(str(submission)):
+    with translate_errors(str(submission)):
         answer = api.competition_submit(str(submission), text, COMPETITION, quiet=quiet)
     if answer.message == api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
-        raise InputError(f"{submission}: the upload failed on its way; the same command tries again")
+        raise UserError(f"{submission}: the upload failed on its way; the same command tries again")
     if not answer.ref:  # the client takes this for success
-        raise InputError(f"{submission}: Kaggle did not take it ({answer.message or 'it does not say why'})")
+        raise UserError(f"{submission}: Kaggle did not take it ({answer.message or 'it does not say why'})")
     return answer.ref
 
 
-def _arrived(api: "KaggleApi", submission: Path, text: str, known: set[int], error: InputError) -> int:
+def _arrived(api: "KaggleApi", submission: Path, text: str, known: set[int], error: UserError) -> int:
     """The number of a submission that counts although Kaggle's answer was lost.
 
     Raises:
-        InputError: as `error`, where it did not arrive, or nobody can tell.
+        UserError: as `error`, where it did not arrive, or nobody can tell.
     """
     try:
         scores = list(submissions(api))
-    except InputError:
-        raise InputError(
+    except UserError:
+        raise UserError(
             f"{error}. Whether it was submitted is not known; `./run.sh compare --refresh` asks"
         ) from None
     same = [one.ref for one in scores if (one.file, one.message) == (submission.name, text)]
     new = [ref for ref in same if ref not in known]
     if not new:
-        raise InputError(f"{error}. Nothing was submitted") from None
+        raise UserError(f"{error}. Nothing was submitted") from None
     return new[0]
 
 
@@ -185,7 +185,7 @@ def wait(
         rows.append(row)
         failures += failure
         if not row["public"] and not failure:
-            console.say(f"{row['submission']}: not scored yet; `./run.sh compare --refresh` asks again")
+            console.message(f"{row['submission']}: not scored yet; `./run.sh compare --refresh` asks again")
     return rows, failures
 
 
@@ -197,8 +197,8 @@ def _wait_for(refs: set[int], api: "KaggleApi", limit_s: float) -> dict[int, Sco
         while True:
             try:
                 new = _judged(refs - judged.keys(), api)
-            except InputError as error:  # the scoring goes on without us
-                console.say(f"{error}; asking again")
+            except UserError as error:  # the scoring goes on without us
+                console.message(f"{error}; asking again")
                 new = {}
             judged |= new
             advance(len(new))

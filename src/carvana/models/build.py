@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from carvana.backend import keras, seeded
+from carvana.backend import isolated_seed, keras
 from carvana.data.padding import Frame
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.models.encoders import encoder_frame, encoder_network
 from carvana.models.unet import unet, unet_frame
 from carvana.recipe import Recipe
@@ -18,9 +18,9 @@ def build(recipe: Recipe) -> keras.Model:
         probabilities (n, height, width, 1), 0..1.
 
     Raises:
-        InputError: there is no such encoder, or its weights cannot be had.
+        UserError: there is no such encoder, or its weights cannot be had.
     """
-    with seeded(recipe.seed):
+    with isolated_seed(recipe.seed):
         return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
 
 
@@ -33,11 +33,11 @@ def load(path: Path) -> keras.Model:
     """Load a saved network, to predict with.
 
     Raises:
-        InputError: the file is missing or no Keras model.
+        UserError: the file is missing or no Keras model.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such model; train it first")
+        raise UserError(f"{path}: no such model; train it first")
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a whole Keras model ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a whole Keras model ({str(error).splitlines()[0]})") from None

@@ -19,7 +19,7 @@ import numpy as np
 
 from carvana.backend import keras
 from carvana.data.padding import Frame
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.models.fitting import FittingSize
 from carvana.models.unet import NORM_MOMENTUM
 from carvana.recipe import Encoder, Recipe
@@ -52,7 +52,7 @@ def encoder_network(recipe: Recipe) -> keras.Model:
         eats the recipe's size alone.
 
     Raises:
-        InputError: the library has no such encoder, or its weights cannot be had.
+        UserError: the library has no such encoder, or its weights cannot be had.
     """
     encoder, frame = recipe.model, encoder_frame(recipe.model)
     size = frame.input_size(recipe.size) if encoder.decoder == "pspnet" else (None, None)
@@ -117,11 +117,11 @@ def _modules() -> dict[str, object]:
 def _check_name(name: str, library: ModuleType) -> None:
     known = [one for one in library.get_available_backbone_names() if not one.startswith("densenet")]
     if name.startswith("densenet"):
-        raise InputError(
+        raise UserError(
             f"model.encoder {name}: Keras 3 refuses its layers' names, which hold a slash; take another"
         )
     if name not in known:
-        raise InputError(
+        raise UserError(
             f"model.encoder {name}: segmentation-models has no such encoder; it has {', '.join(known)}"
         )
 
@@ -168,7 +168,7 @@ def _network(recipe: Recipe, size: tuple[int | None, int | None], library: Modul
         )
     except (OSError, ValueError, KeyError) as error:  # a file of other weights, or a size too small
         reason = str(error).splitlines()[0]
-        raise InputError(f"model {encoder.encoder} with weights {encoder.weights}: {reason}") from None
+        raise UserError(f"model {encoder.encoder} with weights {encoder.weights}: {reason}") from None
 
 
 def _decoder(
@@ -192,14 +192,14 @@ def _weights(encoder: Encoder) -> str | None:
         return None if encoder.weights == "none" else "imagenet"
     path = Path(encoder.weights)
     if path.suffix != ".h5":
-        raise InputError(f'model.weights {path}: expected "imagenet", "none", or a .h5 file')
+        raise UserError(f'model.weights {path}: expected "imagenet", "none", or a .h5 file')
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"model.weights {path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"model.weights {path}: cannot be read ({error.strerror})") from None
     if digest != encoder.sha256:
-        raise InputError(
+        raise UserError(
             f"model.weights {path}: its sha256 is {digest}, the recipe has {encoder.sha256 or 'none'}"
         )
     return str(path)
@@ -210,7 +210,7 @@ def _download(name: str, url: str, **options: object) -> str:
         return keras.utils.get_file(name, url, **options)
     except Exception as error:  # what Keras raises is no narrower
         reason = str(error).splitlines()[0]
-        raise InputError(f"model.weights imagenet: cannot be downloaded ({reason}); {_GO_ON}") from None
+        raise UserError(f"model.weights imagenet: cannot be downloaded ({reason}); {_GO_ON}") from None
 
 
 def _float32_at_the_end(layer: Callable[..., keras.layers.Layer]) -> Callable[..., keras.layers.Layer]:

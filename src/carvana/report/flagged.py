@@ -47,7 +47,7 @@ def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -
         makes: the make of each car.
 
     Raises:
-        InputError: the data folder has no test photos, or a file is not whole.
+        UserError: the data folder has no test photos, or a file is not whole.
     """
     files = [folder / name for name in dict.fromkeys(row["submission"] for row in reversed(rows))]
     listed = [file for file in files if file.is_file() and mask_checks.path_of(file).is_file()]

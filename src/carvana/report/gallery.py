@@ -49,7 +49,7 @@ def pictures(experiments: Sequence[Experiment], data: Path, makes: pd.Series, wo
         worst: photos a run.
 
     Raises:
-        InputError: the data folder has no photos.
+        UserError: the data folder has no photos.
     """
     photos = {photo.name: photo for photo in training_photos(data)}
     chosen = [(one, run, _worst(one, run, photos, worst)) for one in experiments for run in one.runs]

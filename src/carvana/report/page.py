@@ -9,8 +9,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 from carvana.report import drawing, figures, gallery
 from carvana.report.experiments import (
     UNKNOWN,
@@ -82,7 +82,7 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(environment.get_template("report.html").render(page), encoding="utf-8")
 
 
@@ -94,7 +94,7 @@ def _pictures(
         return [], "No run was asked for its worst photos."
     try:
         found = gallery.pictures(experiments, data, makes, worst)
-    except InputError as error:
+    except UserError as error:
         return [], f"No photos: {error}"
     return found, "" if found else f"None of the runs' photos lies in {data}."
 
@@ -103,7 +103,7 @@ def _doubts(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -> 
     """The test photos to look at, or why there are none."""
     try:
         found = doubts_of(rows, folder, data, makes)
-    except InputError as error:
+    except UserError as error:
         return [], f"No photos: {error}"
     return found, "" if found else f"No list of such photos lies beside the submissions in {folder}."
 

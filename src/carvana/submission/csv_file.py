@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition import rle
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
 
@@ -53,7 +53,7 @@ def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str],
         size_of: gives a photo's (height, width), within which its mask must lie.
 
     Raises:
-        InputError: a missing, extra or doubled row, or a mask that is malformed or goes past the photo's end.
+        UserError: a missing, extra or doubled row, or a mask that is malformed or goes past the photo's end.
     """
     names, empty, runs = [], 0, 0
     wanted = set(photos)
@@ -61,7 +61,7 @@ def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str],
         names.append(table["img"])
         for name, text in zip(table["img"], table["rle_mask"], strict=True):
             if name not in wanted:
-                raise InputError(f"{path}: has a row for {name}, which is not asked for")
+                raise UserError(f"{path}: has a row for {name}, which is not asked for")
             found = _runs(path, name, text, size_of(name))
             empty += not found
             runs += found
@@ -74,7 +74,7 @@ def masks_of(path: Path, photos: Collection[str]) -> dict[str, str]:
     """The run-length texts of some of a submission's photos, by name, as far as it has them.
 
     Raises:
-        InputError: as `check_submission`, where the file is not there, or not whole.
+        UserError: as `check_submission`, where the file is not there, or not whole.
     """
     chosen = [table[table["img"].isin(photos)] for table in _tables(path)]
     return dict(pd.concat(chosen).to_numpy().tolist())
@@ -84,12 +84,12 @@ def _tables(path: Path) -> Iterator[pd.DataFrame]:
     try:
         for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_ROWS_AT_ONCE):
             if table.columns.tolist() != _COLUMNS:
-                raise InputError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
+                raise UserError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
             yield table
     except FileNotFoundError:
-        raise InputError(f"{path}: no such submission") from None
+        raise UserError(f"{path}: no such submission") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
+        raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
 
 
 def _runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
@@ -97,6 +97,6 @@ def _runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
     try:
         starts, lengths = rle.runs_of(text)
         rle.check_fits(starts, lengths, size)
-    except InputError as error:
-        raise InputError(f"{path}: {name}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {name}: {error}") from None
     return len(starts)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.data.dataset import read_csv
-from carvana.files import write_whole
+from carvana.files import atomic_path
 
 COLUMNS = [
     *("submission", "recipe", "folds", "fold", "tta", "threshold", "cv_dice", "cv_low", "cv_high"),
@@ -74,7 +74,7 @@ class Ledger:
         self._write(others if stands else [row | {"board": ""} if old == row else old for old in rows])
 
     def _write(self, rows: Sequence[Row]) -> None:
-        with write_whole(self.path) as part:
+        with atomic_path(self.path) as part:
             pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
 
 

@@ -13,11 +13,11 @@ import pandas as pd
 from carvana import console
 from carvana.data import images
 from carvana.data.dataset import Photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import summary
-from carvana.files import write_whole
+from carvana.files import atomic_path
 from carvana.inference.config import Question
-from carvana.locks import held
+from carvana.locks import file_lock
 from carvana.runs import Run
 from carvana.submission.csv_file import Check, check_submission, stem_of, write_submission
 from carvana.submission.ledger import Ledger, Row, commit, now, sha256
@@ -106,7 +106,7 @@ def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo], crew: Cre
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
     folder = entries[0].path.with_name(f".{stem_of(entries[0].path).name}.shards")
-    with held(folder.with_suffix(".lock"), console):
+    with file_lock(folder.with_suffix(".lock"), console):
         return _predict(entries, photos, folder, crew)
 
 
@@ -117,7 +117,7 @@ def _predict(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, cr
         if None not in checks:
             shutil.rmtree(folder, ignore_errors=True)
             for entry in entries:
-                console.say(f"{entry.path}: predicted already")
+                console.message(f"{entry.path}: predicted already")
             return Predicted(checks, None)
     facts = _write(entries, photos, folder, crew)
     sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
@@ -137,7 +137,7 @@ def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
     """Check a submission against the photos that it is for, whose `photo_sizes` are given.
 
     Raises:
-        InputError: as `check_submission`.
+        UserError: as `check_submission`.
     """
     return check_submission(path, list(sizes), sizes.__getitem__)
 
@@ -153,7 +153,7 @@ def _write(
     _begin(folder, question)
     done = sum(len(shard.photos) for shard in parts if shard.finished)
     if done:
-        console.say(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
+        console.message(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
     title = f"predict with fold {entries[0].fold}, tta {question.tta}"
     if crew is not None and done < len(photos):
         job = shards.PredictionJob(question, photos[0].path.parent, folder, title)
@@ -194,7 +194,7 @@ def _begin(folder: Path, question: Question) -> None:
     if asked.is_file() and asked.read_text() == text:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    with write_whole(asked) as part:
+    with atomic_path(asked) as part:
         part.write_text(text)
 
 
@@ -243,5 +243,5 @@ def _is_current(entry: Entry) -> bool:
 def _check_or_none(entry: Entry, sizes: dict[str, tuple[int, int]]) -> Check | None:
     try:
         return check_entry(entry.path, sizes)
-    except InputError:
+    except UserError:
         return None

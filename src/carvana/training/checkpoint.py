@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Progress:
 def save(path: Path, state: Sequence[np.ndarray], progress: Progress) -> None:
     """Write a learner's state and the progress; whole, or not at all."""
     arrays = {f"v{number}": array for number, array in enumerate(state)}
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         np.savez(part, progress=json.dumps(asdict(progress)), **arrays)
 
 
@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[list[np.ndarray], Progress]:
     """Read what `save` wrote.
 
     Raises:
-        InputError: the file is broken.
+        UserError: the file is broken.
     """
     try:
         with np.load(path) as stored:
@@ -59,6 +59,6 @@ def finished_epochs(path: Path) -> int:
         return 0
 
 
-def unusable(path: Path, error: Exception) -> InputError:
+def unusable(path: Path, error: Exception) -> UserError:
     """What to tell where a state does not serve."""
-    return InputError(f"{path}: cannot be resumed from ({error}); train with --fresh")
+    return UserError(f"{path}: cannot be resumed from ({error}); train with --fresh")

@@ -11,9 +11,9 @@ from carvana import console
 from carvana.backend import AllDevices, keras
 from carvana.data.dataset import Photo, fingerprint
 from carvana.data.split import Split
-from carvana.errors import InputError
-from carvana.files import write_whole
-from carvana.locks import held
+from carvana.errors import UserError
+from carvana.files import atomic_path
+from carvana.locks import file_lock
 from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import Run, run_of
 from carvana.tasks import Crew
@@ -46,11 +46,11 @@ class Training:
         """Those of the epochs that the checkpoint has behind it."""
         return sum(self._epochs()[: checkpoint.finished_epochs(self.run.checkpoint)])
 
-    def do(self, loaded: None, show: console.Show, devices: AllDevices | None = None) -> None:
+    def do(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
         """Train what is left of it; nothing where another process finishes it meanwhile."""
-        with held(self.run.lock, show):
+        with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                train_fold(self.recipe, self.run, self.photos, self.held_out, devices, show)
+                train_fold(self.recipe, self.run, self.photos, self.held_out, devices, reporter)
 
     def _epochs(self) -> list[int]:
         """The photos of each epoch: whole batches."""
@@ -103,7 +103,7 @@ def train_folds(
         fresh: forget what was trained of these folds before.
 
     Raises:
-        InputError: there is no such fold, or it was begun with another recipe or on other data. Nothing is
+        UserError: there is no such fold, or it was begun with another recipe or on other data. Nothing is
             trained then.
     """
     for training in _unfinished(recipe, split, folds, runs, fresh=fresh):
@@ -135,12 +135,12 @@ def _unfinished(
     left = []
     for fold, (photos, held_out) in sides.items():
         run = run_of(runs, recipe, fold)
-        with held(run.lock, console):
+        with file_lock(run.lock, console):
             if fresh:
                 _forget(run)
             _begin(run, recipe, split)
         if run.finished:
-            console.say(f"fold {fold}: trained already, in {run.folder}")
+            console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
             epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
             left.append(Training(recipe, run, tuple(epoch), tuple(held_out)))
@@ -160,7 +160,7 @@ def _begin(run: Run, recipe: Recipe, split: Split) -> None:
     if run.finished or run.checkpoint.is_file():  # where nothing is trained yet, nothing can be mixed up
         run.check_recipe(recipe)
         if run.read_facts()["split"] != split.fingerprint():
-            raise InputError(
+            raise UserError(
                 f"{run.folder}: trained on other photos or folds; train --fresh, or choose another --runs"
             )
         return
@@ -171,7 +171,7 @@ def _begin(run: Run, recipe: Recipe, split: Split) -> None:
         "backend": keras.backend.backend(),
         "keras": version("keras"),
     }
-    with write_whole(run.recipe) as part:
+    with atomic_path(run.recipe) as part:
         write_recipe(recipe, part)
-    with write_whole(run.facts) as part:
+    with atomic_path(run.facts) as part:
         part.write_text(json.dumps(facts, indent=2) + "\n")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from carvana.backend import compiled, keras
+from carvana.backend import jit, keras
 
 
 class AveragedWeights:
@@ -20,7 +20,7 @@ class AveragedWeights:
         self._decay = decay
         self._steps = 0
         self._averages: list = [keras.ops.copy(weight) for weight in self._weights]
-        self._move = compiled(_moved)
+        self._move = jit(_moved)
 
     def update(self) -> None:
         """Take in the weights as they are after a step."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.files import write_whole
+from carvana.files import atomic_path
 
 
 def draw_curve(history: pd.DataFrame, path: Path) -> None:
@@ -27,5 +27,5 @@ def draw_curve(history: pd.DataFrame, path: Path) -> None:
             panel.axvspan(began, ended, alpha=0.06 if stage % 2 else 0.16, linewidth=0)
         size = f"{epochs['width'].iloc[0]}x{epochs['height'].iloc[0]}"
         panels[0].text(began, 1.02, size, transform=panels[0].get_xaxis_transform())
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         figure.savefig(part, format="png", dpi=110)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.data.dataset import Photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.recipe import Replay
 from carvana.runs import Run
 
@@ -20,14 +20,14 @@ def with_replays(photos: Sequence[Photo], replay: Replay, runs: Path) -> list[Ph
         runs: where that recipe's runs lie.
 
     Raises:
-        InputError: some of the photos have no out-of-fold score there.
+        UserError: some of the photos have no out-of-fold score there.
     """
     files = sorted((runs / replay.recipe).glob("fold-*/scores.csv"))
     scores = pd.concat([Run(file.parent).read_scores() for file in files]) if files else None
     known = {} if scores is None else dict(zip(scores["img"], scores["dice"], strict=True))
     missing = [photo for photo in photos if photo.name not in known]
     if missing:
-        raise InputError(
+        raise UserError(
             f"replay: {len(missing)} of {len(photos)} photos have no out-of-fold score in {runs / replay.recipe};"
             f" `./run.sh train --recipe {replay.recipe}` on all folds comes first"
         )

@@ -29,7 +29,7 @@ class Learner:
         self._halvings = halvings
         self._parts = 1
         self._shared = devices is not None
-        self._sharing = devices.sharing if devices else nullcontext
+        self._sharing = devices.scope if devices else nullcontext
         with self._sharing():
             self.model = build(recipe)
             self._optimizer = self._new_optimizer()

@@ -13,8 +13,8 @@ from carvana.backend import AllDevices, is_out_of_memory, keras
 from carvana.data.batches import Batches, ResizedPhotos
 from carvana.data.cache import DiskCache
 from carvana.data.dataset import Photo
-from carvana.errors import InputError
-from carvana.files import write_whole
+from carvana.errors import UserError
+from carvana.files import atomic_path
 from carvana.models.build import frame_of, load
 from carvana.recipe import Recipe, Stage
 from carvana.runs import Run
@@ -32,7 +32,7 @@ def train_fold(
     photos: Sequence[Photo],
     held_out: Sequence[Photo],
     devices: AllDevices | None = None,
-    show: console.Show = console,
+    reporter: console.Reporter = console,
 ) -> pd.DataFrame:
     """Train a recipe on `photos`, keep the weights that do best on `held_out`, and score these.
 
@@ -46,17 +46,19 @@ def train_fold(
         photos: an epoch's; one that is in it twice is shown twice.
         held_out: scored after each epoch.
         devices: to share each batch among; by default one.
-        show: where to say how far it is.
+        reporter: where to say how far it is.
 
     Returns:
         The out-of-fold scores, as written to `run.scores`: columns img and dice.
 
     Raises:
-        InputError: the loss is not finite, or not even one photo at a time fits the device.
+        UserError: the loss is not finite, or not even one photo at a time fits the device.
     """
     truth = HeldOut(held_out, recipe)
     halvings = None
-    while (halvings := _train(_Training(recipe, run, photos, truth, devices, show, halvings))) is not None:
+    while (
+        halvings := _train(_Training(recipe, run, photos, truth, devices, reporter, halvings))
+    ) is not None:
         gc.collect()  # the network that did not fit
     scores = truth.scores(load(run.model), recipe.size, recipe.tta)
     _write_table(scores, run.scores)
@@ -88,7 +90,7 @@ class _Training:
         photos: Sequence[Photo],
         truth: HeldOut,
         devices: AllDevices | None,
-        show: console.Show,
+        reporter: console.Reporter,
         halvings: int | None,
     ) -> None:
         self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
@@ -122,7 +124,7 @@ class _Training:
         self._learner.begin(stage)
         batches = self._batches(stage)
         title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
-        with self._show.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
+        with self._reporter.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
             for epoch in epochs:
                 if self._learner.frozen and epoch >= self._recipe.freeze:
                     self._learner.unfreeze()
@@ -136,11 +138,11 @@ class _Training:
         parts = self._learner.parts(self._stage)
         size, photos = _size(self._stage), self._stage.batch // parts
         if photos % 2:
-            raise InputError(
+            raise UserError(
                 f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"
                 " halved; choose a smaller size or width, or a batch that 2 divides more often"
             )
-        self._show.say(
+        self._reporter.message(
             f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
             f" {2 * parts} times a step"
         )
@@ -157,7 +159,7 @@ class _Training:
             self._learner.load(state)
         except ValueError as error:
             raise checkpoint.unusable(self._run.checkpoint, error) from None
-        self._show.say(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
+        self._reporter.message(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
 
     def _batches(self, stage: Stage) -> Batches:
         largest, recipe = self._largest, self._recipe
@@ -167,7 +169,9 @@ class _Training:
         )
         return Batches(photos, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
 
-    def _train_epoch(self, batches: Batches, epoch: int, advance: console.Advance) -> dict[str, float]:
+    def _train_epoch(
+        self, batches: Batches, epoch: int, advance: console.ProgressCallback
+    ) -> dict[str, float]:
         """Train one epoch: its mean loss, its seconds, and the photos a second of loader and step alone."""
         before, began = self._schedule.steps_before(epoch), time.perf_counter()
         total = stepping = 0.0
@@ -214,27 +218,29 @@ class _Training:
         checkpoint.save(self._run.checkpoint, self._learner.state(), progress)
         _write_table(pd.DataFrame(progress.history), self._run.history)
         self._log.epoch(row, overlays)
-        self._show.say(_epoch_line(row, stage, sum(one["stage"] == number for one in progress.history)))
+        self._reporter.message(
+            _epoch_line(row, stage, sum(one["stage"] == number for one in progress.history))
+        )
 
-    def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> InputError:
+    def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> UserError:
         kept = (
             f"epoch {self._progress.epoch}'s weights are kept in {self._run.folder}"
             if self._progress.epoch
             else "no epoch was finished"
         )
-        return InputError(
+        return UserError(
             f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on {', '.join(names)}; {kept};"
             " lower the rate, or set clip_norm=1 or precision=float32, and train --fresh"
         )
 
 
 def _save_model(model: keras.Model, run: Run) -> None:
-    with write_whole(run.model) as part:
+    with atomic_path(run.model) as part:
         keras.saving.save_model(model, part, include_optimizer=False)
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    with write_whole(path) as part:
+    with atomic_path(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from distributed import get_worker
 
-from carvana.console import Show
-from carvana.errors import InputError
+from carvana.console import Reporter
+from carvana.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Nap:
     def done(self) -> int:
         return 0
 
-    def do(self, loaded: None, show: Show) -> None:
+    def do(self, loaded: None, reporter: Reporter) -> None:
         worker, began = get_worker(), time.time()
         resources = dict(worker.state.available_resources)
-        with show.progress(self.name, self.size, "photos") as advance:
+        with reporter.progress(self.name, self.size, "photos") as advance:
             for _ in range(self.size):
                 time.sleep(0.02)
                 advance(1, "asleep")
@@ -57,7 +57,7 @@ class Nap:
         if self.ends == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.ends == "badly":
-            raise InputError("a bad dream")
+            raise UserError("a bad dream")
         facts = {"worker": worker.address, "began": began, "ended": time.time(), "resources": resources}
         (self.folder / f"{self.number}.json").write_text(json.dumps(facts))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from carvana.cluster.connection import connected
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 def _visible() -> str | None:
@@ -32,5 +32,5 @@ def test_each_process_has_a_gpu_of_its_own(two_gpus: None, capsys: pytest.Captur
 
 
 def test_more_processes_than_gpus_are_refused(two_gpus: None) -> None:
-    with pytest.raises(InputError, match="this machine has 2 GPUs"), connected("local:3"):
+    with pytest.raises(UserError, match="this machine has 2 GPUs"), connected("local:3"):
         pass

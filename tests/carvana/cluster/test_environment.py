@@ -9,7 +9,7 @@ from carvana import console
 from carvana.cluster import environment as sights
 from carvana.cluster.environment import differences, sight
 from carvana.data.dataset import fingerprint
-from carvana.locks import held
+from carvana.locks import file_lock
 from carvana.training.cross_validation import TrainingJob
 
 
@@ -47,7 +47,7 @@ def test_the_folder_must_be_the_same_and_keep_locks(tmp_path: Path) -> None:
     assert _folder(tmp_path, "token") == "another folder of that name"
     mark.write_text("process 1\ntoken\n")
     assert "keeps no locks" in _folder(tmp_path, "token")
-    with held(mark, console):
+    with file_lock(mark, console):
         mark.write_text("process 1\ntoken\n")
         assert _folder(tmp_path, "token") == "shared"
 

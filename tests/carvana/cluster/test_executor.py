@@ -25,9 +25,9 @@ from carvana.cluster import executor as crews
 from carvana.cluster.executor import crew_at
 from carvana.data.dataset import training_photos
 from carvana.data.split import Split
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference import shards
-from carvana.locks import is_held
+from carvana.locks import is_locked
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.cross_validation import train_folds
 from predict import Tta, predict
@@ -200,7 +200,7 @@ def test_workers_that_join_late_get_work_if_they_see_the_same(
         assert done[2]["worker"] == joined
         assert len({done[n]["worker"] for n in range(3)}) == 3
 
-        with pytest.raises(InputError) as refused:
+        with pytest.raises(UserError) as refused:
             _nap(pair.address, tmp_path, [Nap(tmp_path, 9)])
         line = str(refused.value)
         short = stranger.removeprefix("tcp://")
@@ -218,7 +218,7 @@ def test_a_piece_that_fails_or_kills_its_workers_is_named_and_the_others_are_don
 ) -> None:
     monkeypatch.setattr(crews, "_DEATHS", 0)
     pieces = [Nap(tmp_path, 0, "badly"), Nap(tmp_path, 1, "killed"), *(Nap(tmp_path, n) for n in range(2, 6))]
-    with pytest.raises(InputError) as failed:
+    with pytest.raises(UserError) as failed:
         _nap(pair.address, tmp_path, pieces)
     assert "nap 0: a bad dream" in str(failed.value)
     assert "nap 1: 1 workers died in it" in str(failed.value)
@@ -254,10 +254,10 @@ def test_stopped_or_without_a_scheduler_the_same_command_goes_on(
     with pytest.raises(KeyboardInterrupt):
         run(processes.address)
     stopping.join()
-    until(lambda: not is_held(fold / ".lock"), "the worker's end of the fold")
+    until(lambda: not is_locked(fold / ".lock"), "the worker's end of the fold")
 
     losing = after_an_epoch(lambda: processes.end(processes.scheduler))
-    with pytest.raises(InputError, match=r"the scheduler at \S+ is gone; what is finished is kept, and"):
+    with pytest.raises(UserError, match=r"the scheduler at \S+ is gone; what is finished is kept, and"):
         run(processes.address)
     losing.join()
     until(lambda: worker.poll() is not None, "the worker's end")
@@ -279,7 +279,7 @@ def test_tls_settings_are_dasks_own(
     subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     processes = dask("--tls-ca-file", str(certificate), "--tls-cert", str(certificate), "--tls-key", str(key))
     processes.worker("--no-nanny")
-    with pytest.raises(InputError, match=r"--cluster tls://.*: no Dask scheduler answers there"):
+    with pytest.raises(UserError, match=r"--cluster tls://.*: no Dask scheduler answers there"):
         _nap(processes.address, tmp_path, [Nap(tmp_path, 0)])
     settings = {"ca-file": certificate, "client.cert": certificate, "client.key": key}
     with dask_module.config.set(
@@ -290,8 +290,8 @@ def test_tls_settings_are_dasks_own(
 
 def test_nobody_at_the_address_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_ANSWER_S", 1)
-    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers there \("):
+    with pytest.raises(UserError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers there \("):
         _nap("tcp://127.0.0.1:9", tmp_path, [Nap(tmp_path, 0)])
     for wrong in ("local:", "local:0", "local:two", "carrier-pigeon://here"):
-        with pytest.raises(InputError, match=f"--cluster {wrong}: "):
+        with pytest.raises(UserError, match=f"--cluster {wrong}: "):
             _nap(wrong, tmp_path, [Nap(tmp_path, 0)])

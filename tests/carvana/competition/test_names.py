@@ -3,7 +3,7 @@
 import pytest
 
 from carvana.competition.names import car_and_angle, mask_name, photo_name
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 def test_a_photo_names_its_car_and_angle() -> None:
@@ -16,5 +16,5 @@ def test_a_photo_names_its_car_and_angle() -> None:
     "name", ["cat.jpg", "00087a6bd4dc_17.jpg", "00087a6bd4dc_00.jpg", "00087A6BD4DC_01.jpg"]
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(UserError, match=name):
         car_and_angle(name)

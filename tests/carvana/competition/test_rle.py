@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as nps
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_touching_runs_are_one_mask() -> None:
     ],
 )
 def test_malformed_text_is_named(text: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         rle.decode(text, (2, 3))
 
 

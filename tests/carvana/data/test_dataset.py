@@ -9,7 +9,7 @@ from PIL import Image
 
 from carvana.data import images
 from carvana.data.dataset import check_sizes, mask_areas, test_photos, training_photos
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 test_photos.__test__ = False  # its name means the competition's test set
 
@@ -36,38 +36,38 @@ def test_mask_areas_are_those_of_the_gifs(data: Path) -> None:
 def test_a_photo_without_a_mask(data: Path) -> None:
     photo = training_photos(data)[5]
     photo.mask.unlink()
-    with pytest.raises(InputError, match=f"{photo.name}: has no mask"):
+    with pytest.raises(UserError, match=f"{photo.name}: has no mask"):
         training_photos(data)
 
 
 def test_a_mask_without_a_photo(data: Path) -> None:
     photo = training_photos(data)[5]
     photo.path.unlink()
-    with pytest.raises(InputError, match=f"{photo.mask.name}: has no photo"):
+    with pytest.raises(UserError, match=f"{photo.mask.name}: has no photo"):
         training_photos(data)
 
 
 def test_a_mask_of_another_size(data: Path) -> None:
     photo = training_photos(data)[5]
     Image.new("P", (90, 64)).save(photo.mask)
-    with pytest.raises(InputError, match=f"{photo.mask.name}: is 90x64, its photo 96x64"):
+    with pytest.raises(UserError, match=f"{photo.mask.name}: is 90x64, its photo 96x64"):
         check_sizes(training_photos(data))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no photos"):
+    with pytest.raises(UserError, match="holds no photos"):
         training_photos(tmp_path)
 
 
 def test_a_test_photo_that_is_missing(data: Path) -> None:
     photo = test_photos(data)[3]
     photo.path.unlink()
-    with pytest.raises(InputError, match=f"{photo.name}: missing"):
+    with pytest.raises(UserError, match=f"{photo.name}: missing"):
         test_photos(data)
 
 
 def test_a_photo_that_train_masks_csv_lacks(data: Path) -> None:
     masks = pd.read_csv(data / "train_masks.csv")
     masks[1:].to_csv(data / "train_masks.csv", index=False)
-    with pytest.raises(InputError, match=f"has no row for {masks['img'][0]}"):
+    with pytest.raises(UserError, match=f"has no row for {masks['img'][0]}"):
         mask_areas(data)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from carvana.data.dataset import training_photos
 from carvana.data.folds import deal, read_table, write_table
 from carvana.data.split import Split
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 TRACKED = Path(__file__).parents[3] / "folds" / "carvana-5.csv"
 
@@ -42,7 +42,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_more_folds_than_cars() -> None:
-    with pytest.raises(InputError, match="choose from 2 to 3 folds"):
+    with pytest.raises(UserError, match="choose from 2 to 3 folds"):
         deal(pd.Series([1.0, 2, 3], index=list("abc")), 4)
 
 
@@ -55,14 +55,14 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_car_in_two_folds(tmp_path: Path) -> None:
     (tmp_path / "folds.csv").write_text("car,fold\nabc,0\nabc,1\n")
-    with pytest.raises(InputError, match=r"folds\.csv: names the car abc twice"):
+    with pytest.raises(UserError, match=r"folds\.csv: names the car abc twice"):
         read_table(tmp_path / "folds.csv")
 
 
 def test_a_table_that_lacks_a_car(rendered: Path, tmp_path: Path) -> None:
     photos = training_photos(rendered)
     (tmp_path / "folds.csv").write_text(f"car,fold\n{photos[0].car},0\n")
-    with pytest.raises(InputError, match="lacks 3 cars of the data"):
+    with pytest.raises(UserError, match="lacks 3 cars of the data"):
         Split.read(photos, tmp_path / "folds.csv")
 
 
@@ -76,7 +76,7 @@ def test_the_16_views_of_a_car_stay_on_one_side(rendered: Path, tmp_path: Path) 
     assert {photo.car for photo in held_out} == set(cars[:2])
     assert {photo.car for photo in train} == set(cars[2:])
     assert len(held_out) == 32
-    with pytest.raises(InputError, match="fold 7: not in the fold table"):
+    with pytest.raises(UserError, match="fold 7: not in the fold table"):
         split.sides(7)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from carvana.data import images
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_shrunk_mask_holds_shares() -> None:
 def test_a_truncated_photo_is_named(scene: np.ndarray, tmp_path: Path, left: int) -> None:
     path = _save(scene, tmp_path / "cut.jpg")
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(InputError, match=r"cut\.jpg: not a whole JPEG"):
+    with pytest.raises(UserError, match=r"cut\.jpg: not a whole JPEG"):
         images.read_photo(path, (30, 40))
 
 
@@ -114,5 +114,5 @@ def test_a_truncated_mask_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut_mask.gif"
     Image.fromarray(noise, "P").save(path)
     path.write_bytes(path.read_bytes()[:400])
-    with pytest.raises(InputError, match=r"cut_mask\.gif: not a whole GIF"):
+    with pytest.raises(UserError, match=r"cut_mask\.gif: not a whole GIF"):
         images.read_mask(path)

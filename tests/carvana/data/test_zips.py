@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from carvana.data import zips as zips_module
 from carvana.data.dataset import mask_areas, training_photos
 from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, unpack, unpack_found
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 
 def _zip(path: Path, *names: str, data: bytes = b"\xff" * 3000) -> Path:
@@ -74,7 +74,7 @@ def test_a_table_that_is_not_zipped_is_taken_as_it_is(rendered: Path, tmp_path: 
 )
 def test_no_path_leaves_the_folder(tmp_path: Path, name: str) -> None:
     source = _zip(tmp_path / "train.zip", "train/b_01.jpg", name)
-    with pytest.raises(InputError, match="which leads out of the folder; it is not unpacked"):
+    with pytest.raises(UserError, match="which leads out of the folder; it is not unpacked"):
         unpack(source, "train", tmp_path / "in" / "data")
     assert sorted(tmp_path.rglob("*.jpg")) == []
 
@@ -84,7 +84,7 @@ def test_whatever_its_names_nothing_is_written_elsewhere(names: list[str]) -> No
     with TemporaryDirectory() as folder:
         root = Path(folder)
         source = _zip(root / "train.zip", *(f"{name}.jpg" for name in dict.fromkeys(names)))
-        with suppress(InputError):
+        with suppress(UserError):
             unpack(source, "train", root / "in" / "data")
         written = [path for path in root.rglob("*") if path.is_file() and path != source]
         assert all(path.parent == root / "in" / "data" / "train" for path in written)
@@ -95,7 +95,7 @@ def test_no_link_is_unpacked(tmp_path: Path) -> None:
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as packed:
         packed.writestr(link, "/etc/passwd")
-    with pytest.raises(InputError, match="leads out of the folder"):
+    with pytest.raises(UserError, match="leads out of the folder"):
         unpack(tmp_path / "train.zip", "train", tmp_path / "data")
 
 
@@ -114,26 +114,26 @@ def test_a_broken_zip_leaves_nothing_behind(tmp_path: Path, damage: object) -> N
     source = _zip(tmp_path / "train.zip", "train/a_01.jpg", "train/b_01.jpg")
     damage(source)
     data = tmp_path / "data"
-    with pytest.raises(InputError, match=r"train\.zip: not a whole zip .*; download it again"):
+    with pytest.raises(UserError, match=r"train\.zip: not a whole zip .*; download it again"):
         unpack(source, "train", data)
     assert not data.exists() or list(data.iterdir()) == []
     assert source.exists()
 
 
 def test_a_zip_of_something_else(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.zip: holds no \*\.jpg"):
+    with pytest.raises(UserError, match=r"train\.zip: holds no \*\.jpg"):
         unpack(_zip(tmp_path / "train.zip", "letter.txt"), "train", tmp_path / "data")
-    with pytest.raises(InputError, match=r"train\.zip: holds a_01\.jpg twice"):
+    with pytest.raises(UserError, match=r"train\.zip: holds a_01\.jpg twice"):
         unpack(_zip(tmp_path / "train.zip", "x/a_01.jpg", "y/a_01.jpg"), "train", tmp_path / "data")
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_space(tmp_path / "not" / "there", 1000)
-    with pytest.raises(InputError, match=r"data: 1000000\.0 GB are needed there and .* GB are free"):
+    with pytest.raises(UserError, match=r"data: 1000000\.0 GB are needed there and .* GB are free"):
         check_space(tmp_path / "data", 1e15)
     full = shutil._ntuple_diskusage(100, 97, 3)
     monkeypatch.setattr(zips_module.shutil, "disk_usage", lambda path: full)
     _zip(tmp_path / "train.zip", "train/a_01.jpg")
-    with pytest.raises(InputError, match=r"0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"0\.0 GB are free"):
         unpack_found(tmp_path / "data", [tmp_path])
     assert not (tmp_path / "data").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import score_submission, summary
 
 
@@ -39,7 +39,7 @@ def test_each_photo_is_scored_whatever_the_order(tmp_path: Path, truth: Path) ->
     ],
 )
 def test_what_cannot_be_scored(tmp_path: Path, truth: Path, rows: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         score_submission(_write(tmp_path / "mine.csv", "img,rle_mask\n" + rows), truth)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.evaluation.scores import paired_difference, summary
 from carvana.evaluation.study import Study, cells, draw, markdown, read_study, result_of
 from carvana.runs import Run
@@ -36,7 +36,7 @@ def test_a_paired_difference_is_surer_than_the_means() -> None:
 
 
 def test_other_photos_are_not_paired() -> None:
-    with pytest.raises(InputError, match="of 32 and of 16 photos have 16 in common"):
+    with pytest.raises(UserError, match="of 32 and of 16 photos have 16 in common"):
         paired_difference(_scores(np.ones(2)), _scores(np.ones(1)))
 
 
@@ -89,5 +89,5 @@ def test_a_recipe_may_be_trained_in_several_ways() -> None:
 )
 def test_what_is_no_study(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "study.toml").write_text(text)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         read_study(tmp_path / "study.toml")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.config import Part, Question, part_of, weights_of
 from carvana.recipe import read_recipe
 
@@ -19,7 +19,7 @@ def test_weights_are_read() -> None:
     "blend", ["", "a", "a=", "=1", "a=0,b=1", "a=-1,b=1", "a=x", "a=nan", "a=1,a=2", "a=1,"]
 )
 def test_malformed_weights_are_named(blend: str) -> None:
-    with pytest.raises(InputError, match="--blend"):
+    with pytest.raises(UserError, match="--blend"):
         weights_of(blend)
 
 
@@ -40,7 +40,7 @@ def test_a_folder_is_kept_maps_unless_a_recipe_has_its_name(
     for name in ("kept", "fast"):
         Path(name).mkdir()
     assert part_of("kept", 0.5, Path("runs"), [], None) == Part("kept", 0.5, maps=Path("kept"))
-    with pytest.raises(InputError, match="not trained"):
+    with pytest.raises(UserError, match="not trained"):
         part_of("fast", 0.5, Path("runs"), [], None)
 
 

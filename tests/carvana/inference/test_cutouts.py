@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.config import Question
 from carvana.inference.cutouts import cut_out, fitting_size, photos_of, unfinished
 from carvana.inference.ensemble import Maps
@@ -99,16 +99,16 @@ def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_cut_out(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names no photo"):
+    with pytest.raises(UserError, match="names no photo"):
         photos_of(str(tmp_path / "*.jpg"), tmp_path / "out")
     Image.fromarray(_photo((8, 8))).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: would be overwritten"):
+    with pytest.raises(UserError, match=r"a\.png: would be overwritten"):
         photos_of(str(tmp_path), tmp_path)
     Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match=r"would both become a\.png"):
+    with pytest.raises(UserError, match=r"would both become a\.png"):
         photos_of(str(tmp_path), tmp_path / "out")
     (tmp_path / "a.jpg").unlink()
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
-    with pytest.raises(InputError, match=r"b\.png: not a whole image"):
+    with pytest.raises(UserError, match=r"b\.png: not a whole image"):
         _cut(str(tmp_path), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_map.png", "a_mask.png"]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.ensemble import Maps
 from carvana.inference.predictors import Blend, KeptMaps, map_path, map_png
 
@@ -35,5 +35,5 @@ def test_kept_maps_come_back_to_half_a_level(tmp_path: Path) -> None:
     seen = source.see("x_01.jpg", None)
     assert np.abs(seen - kept).max() <= 0.5 / 255 + 1e-6
     assert np.array_equal(source.ask([seen, seen]).maps[1, 0], seen)
-    with pytest.raises(InputError, match=r"y_01\.png: no such map"):
+    with pytest.raises(UserError, match=r"y_01\.png: no such map"):
         source.see("y_01.jpg", None)

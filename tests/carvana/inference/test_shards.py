@@ -12,7 +12,7 @@ import pytest
 from carvana.competition import rle
 from carvana.data.dataset import Photo
 from carvana.data.dataset import test_photos as photos_to_predict
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference import shards
 from carvana.inference.config import Question
 from carvana.inference.ensemble import Maps
@@ -92,7 +92,7 @@ def test_a_changed_photo_is_predicted_anew(data: Path, tmp_path: Path) -> None:
 def test_a_broken_photo_keeps_the_shards_before_it(data: Path, tmp_path: Path) -> None:
     photos = photos_to_predict(data)
     photos[25].path.write_bytes(photos[25].path.read_bytes()[:500])
-    with pytest.raises(InputError, match="not a whole JPEG"):
+    with pytest.raises(UserError, match="not a whole JPEG"):
         _predict(photos, tmp_path / "shards")
     parts = shards.shards_of(photos, tmp_path / "shards")
     assert [shard.finished for shard in parts] == [True, True, False, False]

@@ -16,7 +16,7 @@ from carvana.data import zips as zips_module
 from carvana.data.dataset import test_photos as photos_to_predict
 from carvana.data.dataset import training_photos
 from carvana.data.zips import PARTS, missing_parts
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun
 
@@ -122,7 +122,7 @@ def test_each_refusal_is_its_own_line(
     files: KaggleStandIn, tmp_path: Path, request_name: str, refusal: Refusal, says: str
 ) -> None:
     files.refusals[request_name] = refusal
-    with pytest.raises(InputError, match=says) as error:
+    with pytest.raises(UserError, match=says) as error:
         _download(tmp_path / "data")
     assert "\n" not in str(error.value)
     assert SIGNATURE not in str(error.value)
@@ -133,7 +133,7 @@ def test_a_broken_zip_is_downloaded_anew(files: KaggleStandIn, data: Path) -> No
     shutil.rmtree(data / "test")
     whole = files.files["test.zip"]
     files.files["test.zip"] = whole[:-30]
-    with pytest.raises(InputError, match=r"test\.zip: not a whole zip"):
+    with pytest.raises(UserError, match=r"test\.zip: not a whole zip"):
         _download(data)
     assert missing_parts(data) == ["test"]
     files.files["test.zip"] = whole
@@ -143,9 +143,7 @@ def test_a_broken_zip_is_downloaded_anew(files: KaggleStandIn, data: Path) -> No
 
 def test_a_file_that_is_not_on_kaggle(files: KaggleStandIn, tmp_path: Path) -> None:
     del files.files["test.zip"]
-    with pytest.raises(
-        InputError, match=r"test\.zip: not among the competition's files; Kaggle has metadata"
-    ):
+    with pytest.raises(UserError, match=r"test\.zip: not among the competition's files; Kaggle has metadata"):
         _download(tmp_path / "data")
 
 
@@ -154,6 +152,6 @@ def test_the_disk_is_checked_before(
 ) -> None:
     full = shutil._ntuple_diskusage(100, 97, 3)
     monkeypatch.setattr(zips_module.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(InputError, match="GB are needed there"):
+    with pytest.raises(UserError, match="GB are needed there"):
         _download(tmp_path / "data")
     assert "DownloadDataFile" not in files.requests

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.kaggle_stand_in import KEY, SIGNATURE, TOKEN, USER, KaggleStandIn, Refusal
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.scores import refresh, submissions
 from carvana.kaggle.upload import left_today, submit
@@ -68,7 +68,7 @@ def test_the_same_bytes_go_there_once(
     same = folds[0].with_name("copy.csv.gz")
     same.write_bytes(folds[0].read_bytes())
     with pytest.raises(
-        InputError, match=r"copy\.csv\.gz: was submitted on .* as fast-fold0.* --again submits"
+        UserError, match=r"copy\.csv\.gz: was submitted on .* as fast-fold0.* --again submits"
     ):
         submit([same])
     assert len(board.submissions) == 1
@@ -85,7 +85,7 @@ def test_what_is_left_today_is_said_and_kept_to(
 ) -> None:
     board.daily_limit = 2
     with pytest.raises(
-        InputError, match=r"fold2.* limit is reached, 1 of 3 were not submitted; .* midnight UTC"
+        UserError, match=r"fold2.* limit is reached, 1 of 3 were not submitted; .* midnight UTC"
     ):
         submit(folds)
     assert "Kaggle takes 2 more submissions today" in capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_each_refusal_is_its_own_line(
 ) -> None:
     board.refusals[request_name] = refusal
     before = _rows(folds)
-    with pytest.raises(InputError, match=says) as error:
+    with pytest.raises(UserError, match=says) as error:
         submit(folds[:1])
     assert "\n" not in str(error.value)
     assert _rows(folds) == before
@@ -160,7 +160,7 @@ def test_a_submission_whose_answer_was_lost_counts_once(board: KaggleStandIn, fo
     board.lose_answer_of = "CreateSubmission"
     (row,) = submit(folds[:1])
     assert (row["board"], row["public"]) == ("kaggle", "0.750000")
-    with pytest.raises(InputError, match="was submitted on"):
+    with pytest.raises(UserError, match="was submitted on"):
         submit(folds[:1])
     assert len(board.submissions) == 1
 
@@ -170,7 +170,7 @@ def test_a_lost_answer_before_the_submission_leaves_the_ledger(
 ) -> None:
     board.lose_answer_of = "StartSubmissionUpload"
     before = _rows(folds)
-    with pytest.raises(InputError, match=r"was not made, or was cut.* Nothing was submitted"):
+    with pytest.raises(UserError, match=r"was not made, or was cut.* Nothing was submitted"):
         submit(folds[:1])
     assert _rows(folds) == before
 
@@ -181,9 +181,7 @@ def test_a_scoring_that_fails_says_why_and_may_be_tried_again(
     before = _rows(folds)
     with write_submission(folds[0]) as row:
         row("00000000000a_01.jpg", "1 1")
-    with pytest.raises(
-        InputError, match=r"fold0\.csv\.gz: Kaggle could not score it \(lacks 32 of 32 photos"
-    ):
+    with pytest.raises(UserError, match=r"fold0\.csv\.gz: Kaggle could not score it \(lacks 32 of 32 photos"):
         submit(folds[:2])
     assert _on_board(folds) == ["fast-fold1.csv.gz"]
     assert [row["board"] for row in _rows(folds) if row["submission"] == "fast-fold0.csv.gz"] == [""]
@@ -297,10 +295,10 @@ def test_every_way_to_sign_in(
         case "key file":
             (settings / "kaggle.json").write_text(f'{{"username": "{USER}", "key": "{KEY}"}}')
     if way == "expired":
-        with pytest.raises(InputError, match="KAGGLE_API_TOKEN: Kaggle refuses this token"):
+        with pytest.raises(UserError, match="KAGGLE_API_TOKEN: Kaggle refuses this token"):
             sign_in()
     elif way == "revoked key":
-        with pytest.raises(InputError, match=r"\(401 Unauthorized\); make a token"):
+        with pytest.raises(UserError, match=r"\(401 Unauthorized\); make a token"):
             list(submissions(sign_in()))
     else:
         assert list(submissions(sign_in())) == []
@@ -310,7 +308,7 @@ def test_without_credentials_one_line_says_how_to_get_some(
     kaggle: KaggleStandIn, capfd: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(
-        InputError, match=r"no Kaggle credentials; make a token at https://www\.kaggle\.com/settings/api"
+        UserError, match=r"no Kaggle credentials; make a token at https://www\.kaggle\.com/settings/api"
     ):
         sign_in()
     assert "".join(capfd.readouterr()) == ""
@@ -329,5 +327,5 @@ def test_verbose_does_not_show_credentials(
 def test_no_network_is_one_line(signed_in: KaggleStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="sign in to Kaggle: the connection to Kaggle was not made"):
+    with pytest.raises(UserError, match="sign in to Kaggle: the connection to Kaggle was not made"):
         sign_in()

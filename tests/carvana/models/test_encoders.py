@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from carvana.backend import keras
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.models import encoders
 from carvana.models.build import build, frame_of, load
 from carvana.recipe import Recipe, read_recipe
@@ -126,7 +126,7 @@ def test_weights_that_cannot_be_had_say_how_to_go_on(file: Path, tmp_path: Path,
         ],
     }
     for says, changes in refused.items():
-        with pytest.raises(InputError, match=says) as error:
+        with pytest.raises(UserError, match=says) as error:
             build(_recipe("resnet18", *changes))
         assert "\n" not in str(error.value)
 
@@ -139,5 +139,5 @@ def test_weights_that_cannot_be_had_say_how_to_go_on(file: Path, tmp_path: Path,
     ],
 )
 def test_encoders_that_are_not_there(encoder: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         build(_recipe(encoder))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.submission.csv_file import Check, check_submission, masks_of, write_submission
 
 PHOTOS = ["00000000000a_01.jpg", "00000000000a_02.jpg", "00000000000b_01.jpg"]
@@ -64,23 +64,23 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     ],
 )
 def test_what_kaggle_would_refuse(tmp_path: Path, rows: list[str], says: str) -> None:
-    with pytest.raises(InputError, match=says) as error:
+    with pytest.raises(UserError, match=says) as error:
         _check(_write(tmp_path / "bad.csv.gz", *rows))
     assert "bad.csv.gz" in str(error.value)
 
 
 def test_other_columns(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has the columns img, mask; expected img,rle_mask"):
+    with pytest.raises(UserError, match="has the columns img, mask; expected img,rle_mask"):
         _check(_write(tmp_path / "bad.csv.gz", heading="img,mask"))
 
 
 def test_a_truncated_file(tmp_path: Path) -> None:
     path = _write(tmp_path / "cut.csv.gz", *(f"{photo},1 1" for photo in PHOTOS))
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(InputError, match=r"cut\.csv\.gz: not a whole CSV file"):
+    with pytest.raises(UserError, match=r"cut\.csv\.gz: not a whole CSV file"):
         _check(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such submission"):
+    with pytest.raises(UserError, match="no such submission"):
         _check(tmp_path / "none.csv.gz")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from carvana.data.dataset import training_photos
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.recipe import Replay
 from carvana.training.replay import with_replays
 
@@ -22,5 +22,5 @@ def test_the_hardest_photos_are_shown_more_often(rendered: Path, tmp_path: Path)
     assert epoch[:64] == list(photos)
     assert sorted(photo.name for photo in epoch[64:]) == sorted([photos[5].name, photos[40].name] * 3)
     (tmp_path / "easy/fold-1/scores.csv").unlink()
-    with pytest.raises(InputError, match=r"32 of 64 photos have no out-of-fold score.*train --recipe easy"):
+    with pytest.raises(UserError, match=r"32 of 64 photos have no out-of-fold score.*train --recipe easy"):
         with_replays(photos, Replay(recipe="easy"), tmp_path)

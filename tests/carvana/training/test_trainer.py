@@ -18,9 +18,9 @@ from carvana.data import images
 from carvana.data.dataset import training_photos
 from carvana.data.padding import Frame
 from carvana.data.split import Split
-from carvana.errors import InputError
+from carvana.errors import UserError
 from carvana.inference.maps import mask_of, probability_maps
-from carvana.locks import held
+from carvana.locks import file_lock
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import Run, runs_of
@@ -52,7 +52,7 @@ def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_
     photos, held_out = (tuple(side) for side in split.sides(0))
     training = Training(_recipe(SHORT), Run(tmp_path / "fold-0"), photos, held_out)
     ours = threading.Thread(target=lambda: training.do(None, console))
-    with held(training.run.lock, console):
+    with file_lock(training.run.lock, console):
         ours.start()
         time.sleep(0.2)
         training.run.scores.write_text("img,dice\n")
@@ -142,9 +142,9 @@ def test_a_recipe_that_could_not_start_is_in_nobodys_way(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*arguments: object) -> None:
-        raise InputError("its weights cannot be had")
+        raise UserError("its weights cannot be had")
 
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be had"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be had"):
         patch.setattr(trainer, "Learner", offline)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     (run,) = train_folds(_recipe(SHORT, "width=2"), split, [0], tmp_path / "runs")
@@ -187,7 +187,7 @@ def test_a_photo_that_does_not_fit_ends_the_training(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _give_it_memory_for(100, monkeypatch)
-    with pytest.raises(InputError, match=r"1 photo\(s\) of 48x32 at once do not fit the device"):
+    with pytest.raises(UserError, match=r"1 photo\(s\) of 48x32 at once do not fit the device"):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
 
@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(
 
     monkeypatch.setattr(trainer._Training, "_train_epoch", poisoned)
     named = r"(\w+_\d\d.jpg, ){3}\w+_\d\d.jpg"
-    with pytest.raises(InputError, match=f"the loss is nan in epoch 2, on {named}; epoch 1's"):
+    with pytest.raises(UserError, match=f"the loss is nan in epoch 2, on {named}; epoch 1's"):
         train_folds(_recipe(), split, [0], tmp_path / "runs")
     (run,) = (tmp_path / "runs").glob("*/fold-0")
     assert all(np.isfinite(weights).all() for weights in load(Run(run).model).get_weights())
@@ -234,9 +234,9 @@ def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
     train_folds(recipe, split, [0], tmp_path / "runs", fresh=True)
     assert run.model.stat().st_mtime_ns > written
     assert [found.fold for found in runs_of(tmp_path / "runs", recipe, 0)] == [0]
-    with pytest.raises(InputError, match="fold-1: not trained to its end"):
+    with pytest.raises(UserError, match="fold-1: not trained to its end"):
         runs_of(tmp_path / "runs", recipe)
-    with pytest.raises(InputError, match=r"trained with another recipe; it differs in width \(4, 8\)"):
+    with pytest.raises(UserError, match=r"trained with another recipe; it differs in width \(4, 8\)"):
         runs_of(tmp_path / "runs", recipe.model_copy(update={"width": 8}), 0)
 
 
@@ -244,12 +244,12 @@ def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path
     recipe = _recipe(SHORT)
     train_folds(recipe, split, [0], tmp_path / "runs")
     other = Split(split.photos, 1 - split.folds, split.table, 0)
-    with pytest.raises(InputError, match="trained on other photos or folds"):
+    with pytest.raises(UserError, match="trained on other photos or folds"):
         train_folds(recipe, other, [0], tmp_path / "runs")
 
 
 def test_a_fold_that_does_not_exist_stops_before_any_work(split: Split, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="fold 5: not in the fold table two; for these cars it has 0, 1"):
+    with pytest.raises(UserError, match="fold 5: not in the fold table two; for these cars it has 0, 1"):
         train_folds(_recipe(), split, [0, 5], tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
@@ -258,7 +258,7 @@ def test_a_state_of_another_network_is_refused(split: Split, tmp_path: Path) -> 
     (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     run.scores.unlink()
     checkpoint.save(run.checkpoint, Learner(_recipe("width=2")).state(), checkpoint.Progress(epoch=1))
-    with pytest.raises(InputError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
+    with pytest.raises(UserError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
 
