@@ -38,7 +38,7 @@ from prediction import repeated
 
 from carvana import console
 from carvana.cluster.executor import crew_at
-from carvana.data.dataset import Photo, test_photos
+from carvana.data.dataset import Sample, test_samples
 from carvana.inference.shards import PHOTOS, Shard
 from carvana.submission.predict_test import check_entry, write_from_shards
 from carvana.tasks import Job, Piece
@@ -63,7 +63,7 @@ def benchmark(
 
         ./run.sh benchmark cluster --data $CARVANA_DATA
     """
-    photos = test_photos(data)
+    photos = test_samples(data)
     real = []
     with _cluster(1) as one, _cluster(2) as two:
         hand_outs = [_empty(*one) for _ in range(rounds)]
@@ -108,7 +108,7 @@ class Round:
 
 
 def _round(data: Path, recipe: str, pieces: int, size: int, one: Cluster, two: Cluster) -> Round:
-    photos = repeated(test_photos(data), 2 * pieces * size)
+    photos = repeated(test_samples(data), 2 * pieces * size)
     with tempfile.TemporaryDirectory() as name:
         alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))
         command = [
@@ -208,7 +208,7 @@ def _writer(folder: Path, parts: Sequence[Shard]) -> tuple[float, float]:
     return sum(part.path.stat().st_size for part in parts) / len(photos), len(photos) / seconds
 
 
-def _storage(photos: Sequence[Photo]) -> float:
+def _storage(photos: Sequence[Sample]) -> float:
     """Bytes a second that this machine's disk gives of photos that are not in memory, to eight readers."""
     for photo in photos:
         with open(photo.path, "rb") as file:

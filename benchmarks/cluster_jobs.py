@@ -12,12 +12,12 @@ from statistics import median
 from prediction import Constant, maps_of_cars, repeated
 
 from carvana.console import Reporter
-from carvana.data.dataset import Photo, test_photos
+from carvana.data.dataset import Sample, test_samples
 from carvana.inference import shards
 from carvana.inference.config import Question
 from carvana.inference.ensemble import Networks
 from carvana.inference.predictors import Blend
-from carvana.models.build import build, frame_of
+from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 
 
@@ -37,7 +37,7 @@ class Measured:
     def load(self) -> tuple[Question, Blend]:
         """The network, not trained, and the masks."""
         recipe = read_recipe(self.recipe)
-        networks = Networks([build(recipe)], frame_of(recipe))
+        networks = Networks([build(recipe)], size_spec(recipe))
         return Question((), 0.5), Blend(
             (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
         )
@@ -97,7 +97,7 @@ class Clocked(shards.Shard):
         _note(self.path)
 
 
-def clocked(photos: Sequence[Photo], folder: Path, size: int) -> list[Clocked]:
+def clocked(photos: Sequence[Sample], folder: Path, size: int) -> list[Clocked]:
     """Shards of so many photos."""
     firsts = range(0, len(photos), size)
     return [
@@ -108,7 +108,7 @@ def clocked(photos: Sequence[Photo], folder: Path, size: int) -> list[Clocked]:
 
 def plain_run(job: Measured, pieces: int, size: int) -> None:
     """Predict so many shards in one stream, as `predict.py` does."""
-    photos = repeated(test_photos(job.data), pieces * size)
+    photos = repeated(test_samples(job.data), pieces * size)
     parts, done = clocked(photos, job.folder, size), 0
 
     def count(more: int, note: str) -> None:

@@ -23,7 +23,7 @@ from carvana import console
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
-from carvana.data.dataset import Photo, training_photos
+from carvana.data.dataset import Sample, train_samples
 from carvana.inference.contours import edges_at
 from carvana.machine import processor
 from carvana.recipe import Augmentation
@@ -47,7 +47,7 @@ def benchmark(
     if hasattr(os, "sched_setaffinity"):  # not on macOS, where other cores may help the library's threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
-    every = training_photos(data)
+    every = train_samples(data)
     chosen = every[:: max(1, len(every) // photos)][:photos]
     height, width = images.photo_size(chosen[0].path)
     rows = [_input_row(chosen, size, rounds) for size in ((96, 144), (288, 432), (512, 768))]
@@ -61,18 +61,18 @@ def benchmark(
     )
 
 
-def _input_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
+def _input_row(photos: list[Sample], size: tuple[int, int], rounds: int) -> list[str]:
     augment = Augmenter(STRONG)
 
-    def ours(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
-        mask = images.shrink_mask(images.read_mask(photo.mask), size)
+    def ours(photo: Sample) -> tuple[np.ndarray, np.ndarray]:
+        mask = images.mask_coverage(images.read_mask(photo.mask), size)
         return augment(images.read_photo(photo.path, size), mask, seed=1)
 
     name = f"photo and mask, decoded to {size[1]}x{size[0]} and augmented"
     return _row(name, *_in_turns(ours, lambda photo: obvious_input(photo, size), photos, rounds))
 
 
-def _photo_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[str]:
+def _photo_row(photos: list[Sample], size: tuple[int, int], rounds: int) -> list[str]:
     return _row(
         f"photo, decoded to {size[1]}x{size[0]}",
         *_in_turns(
@@ -84,9 +84,9 @@ def _photo_row(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[
     )
 
 
-def _mask_rows(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[list[str]]:
+def _mask_rows(photos: list[Sample], size: tuple[int, int], rounds: int) -> list[list[str]]:
     """The mask end beside the obvious way, and beside the best that is known to upsample the map as a whole."""
-    masks = [images.shrink_mask(images.read_mask(photo.mask), size) for photo in photos]
+    masks = [images.mask_coverage(images.read_mask(photo.mask), size) for photo in photos]
     maps = [cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0) for mask in masks]
     full = images.photo_size(photos[0].path)
     rows = []
@@ -102,7 +102,7 @@ def _mask_rows(photos: list[Photo], size: tuple[int, int], rounds: int) -> list[
 
 def ours_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
     """As prediction has it."""
-    return rle.text_of(edges_at(probabilities, size, 0.5))
+    return rle.edges_to_rle(edges_at(probabilities, size, 0.5))
 
 
 def byte_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
@@ -121,7 +121,7 @@ def obvious_photo(path: Path, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), size[::-1])
 
 
-def obvious_input(photo: Photo, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def obvious_input(photo: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Decode everything, resize, then shift, scale, rotate and shift colours in float: as usually written."""
     random = np.random.default_rng(1)
     image = obvious_photo(photo.path, size)

@@ -29,7 +29,7 @@ from carvana.backend import keras
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, photo_name
 from carvana.data import images
-from carvana.data.dataset import Photo, test_photos, training_photos
+from carvana.data.dataset import Sample, test_samples, train_samples
 from carvana.files import write_gzipped
 from carvana.inference import shards
 from carvana.inference.config import Question
@@ -38,7 +38,7 @@ from carvana.inference.ensemble import Maps, Networks
 from carvana.inference.pipeline import BATCH, Answer, Seen
 from carvana.inference.predictors import Blend
 from carvana.inference.records import row_maker
-from carvana.models.build import build, frame_of
+from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 from carvana.submission.predict_test import check_entry, write_from_shards
 
@@ -60,10 +60,10 @@ def benchmark(
 
         ./run.sh benchmark prediction --data $CARVANA_DATA --full
     """
-    chosen = repeated(test_photos(data), photos)
+    chosen = repeated(test_samples(data), photos)
     small = read_recipe(recipe)
     network = build(small)
-    networks = Networks([network], frame_of(small), tta="none")
+    networks = Networks([network], size_spec(small), tta="none")
     rows = []
     for name, size in (("none", (288, 432)), ("none", small.size), (recipe, small.size)):
         asked = name == recipe
@@ -98,7 +98,7 @@ class Constant:
         return Maps(maps, np.zeros(len(seen)))
 
 
-def _row(photos: list[Photo], source: Constant, network: keras.Model | None, rounds: int) -> list[str]:
+def _row(photos: list[Sample], source: Constant, network: keras.Model | None, rounds: int) -> list[str]:
     our_rates, obvious_rates, limits, slowest = [], [], [], ""
     few = photos[: len(photos) // 4]
     for _ in range(rounds + 1):
@@ -117,7 +117,7 @@ def _row(photos: list[Photo], source: Constant, network: keras.Model | None, rou
     ]
 
 
-def ours(photos: list[Photo], source: Constant) -> tuple[float, str]:
+def ours(photos: list[Sample], source: Constant) -> tuple[float, str]:
     """Seconds to a submission, and the slowest stage."""
     slowest = ""
 
@@ -134,7 +134,7 @@ def ours(photos: list[Photo], source: Constant) -> tuple[float, str]:
 
 
 def _obvious(
-    photos: list[Photo], size: tuple[int, int], network: keras.Model | None, maps: Sequence[np.ndarray]
+    photos: list[Sample], size: tuple[int, int], network: keras.Model | None, maps: Sequence[np.ndarray]
 ) -> None:
     """The loop that most repositories have: a photo at a time, all in float, a list of rows, one to_csv."""
     rows = []
@@ -147,7 +147,7 @@ def _obvious(
         pd.DataFrame(rows, columns=["img", "rle_mask"]).to_csv(file.name, index=False)
 
 
-def _limit(photos: list[Photo], source: Constant) -> float:
+def _limit(photos: list[Sample], source: Constant) -> float:
     """Photos a second if each part ran at its own best, on a core of its own, and all cores were always at work."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # or a part would take the cores of another
@@ -183,15 +183,15 @@ def _memory(data: Path) -> None:
 
 def one_prediction(data: Path, count: int) -> None:
     """Predict so many photos with a constant, and print the peak memory in MB and the photos a second."""
-    photos = repeated(test_photos(data), count)
+    photos = repeated(test_samples(data), count)
     taken, _ = ours(photos, Constant((288, 432), maps_of_cars(data, (288, 432)), None))
     print(f"{_peak():,.0f} {count / taken:,.1f}")
 
 
 def _submission(data: Path) -> None:
     """A submission of the whole test set, from shards that are there."""
-    photos = repeated(test_photos(data), TEST_CARS * ANGLES)
-    texts = [rle.text_of(edges_at(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)]
+    photos = repeated(test_samples(data), TEST_CARS * ANGLES)
+    texts = [rle.edges_to_rle(edges_at(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)]
     sizes = {photo.name: (1280, 1918) for photo in photos}
     with tempfile.TemporaryDirectory() as folder:
         parts = shards.shards_of(photos, Path(folder) / "shards")
@@ -217,7 +217,7 @@ def _peak() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def repeated(photos: list[Photo], count: int) -> list[Photo]:
+def repeated(photos: list[Sample], count: int) -> list[Sample]:
     """So many photos: the same files again and again, under the names of other cars."""
     names = (photo_name(f"{car:012x}", angle) for car in range(count) for angle in range(1, ANGLES + 1))
     return [
@@ -226,7 +226,7 @@ def repeated(photos: list[Photo], count: int) -> list[Photo]:
     ]
 
 
-class Renamed(Photo):
+class Renamed(Sample):
     """A photo's file under another name."""
 
     def __init__(self, path: Path, *, name: str) -> None:
@@ -242,9 +242,9 @@ class Renamed(Photo):
 
 def maps_of_cars(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
     """Maps of real cars, with an edge about as soft as a network's."""
-    labelled = training_photos(data)
+    labelled = train_samples(data)
     chosen = labelled[:: max(1, len(labelled) // count)][:count]
-    masks = [images.shrink_mask(images.read_mask(photo.mask), size) for photo in chosen]
+    masks = [images.mask_coverage(images.read_mask(photo.mask), size) for photo in chosen]
     return [cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0) for mask in masks]
 
 

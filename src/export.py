@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.split import fold_number
+from carvana.data.split import parse_fold
 from carvana.inference.config import part_of
 
 
@@ -54,7 +54,7 @@ def export(
 
         ./run.sh export --recipe miniature --format onnx --tta none --out exports
     """
-    part = part_of(recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), fold_number(fold))
+    part = part_of(recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), parse_fold(fold))
 
     from carvana.inference import export as exports  # late: TensorFlow takes seconds that --help need not
 

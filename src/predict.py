@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.dataset import test_photos, training_photos
-from carvana.data.split import fold_number
+from carvana.data.dataset import test_samples, train_samples
+from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
@@ -112,7 +112,7 @@ def predict(
         raise typer.BadParameter("--each-fold goes with --recipe")
     if cluster and images is not None:
         raise typer.BadParameter("--cluster goes with --data: cut-outs are made here")
-    number = fold_number(fold)
+    number = parse_fold(fold)
     asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     weights = {recipe: 1.0} if recipe else weights_of(blend)
     if cluster:  # so that other machines find them
@@ -121,7 +121,7 @@ def predict(
     question = Question(tuple(part_of(name, weight, runs, asked, number) for name, weight in weights.items()))
     scores = None
     if threshold == "auto":
-        choice = thresholds.choose(question, training_photos(data))
+        choice = thresholds.choose(question, train_samples(data))
         thresholds.show(choice)
         question, scores = replace(question, threshold=choice.threshold), choice.scores
     elif threshold is not None:
@@ -134,7 +134,7 @@ def predict(
     each = each_fold and number is None
     question = replace(question, each=each, keep=Path(f"{stem_of(path)}-maps") if keep_maps else None)
     entries = entries_of(question, path, scores)
-    _show(entries, predict_entries(entries, test_photos(data), _crew(cluster) if cluster else None))
+    _show(entries, predict_entries(entries, test_samples(data), _crew(cluster) if cluster else None))
 
 
 def _findable(part: str) -> str:

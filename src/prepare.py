@@ -8,10 +8,10 @@ import typer
 
 from carvana import console
 from carvana.data import images
-from carvana.data.dataset import Photo, check_sizes, test_photos, training_photos
+from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
 from carvana.data.turntable import render_folder
 from carvana.errors import UserError
-from carvana.kaggle.sources import obtain
+from carvana.kaggle.sources import fill_data_folder
 
 
 class Source(StrEnum):
@@ -67,14 +67,16 @@ def prepare(
     height, width = _size(size)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
-        render = not obtain(data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle)
+        render = not fill_data_folder(
+            data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle
+        )
     if render:
         console.message(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_folder(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
             )
-    labelled, unlabelled = training_photos(data), test_photos(data)
+    labelled, unlabelled = train_samples(data), test_samples(data)
     check_sizes(labelled)
     console.show_table(
         f"Images in {data}",
@@ -90,7 +92,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _row(part: str, photos: list[Photo]) -> list[str]:
+def _row(part: str, photos: list[Sample]) -> list[str]:
     height, width = images.photo_size(photos[0].path)
     return [part, str(len({photo.car for photo in photos})), f"{len(photos):,}", f"{width}x{height}"]
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.data.dataset import mask_areas
-from carvana.data.folds import deal, folds_of, read_table, write_table
+from carvana.data.dataset import car_mask_areas
+from carvana.data.folds import assign_folds, read_folds, select_folds, write_folds
 from carvana.errors import UserError
 
 
@@ -28,15 +28,15 @@ def split(
         ./run.sh split --data data --n-folds 10 --out folds/ten.csv
     """
     out = out or Path("folds") / f"{data.resolve().name}-{n_folds}.csv"
-    areas = mask_areas(data)
+    areas = car_mask_areas(data)
     if out.exists():
-        folds = folds_of(read_table(out), set(areas.index), out)
+        folds = select_folds(read_folds(out), set(areas.index), out)
         if folds.max() >= n_folds:
             raise UserError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
         console.message(f"{out}: is there already and covers the {len(areas)} cars of {data}")
     else:
-        folds = deal(areas, n_folds, seed)
-        write_table(folds, out)
+        folds = assign_folds(areas, n_folds, seed)
+        write_folds(folds, out)
         console.message(f"{out}: {len(areas)} cars dealt to {n_folds} folds")
     by_fold = areas.groupby(folds.rename("fold"))
     rows = [[str(fold), str(len(cars)), f"{cars.mean():,.0f}"] for fold, cars in by_fold]

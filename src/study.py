@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from carvana import console, machine
-from carvana.data.dataset import check_sizes, training_photos
-from carvana.data.split import Split, fold_number
+from carvana.data.dataset import check_sizes, train_samples
+from carvana.data.split import Split, parse_fold
 from carvana.evaluation import study as studies
 from carvana.files import atomic_path
 
@@ -31,11 +31,11 @@ def study(
     """
     asked = studies.read_study(study)
     recipes = {name: asked.recipe(name) for name in [asked.baseline, *asked.recipes]}
-    photos = training_photos(data)
+    photos = train_samples(data)
     check_sizes(photos)
     split = Split.read(photos, folds)
     numbers = [number for text in fold or ["0"] for number in _numbers(text, split)]
-    an_epoch = sum(len(split.sides(number)[0]) for number in numbers)
+    an_epoch = sum(len(split.train_val(number)[0]) for number in numbers)
 
     from carvana.models.build import build  # late: TensorFlow takes seconds that --help need not
     from carvana.training.cross_validation import train_folds
@@ -65,7 +65,7 @@ def study(
 
 
 def _numbers(text: str, split: Split) -> list[int]:
-    number = fold_number(text)
+    number = parse_fold(text)
     return split.numbers if number is None else [number]
 
 

@@ -8,7 +8,7 @@ import typer
 
 from carvana import console
 from carvana.competition import SIZE
-from carvana.data.dataset import submission_order, test_photos
+from carvana.data.dataset import submission_order, test_samples
 from carvana.errors import UserError
 from carvana.kaggle import upload
 from carvana.submission import comparison
@@ -81,7 +81,7 @@ def _sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
     """The (height, width) of each photo of the board; Kaggle's are all alike, and 8 GB need not be there for them."""
     if board == Board.kaggle:
         return dict.fromkeys(submission_order(data), SIZE)
-    return photo_sizes(test_photos(data))
+    return photo_sizes(test_samples(data))
 
 
 def _newest_ensemble(ledger: Ledger) -> Path:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from carvana import console
-from carvana.data.dataset import check_sizes, training_photos
-from carvana.data.split import Split, fold_number
+from carvana.data.dataset import check_sizes, train_samples
+from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import summary
 from carvana.recipe import read_recipe
 from carvana.runs import Run
@@ -58,9 +58,9 @@ def train(
         raise typer.BadParameter("--gpus all goes without --cluster, which gives each worker a fold")
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
-    photos = training_photos(data)
+    photos = train_samples(data)
     split = Split.read(photos, folds)
-    number = fold_number(fold)
+    number = parse_fold(fold)
     numbers = split.numbers if number is None else [number]
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")

@@ -17,8 +17,8 @@ from PIL import Image
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.data.dataset import test_photos as photos_to_predict
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import test_samples as photos_to_predict
+from carvana.data.dataset import train_samples
 
 from .conftest import SRC
 from .kaggle_stand_in import KaggleStandIn
@@ -44,7 +44,7 @@ def ok(script: str, *arguments: object, cwd: Path) -> str:
 
 
 def timed(script: str, *arguments: object, cwd: Path) -> tuple[str, float]:
-    """What a script prints, and the processor's seconds that it takes: the clock's are also other programs'."""
+    """What a script prints, and the processor's seconds that it takes: the throughput's are also other programs'."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = ok(script, *arguments, cwd=cwd)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -346,7 +346,7 @@ def test_bad_input_is_one_line(worked: Path, data: Path, tmp_path: Path) -> None
 
 
 def test_broken_images_stop_training_with_their_name(data: Path, tmp_path: Path) -> None:
-    photo = training_photos(data)[20]
+    photo = train_samples(data)[20]
     photo.path.write_bytes(photo.path.read_bytes()[:900])
     ok("split", "--data", data, "--n-folds", 2, cwd=tmp_path)
     train = ["--recipe", "miniature", "--data", data, "--folds", "folds/data-2.csv", *SMALL]

@@ -9,7 +9,7 @@ import numpy as np
 from carvana.competition import rle
 
 
-def dice_of_counts(shared: int, first: int, second: int) -> float:
+def dice_from_counts(shared: int, first: int, second: int) -> float:
     """Dice from pixel counts: in both masks, in the first, in the second."""
     return 2 * shared / (first + second) if first + second else 1.0
 
@@ -17,16 +17,16 @@ def dice_of_counts(shared: int, first: int, second: int) -> float:
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Dice of two masks, bool or 0/1, of one shape."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
-    return dice_of_counts(np.count_nonzero(first & second), first.sum(), second.sum())
+    return dice_from_counts(np.count_nonzero(first & second), first.sum(), second.sum())
 
 
-def dice_of_rle(first: str, second: str) -> float:
+def dice_from_rle(first: str, second: str) -> float:
     """Dice of two masks given as run-length text, without decoding them to pixels."""
-    starts, lengths = rle.runs_of(first)
-    other_starts, other_lengths = rle.runs_of(second)
+    starts, lengths = rle.parse_runs(first)
+    other_starts, other_lengths = rle.parse_runs(second)
     covered = _pixels_before(starts + lengths, other_starts, other_lengths)
     covered -= _pixels_before(starts, other_starts, other_lengths)
-    return dice_of_counts(int(covered.sum()), int(lengths.sum()), int(other_lengths.sum()))
+    return dice_from_counts(int(covered.sum()), int(lengths.sum()), int(other_lengths.sum()))
 
 
 def _pixels_before(positions: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -33,6 +33,6 @@ def car_and_angle(photo: str) -> tuple[str, int]:
     return match["car"], int(match["angle"])
 
 
-def car_of(photo: str) -> str:
+def car_id(photo: str) -> str:
     """The car (12 hex digits) that a photo shows."""
     return car_and_angle(photo)[0]

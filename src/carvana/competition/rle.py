@@ -16,10 +16,10 @@ def encode(mask: np.ndarray) -> str:
     >>> encode(np.array([[0, 0, 1, 1]]))
     '3 2'
     """
-    return text_of(edges_of(mask))
+    return edges_to_rle(mask_to_edges(mask))
 
 
-def edges_of(mask: np.ndarray) -> np.ndarray:
+def mask_to_edges(mask: np.ndarray) -> np.ndarray:
     """Where a mask's runs start and stop, by turns: 0-indexed pixels, row by row, ascending, int64.
 
     Pixels are compared eight at a time, as the bits of a byte: few bytes hold an edge.
@@ -42,15 +42,15 @@ def set_bits(packed: np.ndarray) -> np.ndarray:
     return filled[which] * 8 + bit
 
 
-def text_of(edges: np.ndarray) -> str:
-    """Run-length text of edges as `edges_of` gives them."""
+def edges_to_rle(edges: np.ndarray) -> str:
+    """Run-length text of edges as `mask_to_edges` gives them."""
     numbers = edges.copy()
     numbers[1::2] -= edges[::2]
     numbers[::2] += 1
     return str(numbers.tolist())[1:-1].replace(",", "")  # a fifth faster than joining
 
 
-def painted(edges: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def edges_to_mask(edges: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The mask of `size` (height, width), bool, whose edges these are."""
     mask = np.zeros(size[0] * size[1], dtype=bool)
     for start, stop in edges.reshape(-1, 2).tolist():
@@ -58,7 +58,7 @@ def painted(edges: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return mask.reshape(size)
 
 
-def runs_of(text: str) -> tuple[np.ndarray, np.ndarray]:
+def parse_runs(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Read run-length text as 0-indexed starts and lengths, two int64 arrays of one length.
 
     Raises:
@@ -91,14 +91,14 @@ def decode(text: str, size: tuple[int, int]) -> np.ndarray:
     """Decode run-length text to a bool mask of `size` (height, width).
 
     Raises:
-        UserError: as `runs_of`, and where a run goes past the last pixel.
+        UserError: as `parse_runs`, and where a run goes past the last pixel.
     """
-    starts, lengths = runs_of(text)
-    check_fits(starts, lengths, size)
-    return painted(np.stack([starts, starts + lengths], axis=1), size)
+    starts, lengths = parse_runs(text)
+    check_bounds(starts, lengths, size)
+    return edges_to_mask(np.stack([starts, starts + lengths], axis=1), size)
 
 
-def check_fits(starts: np.ndarray, lengths: np.ndarray, size: tuple[int, int]) -> None:
+def check_bounds(starts: np.ndarray, lengths: np.ndarray, size: tuple[int, int]) -> None:
     """Raise UserError where the last run goes past the last pixel of `size` (height, width)."""
     pixels = size[0] * size[1]
     if starts.size and starts[-1] + lengths[-1] > pixels:

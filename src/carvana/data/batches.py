@@ -10,10 +10,10 @@ import numpy as np
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.cache import DiskCache
-from carvana.data.dataset import Photo
-from carvana.data.padding import Frame, pad
+from carvana.data.dataset import Sample
+from carvana.data.padding import SizeSpec, pad
 from carvana.data.prefetch import prefetch
-from carvana.data.timing import Clock
+from carvana.data.timing import Throughput
 from carvana.recipe import Augmentation
 
 _AHEAD = 8
@@ -23,15 +23,15 @@ _BYTES_A_PIXEL = 4
 """Three of the photo and one of its mask."""
 
 
-class ResizedPhotos:
+class ResizedSamples:
     """Photos and their masks at one size, kept in memory after the first read where they all fit."""
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        photos: Sequence[Sample],
         size: tuple[int, int],
         *,
-        larger: "ResizedPhotos | None" = None,
+        larger: "ResizedSamples | None" = None,
         cache: DiskCache | None = None,
         memory: int | None = None,
     ) -> None:
@@ -73,7 +73,7 @@ class ResizedPhotos:
         photo = self.photos[index]
         pair = self._cache.get(photo, self.size) if self._cache else None
         if pair is None:
-            mask = images.shrink_mask(images.read_mask(photo.mask), self.size)
+            mask = images.mask_coverage(images.read_mask(photo.mask), self.size)
             pair = images.read_photo(photo.path, self.size), mask
             if self._cache:
                 self._cache.put(photo, self.size, pair)
@@ -84,13 +84,13 @@ class ResizedPhotos:
 class Batches:
     """Epochs of batches; what an epoch holds depends on the seed and its number alone."""
 
-    photos: ResizedPhotos
+    photos: ResizedSamples
     batch: int
-    frame: Frame
+    size_spec: SizeSpec
     """Of the network: photos are padded to its input's size, masks to its map's."""
     augmentation: Augmentation
     seed: int
-    clock: Clock = field(default_factory=Clock, compare=False)
+    throughput: Throughput = field(default_factory=Throughput, compare=False)
     """How fast the threads prepare photos."""
 
     def __len__(self) -> int:
@@ -103,14 +103,14 @@ class Batches:
         Photos are (n, height, width, 3) uint8, 0..255; masks (n, height, width, 1) float32, 0..1, smaller
         where the network's map is.
         """
-        sizes = self.frame.input_size(self.photos.size), self.frame.map_size(self.photos.size)
+        sizes = self.size_spec.input_size(self.photos.size), self.size_spec.map_size(self.photos.size)
         order, seeds = self._order(number)
         own = threading.local()
 
         def prepare(step: int) -> tuple[np.ndarray, np.ndarray]:
             if not hasattr(own, "augment"):
                 own.augment = Augmenter(self.augmentation)
-            with self.clock.work(self.batch):
+            with self.throughput.work(self.batch):
                 chosen = zip(order[step], seeds[step], strict=True)
                 pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
                 photos = np.stack([pad(photo, sizes[0]) for photo, _ in pairs])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.files import atomic_path
 
 LIMIT = 8 * 2**30
@@ -35,7 +35,7 @@ class DiskCache:
         folder.mkdir(parents=True, exist_ok=True)
         self._used = sum(size for _, size, _ in self._files())
 
-    def get(self, photo: Photo, size: tuple[int, int]) -> Pair | None:
+    def get(self, photo: Sample, size: tuple[int, int]) -> Pair | None:
         """A photo and its mask at `size` (height, width), where they are here and whole."""
         path = self._path(photo, size)
         try:
@@ -46,7 +46,7 @@ class DiskCache:
             return None
         return pair
 
-    def put(self, photo: Photo, size: tuple[int, int], pair: Pair) -> None:
+    def put(self, photo: Sample, size: tuple[int, int], pair: Pair) -> None:
         """Keep a photo and its mask, where there is room beside what this process has used itself."""
         path, needed = self._path(photo, size), sum(array.nbytes for array in pair) + 1024
         with self._lock:
@@ -59,7 +59,7 @@ class DiskCache:
         except OSError:  # a full disk, or another process that was first
             return
 
-    def _path(self, photo: Photo, size: tuple[int, int]) -> Path:
+    def _path(self, photo: Sample, size: tuple[int, int]) -> Path:
         files = [(str(file.resolve()), file.stat().st_mtime_ns) for file in (photo.path, photo.mask)]
         return self._folder / f"{hashlib.sha256(repr((files, size)).encode()).hexdigest()[:32]}.npz"
 

@@ -19,7 +19,7 @@ from carvana.errors import UserError
 
 
 @dataclass(frozen=True)
-class Photo:
+class Sample:
     """A photo's file and, where it is known, its mask's file."""
 
     path: Path
@@ -33,10 +33,10 @@ class Photo:
     @property
     def car(self) -> str:
         """The car (12 hex digits) that it shows."""
-        return names.car_of(self.name)
+        return names.car_id(self.name)
 
 
-def training_photos(root: Path) -> list[Photo]:
+def train_samples(root: Path) -> list[Sample]:
     """The labelled photos, sorted by name.
 
     Raises:
@@ -50,7 +50,7 @@ def training_photos(root: Path) -> list[Photo]:
         if mask is None:
             missing = root / "train_masks" / names.mask_name(path.name)
             raise UserError(f"{path}: has no mask; expected {missing}")
-        labelled.append(Photo(path, mask))
+        labelled.append(Sample(path, mask))
     if masks:
         mask = min(masks.values())
         photo = mask.name.removesuffix("_mask.gif") + ".jpg"
@@ -58,7 +58,7 @@ def training_photos(root: Path) -> list[Photo]:
     return labelled
 
 
-def test_photos(root: Path) -> list[Photo]:
+def test_samples(root: Path) -> list[Sample]:
     """The photos to predict, in the order of `sample_submission.csv`.
 
     Raises:
@@ -69,7 +69,7 @@ def test_photos(root: Path) -> list[Photo]:
     for name in wanted:
         if name not in photos:
             raise UserError(f"{root / 'test' / name}: missing, though sample_submission.csv asks for it")
-    return [Photo(photos[name]) for name in wanted]
+    return [Sample(photos[name]) for name in wanted]
 
 
 def submission_order(root: Path) -> list[str]:
@@ -77,20 +77,20 @@ def submission_order(root: Path) -> list[str]:
     return read_csv(root / "sample_submission.csv", ["img"])["img"].tolist()
 
 
-def mask_areas(root: Path) -> pd.Series:
+def car_mask_areas(root: Path) -> pd.Series:
     """Each training car's mean mask area in pixels, from `train_masks.csv`; indexed by car, sorted."""
     path = root / "train_masks.csv"
     masks = read_csv(path, ["img", "rle_mask"])
-    listed, photos = set(masks["img"]), training_photos(root)
+    listed, photos = set(masks["img"]), train_samples(root)
     for photo in photos:
         if photo.name not in listed:
             raise UserError(f"{path}: has no row for {photo.name}, which lies in train/")
     masks = masks[masks["img"].isin([photo.name for photo in photos])]
-    areas = masks["rle_mask"].map(lambda text: int(rle.runs_of(text)[1].sum()))
-    return areas.groupby(masks["img"].map(names.car_of)).mean().sort_index()
+    areas = masks["rle_mask"].map(lambda text: int(rle.parse_runs(text)[1].sum()))
+    return areas.groupby(masks["img"].map(names.car_id)).mean().sort_index()
 
 
-def check_sizes(photos: Sequence[Photo]) -> None:
+def check_sizes(photos: Sequence[Sample]) -> None:
     """Raise UserError where a mask has another size than its photo. Reads the headers only."""
     joblib.Parallel(n_jobs=-1, prefer="threads")(joblib.delayed(_check_size)(photo) for photo in photos)
 
@@ -138,7 +138,7 @@ def _photos(folder: Path) -> list[Path]:
     return paths
 
 
-def _check_size(photo: Photo) -> None:
+def _check_size(photo: Sample) -> None:
     photo_size, mask_size = images.photo_size(photo.path), images.mask_size(photo.mask)
     if photo_size != mask_size:
         raise UserError(

@@ -10,7 +10,7 @@ from carvana.errors import UserError
 from carvana.files import atomic_path
 
 
-def deal(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
+def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
     """Deal cars to folds so that each fold gets as many cars, and cars as large, as any other.
 
     The cars are sorted by mask area and taken `n_folds` at a time; each such hand is dealt out in an
@@ -32,13 +32,13 @@ def deal(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
     return pd.Series(np.concatenate(hands)[: len(by_area)], index=by_area, name="fold").sort_index()
 
 
-def write_table(folds: pd.Series, path: Path) -> None:
+def write_folds(folds: pd.Series, path: Path) -> None:
     """Write a fold table: columns `car,fold`."""
     with atomic_path(path) as part:
         folds.rename_axis("car").rename("fold").to_csv(part, lineterminator="\n")
 
 
-def read_table(path: Path) -> pd.Series:
+def read_folds(path: Path) -> pd.Series:
     """Read a fold table: the fold of each car, indexed by car.
 
     Raises:
@@ -54,7 +54,7 @@ def read_table(path: Path) -> pd.Series:
     return table.set_index("car")["fold"].astype(int)
 
 
-def folds_of(table: pd.Series, cars: set[str], path: Path) -> pd.Series:
+def select_folds(table: pd.Series, cars: set[str], path: Path) -> pd.Series:
     """The part of a fold table that concerns `cars`; cars of the table that are not there are left out.
 
     Raises:

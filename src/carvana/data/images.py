@@ -38,11 +38,11 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         UserError: the file is missing, no JPEG, or not a whole one.
     """
-    (photo,), _ = read_photo_at(path, [size])
+    (photo,), _ = read_photo_sizes(path, [size])
     return photo
 
 
-def read_photo_at(
+def read_photo_sizes(
     path: Path, sizes: Sequence[tuple[int, int] | None]
 ) -> tuple[list[np.ndarray], tuple[int, int]]:
     """Read a JPEG photo at several sizes, and its own (height, width), from one look at its file.
@@ -65,7 +65,7 @@ def read_photo_at(
         raise _broken(path, error) from None
 
 
-def read_any(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """Read an image of any kind that Pillow knows, at its own size and turned as its EXIF orientation says.
 
     Returns:
@@ -112,7 +112,7 @@ def mask_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def mask_coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a bool mask to the share of each new pixel that it covers: uint8, 0..255."""
     return resize(mask.view(np.uint8) * np.uint8(255), size)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Frame:
+class SizeSpec:
     """How the size of a network's map relates to that of its input: all that photos are padded by."""
 
     multiple: int = 1
@@ -49,7 +49,7 @@ def pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101)
 
 
-def cut(padded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def crop(padded: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Undo `pad`: the middle of `padded` (height, width[, channels]) that has `size` (height, width)."""
     top, left = (padded.shape[0] - size[0]) // 2, (padded.shape[1] - size[1]) // 2
     return padded[top : top + size[0], left : left + size[1]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.dataset import Photo
-from carvana.data.folds import folds_of, read_table
+from carvana.data.dataset import Sample
+from carvana.data.folds import read_folds, select_folds
 from carvana.errors import UserError
 
 
@@ -15,7 +15,7 @@ from carvana.errors import UserError
 class Split:
     """The labelled photos of a data folder, dealt to folds by car."""
 
-    photos: tuple[Photo, ...]
+    photos: tuple[Sample, ...]
     folds: pd.Series
     """The fold of each of their cars, indexed by car."""
     table: str
@@ -24,14 +24,14 @@ class Split:
     """Cars of the fold table that the data lacks; they are skipped."""
 
     @classmethod
-    def read(cls, photos: list[Photo], path: Path) -> "Split":
+    def read(cls, photos: list[Sample], path: Path) -> "Split":
         """Deal `photos` as the fold table at `path` says.
 
         Raises:
             UserError: the table is malformed, or lacks a car of the photos.
         """
-        table = read_table(path)
-        folds = folds_of(table, {photo.car for photo in photos}, path)
+        table = read_folds(path)
+        folds = select_folds(table, {photo.car for photo in photos}, path)
         return cls(tuple(photos), folds, path.stem, len(table) - len(folds))
 
     @property
@@ -39,7 +39,7 @@ class Split:
         """The folds that hold a car of the data, ascending."""
         return sorted(self.folds.unique().tolist())
 
-    def sides(self, fold: int) -> tuple[list[Photo], list[Photo]]:
+    def train_val(self, fold: int) -> tuple[list[Sample], list[Sample]]:
         """The photos to train on and those held out, of one fold.
 
         Raises:
@@ -60,7 +60,7 @@ class Split:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def fold_number(text: str) -> int | None:
+def parse_fold(text: str) -> int | None:
     """Read a fold from the command line: its number, or None for `all`.
 
     Raises:

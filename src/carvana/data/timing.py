@@ -1,4 +1,4 @@
-"""Stages of work that overlap, each in its own threads: how fast each goes, and which of them the others wait for."""
+"""PipelineTimer of work that overlap, each in its own threads: how fast each goes, and which of them the others wait for."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Clock:
+class Throughput:
     """How fast work goes that several threads do at a time."""
 
     def __init__(self, workers: int = CORES) -> None:
@@ -43,13 +43,13 @@ class Clock:
         return min(1.0, self._seconds / self._workers / passed)
 
 
-class Stages:
+class PipelineTimer:
     """Work that goes through several stages, with few pieces waiting between them."""
 
     def __init__(self) -> None:
         """Begin now."""
         self._began = time.perf_counter()
-        self._clocks: dict[str, Clock] = {}
+        self._clocks: dict[str, Throughput] = {}
 
     def stage(
         self, name: str, function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = CORES
@@ -67,10 +67,10 @@ class Stages:
 
     def timed(self, name: str, function: Callable[[T], R], workers: int = 1) -> Callable[[T], R]:
         """The like of `function` that notes how long it takes, as the work of a stage of so many threads."""
-        clock = self._clocks.setdefault(name, Clock(workers))
+        throughput = self._clocks.setdefault(name, Throughput(workers))
 
         def work(item: T) -> R:
-            with clock.work():
+            with throughput.work():
                 return function(item)
 
         return work
@@ -78,7 +78,7 @@ class Stages:
     def busy(self) -> dict[str, float]:
         """The share of the time, 0..1, that each stage's threads have worked since the beginning."""
         passed = time.perf_counter() - self._began
-        return {name: clock.share(passed) for name, clock in self._clocks.items()}
+        return {name: throughput.share(passed) for name, throughput in self._clocks.items()}
 
     def slowest(self) -> str:
         """Which stage the others wait for, as a note for people, e.g. "slowest: decoding, 97% busy"."""

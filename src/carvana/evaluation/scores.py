@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.competition.dice import dice_of_rle
-from carvana.competition.names import car_of
+from carvana.competition.dice import dice_from_rle
+from carvana.competition.names import car_id
 from carvana.data.dataset import read_csv
 from carvana.errors import UserError
 
@@ -38,7 +38,7 @@ def summary(scores: pd.DataFrame, seed: int = 0) -> Summary:
         scores: columns img and dice, a photo a row.
         seed: of the draws.
     """
-    by_car = scores["dice"].groupby(scores["img"].map(car_of)).agg(["sum", "count"])
+    by_car = scores["dice"].groupby(scores["img"].map(car_id)).agg(["sum", "count"])
     drawn = np.random.default_rng(seed).integers(len(by_car), size=(RESAMPLES, len(by_car)))
     sums, counts = by_car["sum"].to_numpy()[drawn], by_car["count"].to_numpy()[drawn]
     low, high = np.percentile(sums.sum(axis=1) / counts.sum(axis=1), [2.5, 97.5])
@@ -97,6 +97,6 @@ def check_names(names: pd.Series, wanted: list[str], path: Path) -> None:
 
 def _dice(name: str, truth: str, submitted: str, path: Path) -> float:
     try:
-        return dice_of_rle(truth, submitted)
+        return dice_from_rle(truth, submitted)
     except UserError as error:
         raise UserError(f"{path}: {name}: {error}") from None

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from carvana import console
-from carvana.competition.names import car_of
+from carvana.competition.names import car_id
 from carvana.data import images
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
 from carvana.files import atomic_path
@@ -43,7 +43,7 @@ class Choice:
     """Columns img and dice: out of fold, at `threshold`."""
 
 
-def choose(question: Question, photos: Sequence[Photo]) -> Choice:
+def choose(question: Question, photos: Sequence[Sample]) -> Choice:
     """Choose the threshold with the best mean Dice of out-of-fold photos.
 
     Its gain is measured on cars that had no say in it: five times, a fifth of the cars is held out, the threshold
@@ -59,7 +59,7 @@ def choose(question: Question, photos: Sequence[Photo]) -> Choice:
     names, dice = _out_of_fold(question, {photo.name: photo for photo in photos})
     thresholds = np.arange(1, LEVELS) / LEVELS
     middle = int(np.argmin(np.abs(thresholds - DEFAULT)))
-    cars = np.array([car_of(name) for name in names])
+    cars = np.array([car_id(name) for name in names])
     fifth = pd.factorize(cars)[0] % 5
     chosen = np.full(len(names), middle)
     for number in np.unique(fifth):
@@ -114,7 +114,7 @@ def dice_curve(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.where(both > 0, 2 * shared[1:] / np.maximum(both, 1), 1.0)
 
 
-def _out_of_fold(question: Question, photos: dict[str, Photo]) -> tuple[list[str], np.ndarray]:
+def _out_of_fold(question: Question, photos: dict[str, Sample]) -> tuple[list[str], np.ndarray]:
     """The names of all held-out photos, and their Dice (photos, thresholds), asked of their own fold's networks."""
     _check(question)
     names, curves = [], []
@@ -149,7 +149,7 @@ def _split(part: Part) -> tuple:
     return part.runs[0].read_facts()["split"], *(run.fold for run in part.runs)
 
 
-def _curves(question: Question, run: Run, photos: Sequence[Photo]) -> np.ndarray:
+def _curves(question: Question, run: Run, photos: Sequence[Sample]) -> np.ndarray:
     """The Dice (photos, thresholds) of a fold; kept in the run's folder, as it takes as long as a prediction."""
     asked = replace(question, threshold=DEFAULT).fingerprint()
     path = run.folder / f"curves-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.npz"
@@ -161,14 +161,14 @@ def _curves(question: Question, run: Run, photos: Sequence[Photo]) -> np.ndarray
     return dice
 
 
-def _ask(question: Question, photos: Sequence[Photo], title: str) -> np.ndarray:
-    from carvana.data.timing import Stages
+def _ask(question: Question, photos: Sequence[Sample], title: str) -> np.ndarray:
+    from carvana.data.timing import PipelineTimer
     from carvana.inference.pipeline import Answer, answers  # late: TensorFlow takes seconds to import
 
     def curve(answer: Answer) -> np.ndarray:
         return dice_curve(answer.maps[0], images.read_mask(answer.seen.photo.mask)).astype(np.float32)
 
-    stages, dice = Stages(), []
+    stages, dice = PipelineTimer(), []
     with console.progress(title, len(photos), "photos") as advance:
         for of_photo in answers(question.load(), photos, curve, stages=stages):
             dice.append(of_photo)

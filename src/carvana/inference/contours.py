@@ -24,14 +24,14 @@ def edges_at(probabilities: np.ndarray, size: tuple[int, int], threshold: float)
         threshold: car is where the probability is above it.
 
     Returns:
-        As `rle.edges_of` the mask.
+        As `rle.mask_to_edges` the mask.
     """
     shape = probabilities.shape
     if shape == size:
-        return rle.edges_of(probabilities > threshold)
+        return rle.mask_to_edges(probabilities > threshold)
     if shape[0] > size[0] or shape[1] > size[1] or min(shape) < 2:  # a row may skip cells there
         full = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
-        return rle.edges_of(full > threshold)
+        return rle.mask_to_edges(full > threshold)
     level = float(np.float32(threshold))  # what a float32 is compared with
     rows = _rows_between(shape[0], size[0])
     inside = _edges_in_cells(probabilities, *_crossed_cells(probabilities > level), size, level, rows)

@@ -12,8 +12,8 @@ import numpy as np
 
 from carvana.console import ProgressCallback
 from carvana.data import images
-from carvana.data.dataset import Photo
-from carvana.data.timing import Stages
+from carvana.data.dataset import Sample
+from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.inference.config import Question
@@ -38,7 +38,7 @@ class Cutout:
     mask: Path
 
 
-def photos_of(pattern: str, folder: Path) -> list[Photo]:
+def photos_of(pattern: str, folder: Path) -> list[Sample]:
     """The photos that a pattern names (`photos/*.jpg`, or a folder), sorted, to be cut out into a folder.
 
     Raises:
@@ -60,10 +60,10 @@ def photos_of(pattern: str, folder: Path) -> list[Photo]:
     overwritten = [path for path in paths if path.resolve() in written]
     if overwritten:
         raise UserError(f"{overwritten[0]}: would be overwritten; choose another folder with --cutouts")
-    return [Photo(path) for path in paths]
+    return [Sample(path) for path in paths]
 
 
-def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, maps: bool) -> list[Photo]:
+def unfinished(question: Question, photos: Sequence[Sample], folder: Path, *, maps: bool) -> list[Sample]:
     """The photos that are still to be cut out into a folder; a run that was stopped goes on with them.
 
     The folder remembers what its photos were asked, and when that was begun: files from before are written anew.
@@ -74,7 +74,7 @@ def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, map
             part.write_text(text)
     begun = asked.stat().st_mtime
 
-    def is_there(photo: Photo) -> bool:
+    def is_there(photo: Sample) -> bool:
         oldest = max(begun, photo.path.stat().st_mtime)
         files = _files(photo.path, folder)[: 3 if maps else 2]
         return all(file.is_file() and file.stat().st_mtime >= oldest for file in files)
@@ -85,7 +85,7 @@ def unfinished(question: Question, photos: Sequence[Photo], folder: Path, *, map
 def cut_out(
     blend: Blend,
     threshold: float,
-    photos: Sequence[Photo],
+    photos: Sequence[Sample],
     folder: Path,
     *,
     maps: bool,
@@ -108,8 +108,8 @@ def cut_out(
         UserError: a file is no image.
     """
 
-    def read(photo: Photo) -> Seen:
-        pixels = images.read_any(photo.path)
+    def read(photo: Sample) -> Seen:
+        pixels = images.read_image(photo.path)
         own = pixels.shape[:2]
         views = [
             source.see(photo.name, images.resize(pixels, _seen_at(own, source)) if source.size else None)
@@ -117,7 +117,7 @@ def cut_out(
         ]
         return Seen(photo, own, views)
 
-    stages = Stages()
+    stages = PipelineTimer()
     for cutout in answers(blend, photos, _writer(threshold, folder, maps), stages=stages, read=read):
         advance(1, stages.slowest())
         yield cutout
@@ -126,7 +126,7 @@ def cut_out(
 def fitting_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) that a photo of another shape is seen at: as many pixels as `size` has.
 
-    A portrait photo that was squeezed into a landscape frame would hold a car that no network has seen.
+    A portrait photo that was squeezed into a landscape size_spec would hold a car that no network has seen.
     """
     if abs(own[0] * size[1] / (own[1] * size[0]) - 1) <= _SAME_SHAPE:
         return size
@@ -144,7 +144,9 @@ def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cu
         mask = mask_of(answer.maps[0], seen.own_size, threshold)
         alpha = mask.view(np.uint8) * np.uint8(255)
         cutout, mask_file, map_file = _files(seen.photo.path, folder)
-        pixels = images.read_any(seen.photo.path)  # once more: dozens of large photos would not fit in memory
+        pixels = images.read_image(
+            seen.photo.path
+        )  # once more: dozens of large photos would not fit in memory
         _write_png(cutout, np.dstack([pixels[..., ::-1], alpha]))  # OpenCV has blue first
         _write_png(mask_file, alpha)
         if maps:

@@ -7,7 +7,7 @@ import numpy as np
 
 from carvana.backend import keras
 from carvana.data import images
-from carvana.data.padding import Frame, cut, pad
+from carvana.data.padding import SizeSpec, crop, pad
 from carvana.inference.tiles import in_tiles
 
 ops = keras.ops
@@ -37,17 +37,17 @@ class Networks:
     """Networks that eat photos of the same sizes, and the views of a photo that they are asked for."""
 
     def __init__(
-        self, models: Sequence[keras.Model], frame: Frame, *, tta: str = "none", each: bool = False
+        self, models: Sequence[keras.Model], size_spec: SizeSpec, *, tta: str = "none", each: bool = False
     ) -> None:
         """Take networks.
 
         Args:
             models: one a fold.
-            frame: what sizes they eat; photos are padded, and maps cut, to it.
+            size_spec: what sizes they eat; photos are padded, and maps cut, to it.
             tta: `none`; `flip`, the mean over a photo and its mirror image; `scales`, that at three sizes.
             each: also give each network's own map.
         """
-        self._frame = frame
+        self._size_spec = size_spec
         self._scales = SCALES.get(tta, (1.0,))
         # A single network needs none of what is around it, and keeps its compiled function from call to call.
         plain = len(models) == 1 and tta == "none"
@@ -71,7 +71,9 @@ class Networks:
         return Maps(total / len(asked), np.mean([spread for _, spread in asked], axis=0))
 
     def _at(self, photos: np.ndarray, size: tuple[int, int]) -> Maps:
-        padded = np.stack([pad(images.resize(photo, size), self._frame.input_size(size)) for photo in photos])
+        padded = np.stack(
+            [pad(images.resize(photo, size), self._size_spec.input_size(size)) for photo in photos]
+        )
         sums = np.zeros((len(photos), 2))
 
         def ask(tile: np.ndarray) -> np.ndarray:
@@ -80,8 +82,8 @@ class Networks:
             return maps
 
         # Without a margin tiles would not agree with the whole at their edges.
-        maps = in_tiles(ask, padded, self._frame) if self._frame.margin else ask(padded)
-        cut_maps = np.stack([[cut(one, size) for one in of_photo] for of_photo in maps])
+        maps = in_tiles(ask, padded, self._size_spec) if self._size_spec.margin else ask(padded)
+        cut_maps = np.stack([[crop(one, size) for one in of_photo] for of_photo in maps])
         return Maps(cut_maps, sums[:, 0] / np.maximum(sums[:, 1], 1))
 
     def _in_chunks(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from carvana.backend import keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.inference.ensemble import joined
@@ -36,9 +36,9 @@ def exportable(runs: Sequence[Run], recipe: Recipe) -> keras.Model:
         raise UserError(
             f"{recipe.name}: an exported network sees photos at one size; give --tta flip, or none"
         )
-    frame = build.frame_of(recipe)
+    size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
-    padded = _Padded(recipe.size, frame, name="padded")(photo)
+    padded = _Padded(recipe.size, size_spec, name="padded")(photo)
     ensemble = joined([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
     return keras.Model(
         photo, _Cut(recipe.size, name="probability")(ensemble(padded)["maps"]), name=recipe.name
@@ -79,11 +79,11 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
 class _Padded(keras.layers.Layer):
     """As `padding.pad`: reflected outwards to what the networks eat."""
 
-    def __init__(self, size: tuple[int, int], frame: Frame, name: str) -> None:
+    def __init__(self, size: tuple[int, int], size_spec: SizeSpec, name: str) -> None:
         super().__init__(name=name, dtype="uint8")
         self.borders = [
             ((whole - side) // 2, whole - side - (whole - side) // 2)
-            for side, whole in zip(size, frame.input_size(size), strict=True)
+            for side, whole in zip(size, size_spec.input_size(size), strict=True)
         ]
 
     def call(self, photos: keras.KerasTensor) -> keras.KerasTensor:

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.data.prefetch import CORES
-from carvana.data.timing import Stages
+from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.inference.ensemble import Maps
 from carvana.inference.predictors import Blend
@@ -26,7 +26,7 @@ _BATCHES_AHEAD = 2
 class Seen:
     """A photo as the sources are shown it."""
 
-    photo: Photo
+    photo: Sample
     own_size: tuple[int, int]
     """Its own (height, width)."""
     views: list[np.ndarray]
@@ -46,11 +46,11 @@ class Answer:
 
 def answers(
     blend: Blend,
-    photos: Iterable[Photo],
+    photos: Iterable[Sample],
     finish: Callable[[Answer], R],
     *,
-    stages: Stages,
-    read: Callable[[Photo], Seen] | None = None,
+    stages: PipelineTimer,
+    read: Callable[[Sample], Seen] | None = None,
     finishers: int = CORES,
     batch_ends: Callable[[int], bool] = lambda count: False,
 ) -> Iterator[R]:
@@ -68,7 +68,7 @@ def answers(
         batch_ends: whether a batch must end after this many photos.
     """
 
-    def plain(photo: Photo) -> Seen:
+    def plain(photo: Sample) -> Seen:
         views, own_size = blend.read(photo)
         return Seen(photo, own_size, views)
 

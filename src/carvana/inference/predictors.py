@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from carvana.data import images
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.inference.ensemble import Maps, Networks
 from carvana.models import build
@@ -48,7 +48,7 @@ class Ensemble:
     def load(cls, runs: Sequence[Run], recipe: Recipe, *, each: bool = False) -> "Ensemble":
         """Load the best weights of each run; with `each` also give each one's own map."""
         models = [build.load(run.model) for run in runs]
-        return cls(Networks(models, build.frame_of(recipe), tta=recipe.tta, each=each), recipe.size)
+        return cls(Networks(models, build.size_spec(recipe), tta=recipe.tta, each=each), recipe.size)
 
     def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         """The pixels."""
@@ -92,10 +92,10 @@ class Blend:
     sources: tuple[Source, ...]
     weights: tuple[float, ...] = (1.0,)
 
-    def read(self, photo: Photo) -> tuple[list[np.ndarray], tuple[int, int]]:
+    def read(self, photo: Sample) -> tuple[list[np.ndarray], tuple[int, int]]:
         """What each source needs of a photo, and the photo's own (height, width)."""
         sizes = [source.size for source in self.sources if source.size]
-        pixels, own = images.read_photo_at(photo.path, sizes)
+        pixels, own = images.read_photo_sizes(photo.path, sizes)
         shown = iter(pixels)
         return [source.see(photo.name, next(shown) if source.size else None) for source in self.sources], own
 

@@ -47,7 +47,7 @@ def row_maker(threshold: float, keep: Path | None) -> Callable[[Answer], Row]:
                 part.write_bytes(map_png(answer.maps[0]))
         pieces, second = _pieces(answer.maps[0], size, threshold)
         area = int((edges[0][1::2] - edges[0][::2]).sum())
-        masks = tuple(rle.text_of(one) for one in edges)
+        masks = tuple(rle.edges_to_rle(one) for one in edges)
         return Row(name, *size, area, pieces, second, round(float(answer.spread), 6), masks)
 
     return make

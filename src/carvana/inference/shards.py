@@ -13,9 +13,9 @@ from pathlib import Path
 
 from carvana import console
 from carvana.console import ProgressCallback, Reporter
-from carvana.data.dataset import Photo, fingerprint
+from carvana.data.dataset import Sample, fingerprint
 from carvana.data.prefetch import CORES
-from carvana.data.timing import Stages
+from carvana.data.timing import PipelineTimer
 from carvana.files import read_gzipped, write_gzipped
 from carvana.inference.config import Question
 from carvana.inference.pipeline import answers
@@ -37,7 +37,7 @@ class Shard:
     """Photos, and the file that holds their rows once they are predicted: a piece, as `carvana.tasks` has it."""
 
     path: Path
-    photos: tuple[Photo, ...]
+    photos: tuple[Sample, ...]
 
     @property
     def finished(self) -> bool:
@@ -93,7 +93,7 @@ class PredictionJob:
         return self.question, self.question.load()
 
 
-def shards_of(photos: Sequence[Photo], folder: Path) -> list[Shard]:
+def shards_of(photos: Sequence[Sample], folder: Path) -> list[Shard]:
     """Deal photos, in order, to shards whose files lie in a folder; a photo that changed is another shard's."""
     groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
     return [
@@ -120,7 +120,7 @@ def predict_shards(
         reporter: where to say that another process writes one of them.
     """
     left = [shard for shard in shards if not shard.finished]
-    stages = Stages()
+    stages = PipelineTimer()
     rows = answers(
         blend,
         (photo for shard in left for photo in shard.photos),
@@ -153,7 +153,7 @@ def _line(row: Row) -> str:
     return ",".join([*map(str, facts), *masks]) + "\n"
 
 
-def _named(photos: Sequence[Photo]) -> str:
+def _named(photos: Sequence[Sample]) -> str:
     listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
     return _digest(listed)
 

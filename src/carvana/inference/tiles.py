@@ -9,50 +9,52 @@ from collections.abc import Callable
 
 import numpy as np
 
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 
 _SIDE = 800
 """About the largest side of a tile's map: one of 64 filters takes 0.2 GB."""
 
 
-def tiles_of(side: int, frame: Frame, largest: int = _SIDE) -> tuple[int, list[int]]:
+def tiles_of(side: int, size_spec: SizeSpec, largest: int = _SIDE) -> tuple[int, list[int]]:
     """Cover a side of a network's map with tiles that are equally large.
 
     Args:
-        side: of the map, in pixels; one that the frame fits.
-        frame: of the network.
+        side: of the map, in pixels; one that the size_spec fits.
+        size_spec: of the network.
         largest: about the largest side of a tile.
 
     Returns:
         A tile's side, and the pixel at which each tile starts; the last one may overlap the one before it.
     """
-    steps, tiles = side // frame.multiple, -(-side // largest)
+    steps, tiles = side // size_spec.multiple, -(-side // largest)
     each = -(-steps // tiles)
-    starts = sorted({min(number * each, steps - each) * frame.multiple for number in range(tiles)})
-    return each * frame.multiple + frame.remainder, starts
+    starts = sorted({min(number * each, steps - each) * size_spec.multiple for number in range(tiles)})
+    return each * size_spec.multiple + size_spec.remainder, starts
 
 
 def in_tiles(
-    ask: Callable[[np.ndarray], np.ndarray], photos: np.ndarray, frame: Frame, largest: int = _SIDE
+    ask: Callable[[np.ndarray], np.ndarray], photos: np.ndarray, size_spec: SizeSpec, largest: int = _SIDE
 ) -> np.ndarray:
     """Ask a network for the maps of large photos, tile by tile.
 
     Args:
         ask: from photos (n, height, width, 3) to maps (n, ..., height - 2 margin, width - 2 margin).
         photos: padded to an input's size, uint8, 0..255.
-        frame: of the network, which has a margin.
+        size_spec: of the network, which has a margin.
         largest: about the largest side of a tile's map.
 
     Returns:
         The maps of the whole photos, (n, ..., height - 2 margin, width - 2 margin).
     """
-    height, width = (side - 2 * frame.margin for side in photos.shape[1:3])
-    (tile_height, tops), (tile_width, lefts) = (tiles_of(side, frame, largest) for side in (height, width))
+    height, width = (side - 2 * size_spec.margin for side in photos.shape[1:3])
+    (tile_height, tops), (tile_width, lefts) = (
+        tiles_of(side, size_spec, largest) for side in (height, width)
+    )
     maps = None
     for top in tops:
         for left in lefts:
             below, right = top + tile_height, left + tile_width
-            tile = ask(photos[:, top : below + 2 * frame.margin, left : right + 2 * frame.margin])
+            tile = ask(photos[:, top : below + 2 * size_spec.margin, left : right + 2 * size_spec.margin])
             if maps is None:
                 maps = np.empty((*tile.shape[:-2], height, width), np.float32)
             maps[..., top:below, left:right] = tile

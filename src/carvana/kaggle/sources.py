@@ -9,7 +9,7 @@ from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun
 
 
-def obtain(
+def fill_data_folder(
     data: Path,
     *,
     zips: Path | None = None,

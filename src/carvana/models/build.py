@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from carvana.backend import isolated_seed, keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
-from carvana.models.encoders import encoder_frame, encoder_network
-from carvana.models.unet import unet, unet_frame
+from carvana.models.encoders import encoder_network, encoder_size_spec
+from carvana.models.unet import unet, unet_size_spec
 from carvana.recipe import Recipe
 
 
@@ -14,7 +14,7 @@ def build(recipe: Recipe) -> keras.Model:
     """Build the recipe's network; its seed decides the weights that it does not get from elsewhere.
 
     Returns:
-        A model from photos (n, height, width, 3), 0..255, of a size that `frame_of` the recipe fits, to
+        A model from photos (n, height, width, 3), 0..255, of a size that `size_spec` the recipe fits, to
         probabilities (n, height, width, 1), 0..1.
 
     Raises:
@@ -24,9 +24,9 @@ def build(recipe: Recipe) -> keras.Model:
         return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
 
 
-def frame_of(recipe: Recipe) -> Frame:
+def size_spec(recipe: Recipe) -> SizeSpec:
     """What sizes the recipe's network eats."""
-    return unet_frame(recipe) if recipe.model == "unet" else encoder_frame(recipe.model)
+    return unet_size_spec(recipe) if recipe.model == "unet" else encoder_size_spec(recipe.model)
 
 
 def load(path: Path) -> keras.Model:

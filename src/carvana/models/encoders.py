@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from carvana.backend import keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.models.fitting import FittingSize
 from carvana.models.unet import NORM_MOMENTUM
@@ -48,16 +48,16 @@ def encoder_network(recipe: Recipe) -> keras.Model:
 
     Returns:
         A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1. What the
-        encoder's weights want done to photos lies inside. Its `encoder_frame` says what sizes it eats; a PSPNet
+        encoder's weights want done to photos lies inside. Its `encoder_size_spec` says what sizes it eats; a PSPNet
         eats the recipe's size alone.
 
     Raises:
         UserError: the library has no such encoder, or its weights cannot be had.
     """
-    encoder, frame = recipe.model, encoder_frame(recipe.model)
-    size = frame.input_size(recipe.size) if encoder.decoder == "pspnet" else (None, None)
+    encoder, size_spec = recipe.model, encoder_size_spec(recipe.model)
+    size = size_spec.input_size(recipe.size) if encoder.decoder == "pspnet" else (None, None)
     photo = keras.Input((*size, 3), name="photo")
-    x = FittingSize(**asdict(frame), name="fitting_size")(photo)
+    x = FittingSize(**asdict(size_spec), name="fitting_size")(photo)
     with _library() as library:
         _check_name(encoder.encoder, library)
         x = _preprocessed(x, encoder.encoder, library)
@@ -67,9 +67,9 @@ def encoder_network(recipe: Recipe) -> keras.Model:
     return keras.Model(photo, car, name=f"{encoder.encoder}_{encoder.decoder}")
 
 
-def encoder_frame(encoder: Encoder) -> Frame:
+def encoder_size_spec(encoder: Encoder) -> SizeSpec:
     """What sizes a network eats: encoders halve five times, and a PSPNet pools an eighth of the photo by 6."""
-    return Frame(48 if encoder.decoder == "pspnet" else 32)
+    return SizeSpec(48 if encoder.decoder == "pspnet" else 32)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from carvana.backend import keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 
 
 @keras.saving.register_keras_serializable("carvana")
@@ -14,9 +14,9 @@ class FittingSize(keras.layers.Layer):
     """
 
     def __init__(self, multiple: int, remainder: int, margin: int, **options: object) -> None:
-        """Take the frame of the network, and the options of a Keras layer."""
+        """Take the size_spec of the network, and the options of a Keras layer."""
         super().__init__(**options)
-        self.frame = Frame(multiple, remainder, margin)
+        self.size_spec = SizeSpec(multiple, remainder, margin)
 
     def call(self, photos: keras.KerasTensor) -> keras.KerasTensor:
         """Pass photos (n, height, width, 3) on.
@@ -27,7 +27,7 @@ class FittingSize(keras.layers.Layer):
         height, width = photos.shape[1:3]
         if not (isinstance(height, int) and isinstance(width, int)):  # None, or a symbol of JAX
             return photos
-        fitting = self.frame.nearest_input((height, width))
+        fitting = self.size_spec.nearest_input((height, width))
         if fitting != (height, width):
             raise ValueError(
                 f"photos of height {height} and width {width} do not fit this network; pad or resize them to"
@@ -41,4 +41,4 @@ class FittingSize(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """What to build it again from."""
-        return super().get_config() | asdict(self.frame)
+        return super().get_config() | asdict(self.size_spec)

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1505.04597: with `same` convolutions as the post has them,
 from dataclasses import asdict
 
 from carvana.backend import keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.models.fitting import FittingSize
 from carvana.models.folding import Fold, Unfold
 from carvana.models.standardized import StandardizedConv2D
@@ -32,10 +32,10 @@ def unet(recipe: Recipe) -> keras.Model:
 
     Returns:
         A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1. Its
-        `unet_frame` says what sizes it eats.
+        `unet_size_spec` says what sizes it eats.
     """
     photo = keras.Input((None, None, 3), name="photo")
-    fitting = FittingSize(**asdict(unet_frame(recipe)), name="fitting_size")(photo)
+    fitting = FittingSize(**asdict(unet_size_spec(recipe)), name="fitting_size")(photo)
     bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
     entrance = Fold(recipe.fold, name="fold", dtype=recipe.precision)(bright) if recipe.fold > 1 else bright
     x, skips = entrance, []
@@ -65,14 +65,14 @@ def _probabilities(x: keras.KerasTensor, fold: int) -> keras.KerasTensor:
     return layers.Activation("sigmoid", name="car", dtype="float32")(x)
 
 
-def unet_frame(recipe: Recipe) -> Frame:
+def unet_size_spec(recipe: Recipe) -> SizeSpec:
     """What sizes a recipe's U-Net eats.
 
     A cropped one whose lowest level ends with n pixels answers with 2**depth (n - 4) + 4: each decoder stage
     doubles, and its two convolutions take 4.
     """
     multiple = recipe.fold * 2**recipe.depth
-    return Frame(multiple, 4 % multiple, _lost(recipe.depth)) if recipe.cropped else Frame(multiple)
+    return SizeSpec(multiple, 4 % multiple, _lost(recipe.depth)) if recipe.cropped else SizeSpec(multiple)
 
 
 def _lost(depth: int) -> int:

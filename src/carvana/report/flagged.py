@@ -9,7 +9,7 @@ import pandas as pd
 from carvana.competition import rle
 from carvana.competition.names import car_and_angle
 from carvana.data import images
-from carvana.data.dataset import Photo, test_photos
+from carvana.data.dataset import Sample, test_samples
 from carvana.evaluation import mask_checks
 from carvana.report.drawing import MASK, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN
@@ -53,11 +53,11 @@ def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -
     listed = [file for file in files if file.is_file() and mask_checks.path_of(file).is_file()]
     if not listed:
         return []
-    photos = {photo.name: photo for photo in test_photos(data)}
+    photos = {photo.name: photo for photo in test_samples(data)}
     return [doubt for file in listed for doubt in _of_submission(file, photos, makes)]
 
 
-def _of_submission(submission: Path, photos: dict[str, Photo], makes: pd.Series) -> list[Doubt]:
+def _of_submission(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[Doubt]:
     table = mask_checks.read_worst(mask_checks.path_of(submission))
     table = table[table["img"].isin(photos)]
     masks = masks_of(submission, set(table["img"]))
@@ -68,7 +68,7 @@ def _of_submission(submission: Path, photos: dict[str, Photo], makes: pd.Series)
     ]
 
 
-def _doubt(submission: str, place: int, row: object, photo: Photo, mask: str, makes: pd.Series) -> Doubt:
+def _doubt(submission: str, place: int, row: object, photo: Sample, mask: str, makes: pd.Series) -> Doubt:
     own = images.photo_size(photo.path)
     size = shown_size(own)
     car, angle = car_and_angle(row.img)

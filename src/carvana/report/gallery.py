@@ -9,8 +9,8 @@ import pandas as pd
 
 from carvana import console
 from carvana.data import images
-from carvana.data.dataset import Photo, training_photos
-from carvana.data.timing import Stages
+from carvana.data.dataset import Sample, train_samples
+from carvana.data.timing import PipelineTimer
 from carvana.report.drawing import EXTRA, MASK, MISSED, TRUTH, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN, Experiment
 from carvana.runs import Run
@@ -51,7 +51,7 @@ def pictures(experiments: Sequence[Experiment], data: Path, makes: pd.Series, wo
     Raises:
         UserError: the data folder has no photos.
     """
-    photos = {photo.name: photo for photo in training_photos(data)}
+    photos = {photo.name: photo for photo in train_samples(data)}
     chosen = [(one, run, _worst(one, run, photos, worst)) for one in experiments for run in one.runs]
     found = []
     with console.progress(
@@ -66,13 +66,13 @@ def pictures(experiments: Sequence[Experiment], data: Path, makes: pd.Series, wo
     return found
 
 
-def _worst(experiment: Experiment, run: Run, photos: dict[str, Photo], count: int) -> pd.DataFrame:
+def _worst(experiment: Experiment, run: Run, photos: dict[str, Sample], count: int) -> pd.DataFrame:
     scores = experiment.scores
     own = scores[(scores["fold"] == run.fold) & scores["img"].isin(photos)]
     return own.nsmallest(count, "dice")
 
 
-def _masks(run: Run, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
+def _masks(run: Run, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
     if not photos:
         return
     from carvana.inference.maps import mask_of
@@ -84,10 +84,10 @@ def _masks(run: Run, photos: Sequence[Photo]) -> Iterator[np.ndarray]:
     def mask(answer: Answer) -> np.ndarray:
         return mask_of(answer.maps[0], answer.seen.own_size, recipe.threshold)
 
-    yield from answers(Blend((Ensemble.load([run], recipe),)), photos, mask, stages=Stages())
+    yield from answers(Blend((Ensemble.load([run], recipe),)), photos, mask, stages=PipelineTimer())
 
 
-def _picture(recipe: str, row: object, photo: Photo, mask: np.ndarray, make: str) -> Picture:
+def _picture(recipe: str, row: object, photo: Sample, mask: np.ndarray, make: str) -> Picture:
     truth = images.read_mask(photo.mask)
     size = shown_size(mask.shape)
     return Picture(

@@ -95,8 +95,8 @@ def _tables(path: Path) -> Iterator[pd.DataFrame]:
 def _runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
     """How many runs a mask has, once it is known to be in order."""
     try:
-        starts, lengths = rle.runs_of(text)
-        rle.check_fits(starts, lengths, size)
+        starts, lengths = rle.parse_runs(text)
+        rle.check_bounds(starts, lengths, size)
     except UserError as error:
         raise UserError(f"{path}: {name}: {error}") from None
     return len(starts)

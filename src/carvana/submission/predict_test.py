@@ -12,7 +12,7 @@ import pandas as pd
 
 from carvana import console
 from carvana.data import images
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import summary
 from carvana.files import atomic_path
@@ -91,7 +91,9 @@ class Predicted:
     """Of each photo's mask, as `mask_checks.worst` takes them; None where all was predicted already."""
 
 
-def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo], crew: Crew | None = None) -> Predicted:
+def predict_entries(
+    entries: Sequence[Entry], photos: Sequence[Sample], crew: Crew | None = None
+) -> Predicted:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
 
     The work is kept in shards beside the first submission until all is written, so that the same call goes on where
@@ -110,7 +112,9 @@ def predict_entries(entries: Sequence[Entry], photos: Sequence[Photo], crew: Cre
         return _predict(entries, photos, folder, crew)
 
 
-def _predict(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None) -> Predicted:
+def _predict(
+    entries: Sequence[Entry], photos: Sequence[Sample], folder: Path, crew: Crew | None
+) -> Predicted:
     if all(_is_current(entry) for entry in entries):
         sizes = photo_sizes(photos)
         checks = [_check_or_none(entry, sizes) for entry in entries]
@@ -128,7 +132,7 @@ def _predict(entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, cr
     return Predicted(checks, facts)
 
 
-def photo_sizes(photos: Sequence[Photo]) -> dict[str, tuple[int, int]]:
+def photo_sizes(photos: Sequence[Sample]) -> dict[str, tuple[int, int]]:
     """The (height, width) of each photo, by its name: what `check_entry` holds submissions against."""
     return {photo.name: images.photo_size(photo.path) for photo in photos}
 
@@ -143,7 +147,7 @@ def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
 
 
 def _write(
-    entries: Sequence[Entry], photos: Sequence[Photo], folder: Path, crew: Crew | None
+    entries: Sequence[Entry], photos: Sequence[Sample], folder: Path, crew: Crew | None
 ) -> pd.DataFrame:
     """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
     from carvana.inference import shards  # late: TensorFlow takes seconds to import

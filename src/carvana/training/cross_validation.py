@@ -9,7 +9,7 @@ from pathlib import Path
 
 from carvana import console
 from carvana.backend import AllDevices, keras
-from carvana.data.dataset import Photo, fingerprint
+from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.files import atomic_path
@@ -28,9 +28,9 @@ class Training:
 
     recipe: Recipe
     run: Run
-    photos: tuple[Photo, ...]
+    photos: tuple[Sample, ...]
     """An epoch's."""
-    held_out: tuple[Photo, ...]
+    held_out: tuple[Sample, ...]
 
     @property
     def name(self) -> str:
@@ -131,7 +131,7 @@ def _unfinished(
     recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
 ) -> list[Training]:
     """The trainings that have not come to their end, all begun."""
-    sides = {fold: split.sides(fold) for fold in folds}
+    sides = {fold: split.train_val(fold) for fold in folds}
     left = []
     for fold, (photos, held_out) in sides.items():
         run = run_of(runs, recipe, fold)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.recipe import Replay
 from carvana.runs import Run
 
 
-def with_replays(photos: Sequence[Photo], replay: Replay, runs: Path) -> list[Photo]:
+def with_replays(photos: Sequence[Sample], replay: Replay, runs: Path) -> list[Sample]:
     """An epoch's photos, with the hard ones in it more than once.
 
     Args:

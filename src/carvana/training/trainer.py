@@ -10,12 +10,12 @@ import pandas as pd
 
 from carvana import console
 from carvana.backend import AllDevices, is_out_of_memory, keras
-from carvana.data.batches import Batches, ResizedPhotos
+from carvana.data.batches import Batches, ResizedSamples
 from carvana.data.cache import DiskCache
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.files import atomic_path
-from carvana.models.build import frame_of, load
+from carvana.models.build import load, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import Run
 from carvana.training import checkpoint
@@ -29,8 +29,8 @@ from carvana.training.validation import HeldOut
 def train_fold(
     recipe: Recipe,
     run: Run,
-    photos: Sequence[Photo],
-    held_out: Sequence[Photo],
+    photos: Sequence[Sample],
+    held_out: Sequence[Sample],
     devices: AllDevices | None = None,
     reporter: console.Reporter = console,
 ) -> pd.DataFrame:
@@ -87,7 +87,7 @@ class _Training:
         self,
         recipe: Recipe,
         run: Run,
-        photos: Sequence[Photo],
+        photos: Sequence[Sample],
         truth: HeldOut,
         devices: AllDevices | None,
         reporter: console.Reporter,
@@ -106,7 +106,7 @@ class _Training:
         self._schedule = Schedule(recipe, len(photos))
         largest = max((stage.size for stage in recipe.stages), key=math.prod)
         self._cache = DiskCache(run.folder.parent.parent / ".photos")
-        self._largest = ResizedPhotos(photos, largest, cache=self._cache)
+        self._largest = ResizedSamples(photos, largest, cache=self._cache)
         self._log = Log(run.tensorboard)
 
     def stages_left(self) -> Iterator[tuple[int, Stage, int, range]]:
@@ -165,9 +165,11 @@ class _Training:
         largest, recipe = self._largest, self._recipe
         at_size = stage.size == largest.size
         photos = (
-            largest if at_size else ResizedPhotos(self._photos, stage.size, larger=largest, cache=self._cache)
+            largest
+            if at_size
+            else ResizedSamples(self._photos, stage.size, larger=largest, cache=self._cache)
         )
-        return Batches(photos, stage.batch, frame_of(recipe), recipe.augmentation, recipe.seed)
+        return Batches(photos, stage.batch, size_spec(recipe), recipe.augmentation, recipe.seed)
 
     def _train_epoch(
         self, batches: Batches, epoch: int, advance: console.ProgressCallback
@@ -175,7 +177,7 @@ class _Training:
         """Train one epoch: its mean loss, its seconds, and the photos a second of loader and step alone."""
         before, began = self._schedule.steps_before(epoch), time.perf_counter()
         total = stepping = 0.0
-        batches.clock.reset()
+        batches.throughput.reset()
         for step, (photos, masks) in enumerate(batches.epoch(epoch)):
             rate = self._schedule.rate(self._stage, epoch + step / len(batches), before + step)
             stepped = time.perf_counter()
@@ -185,7 +187,7 @@ class _Training:
                 raise self._not_finite(loss, epoch, batches.names(epoch, step))
             total += loss
             seen = (step + 1) * len(photos)
-            speeds = {"loader_per_s": batches.clock.rate(), "step_per_s": seen / stepping}
+            speeds = {"loader_per_s": batches.throughput.rate(), "step_per_s": seen / stepping}
             advance(len(photos), f"epoch {epoch + 1}, loss {total / (step + 1):.4f}, {_speeds(speeds)}")
         return {"rate": rate, "loss": total / len(batches), "train_s": time.perf_counter() - began, **speeds}
 

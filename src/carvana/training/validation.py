@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from carvana.backend import keras
-from carvana.competition.dice import dice_of_counts
+from carvana.competition.dice import dice_from_counts
 from carvana.data import images
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.data.prefetch import prefetch
 from carvana.inference.maps import mask_of, probability_maps
-from carvana.models.build import frame_of
+from carvana.models.build import size_spec
 from carvana.recipe import Recipe
 
 _AHEAD = 32
@@ -23,7 +23,7 @@ _TRUTH, _OURS = (0, 200, 80), (255, 40, 40)
 class HeldOut:
     """Held-out photos, whose masks stay in memory as bits (0.3 MB a photo) once they are read."""
 
-    def __init__(self, photos: Sequence[Photo], recipe: Recipe) -> None:
+    def __init__(self, photos: Sequence[Sample], recipe: Recipe) -> None:
         """Take the held-out `photos` of a fold, asked as the recipe says."""
         self._photos = photos
         self._recipe = recipe
@@ -32,7 +32,7 @@ class HeldOut:
     def scores(self, model: keras.Model, size: tuple[int, int], tta: str) -> pd.DataFrame:
         """Ask the model at `size` (height, width): columns img and dice, a photo a row, in order."""
 
-        def read(photo: Photo) -> np.ndarray:
+        def read(photo: Sample) -> np.ndarray:
             return images.read_photo(photo.path, size)
 
         def score(job: tuple[int, np.ndarray]) -> float:
@@ -40,10 +40,10 @@ class HeldOut:
             truth, own_size = self._truth(index)
             mask = np.packbits(mask_of(maps[0], own_size, self._recipe.threshold))
             shared, ours, theirs = (int(np.bitwise_count(bits).sum()) for bits in (mask & truth, mask, truth))
-            return dice_of_counts(shared, ours, theirs)
+            return dice_from_counts(shared, ours, theirs)
 
         photos = prefetch(read, self._photos, ahead=_AHEAD)
-        maps = probability_maps([model], photos, frame=frame_of(self._recipe), tta=tta)
+        maps = probability_maps([model], photos, size_spec=size_spec(self._recipe), tta=tta)
         dice = list(prefetch(score, enumerate(maps), ahead=_AHEAD))
         return pd.DataFrame({"img": [photo.name for photo in self._photos], "dice": dice})
 
@@ -52,7 +52,7 @@ class HeldOut:
         cars = {photo.car: index for index, photo in reversed(list(enumerate(self._photos)))}
         chosen = sorted(cars.values())[:_OVERLAYS]
         photos = [images.read_photo(self._photos[index].path, size) for index in chosen]
-        maps = probability_maps([model], photos, frame=frame_of(self._recipe))
+        maps = probability_maps([model], photos, size_spec=size_spec(self._recipe))
         return [
             _with_edges(
                 photo, images.resize(self._unpacked(index), size) > 0.5, of_model[0] > self._recipe.threshold

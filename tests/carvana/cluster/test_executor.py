@@ -23,7 +23,7 @@ from carvana.backend import keras
 from carvana.cluster import connection
 from carvana.cluster import executor as crews
 from carvana.cluster.executor import crew_at
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import train_samples
 from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.inference import shards
@@ -41,7 +41,7 @@ SMALL += ["stages=[{size=[32, 48], epochs=12, batch=4, rate=2e-2}]"]
 def table(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fold table of two folds."""
     path = tmp_path_factory.mktemp("folds") / "two.csv"
-    cars = sorted({photo.car for photo in training_photos(rendered)})
+    cars = sorted({photo.car for photo in train_samples(rendered)})
     path.write_text("car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars)))
     return path
 
@@ -50,7 +50,7 @@ def table(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(rendered: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of fold 0, trained in this process."""
     runs = tmp_path_factory.mktemp("here") / "runs"
-    train_folds(read_recipe("miniature", SMALL), Split.read(training_photos(rendered), table), [0], runs)
+    train_folds(read_recipe("miniature", SMALL), Split.read(train_samples(rendered), table), [0], runs)
     return runs / "miniature" / "fold-0"
 
 

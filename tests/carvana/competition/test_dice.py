@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as nps
 
 from carvana.competition import rle
-from carvana.competition.dice import dice, dice_of_rle
+from carvana.competition.dice import dice, dice_from_rle
 
 
 def test_half_of_a_mask() -> None:
@@ -15,14 +15,14 @@ def test_half_of_a_mask() -> None:
 
 def test_two_empty_masks_agree() -> None:
     assert dice(np.zeros(4), np.zeros(4)) == 1
-    assert dice_of_rle("", "") == 1
+    assert dice_from_rle("", "") == 1
 
 
 def test_an_empty_mask_misses_a_car() -> None:
     assert dice(np.zeros(4), np.ones(4)) == 0
-    assert dice_of_rle("", "1 4") == dice_of_rle("1 4", "") == 0
+    assert dice_from_rle("", "1 4") == dice_from_rle("1 4", "") == 0
 
 
 @given(nps.arrays(bool, (2, 5, 7)))
 def test_run_lengths_score_like_pixels(masks: np.ndarray) -> None:
-    assert dice_of_rle(*map(rle.encode, masks)) == pytest.approx(dice(*masks))
+    assert dice_from_rle(*map(rle.encode, masks)) == pytest.approx(dice(*masks))

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 
 from carvana.data import images
-from carvana.data.batches import Batches, ResizedPhotos
-from carvana.data.dataset import training_photos
-from carvana.data.padding import Frame, cut
+from carvana.data.batches import Batches, ResizedSamples
+from carvana.data.dataset import train_samples
+from carvana.data.padding import SizeSpec, crop
 from carvana.recipe import Augmentation
 
 
 def _batches(data: Path, **changes: object) -> Batches:
-    photos = ResizedPhotos(training_photos(data)[:10], (40, 60))
-    options = {"batch": 4, "frame": Frame(16), "augmentation": Augmentation(flip=0.5), "seed": 0} | changes
+    photos = ResizedSamples(train_samples(data)[:10], (40, 60))
+    options = {
+        "batch": 4,
+        "size_spec": SizeSpec(16),
+        "augmentation": Augmentation(flip=0.5),
+        "seed": 0,
+    } | changes
     return Batches(photos, **options)
 
 
@@ -30,20 +35,21 @@ def test_an_epoch_holds_each_photo_padded_to_what_divides(rendered: Path) -> Non
 
 def test_a_batch_knows_its_photos(rendered: Path) -> None:
     batches = _batches(rendered, augmentation=Augmentation())
-    by_name = {
-        photo.name: images.read_photo(photo.path, (40, 60)) for photo in training_photos(rendered)[:10]
-    }
+    by_name = {photo.name: images.read_photo(photo.path, (40, 60)) for photo in train_samples(rendered)[:10]}
     for step, (photos, _) in enumerate(batches.epoch(3)):
         names = batches.names(3, step)
         assert all(
-            np.array_equal(cut(one, (40, 60)), by_name[name]) for one, name in zip(photos, names, strict=True)
+            np.array_equal(crop(one, (40, 60)), by_name[name])
+            for one, name in zip(photos, names, strict=True)
         )
-    assert batches.clock.rate() > 0
+    assert batches.throughput.rate() > 0
 
 
 def test_masks_are_shares_and_lie_on_their_photos(rendered: Path) -> None:
-    photo = training_photos(rendered)[0]
-    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, Frame(16), Augmentation(), 0).epoch(0)
+    photo = train_samples(rendered)[0]
+    (photos, masks), *_ = Batches(
+        ResizedSamples([photo], (64, 96)), 1, SizeSpec(16), Augmentation(), 0
+    ).epoch(0)
     assert photos.dtype == np.uint8
     assert masks.dtype == np.float32
     assert np.array_equal(photos[0], images.read_photo(photo.path))
@@ -51,12 +57,12 @@ def test_masks_are_shares_and_lie_on_their_photos(rendered: Path) -> None:
 
 
 def test_a_network_with_a_margin_gets_more_photo_than_mask(rendered: Path) -> None:
-    photo, frame = training_photos(rendered)[0], Frame(16, 4, 20)
-    (photos, masks), *_ = Batches(ResizedPhotos([photo], (64, 96)), 1, frame, Augmentation(), 0).epoch(0)
+    photo, size_spec = train_samples(rendered)[0], SizeSpec(16, 4, 20)
+    (photos, masks), *_ = Batches(ResizedSamples([photo], (64, 96)), 1, size_spec, Augmentation(), 0).epoch(0)
     assert photos.shape == (1, 68 + 40, 100 + 40, 3)
     assert masks.shape == (1, 68, 100, 1)
-    assert np.array_equal(cut(photos[0], (64, 96)), images.read_photo(photo.path))
-    assert np.array_equal(cut(masks[0, ..., 0], (64, 96)), images.read_mask(photo.mask))
+    assert np.array_equal(crop(photos[0], (64, 96)), images.read_photo(photo.path))
+    assert np.array_equal(crop(masks[0, ..., 0], (64, 96)), images.read_mask(photo.mask))
 
 
 def test_an_epoch_depends_on_seed_and_number_alone(rendered: Path) -> None:
@@ -68,19 +74,19 @@ def test_an_epoch_depends_on_seed_and_number_alone(rendered: Path) -> None:
 
 
 def test_photos_that_fit_are_kept_and_others_are_not(rendered: Path) -> None:
-    photos = training_photos(rendered)[:2]
-    kept, read_again = ResizedPhotos(photos, (32, 48)), ResizedPhotos(photos, (32, 48), memory=0)
+    photos = train_samples(rendered)[:2]
+    kept, read_again = ResizedSamples(photos, (32, 48)), ResizedSamples(photos, (32, 48), memory=0)
     assert kept[1] is kept[1]
     assert read_again[1] is not read_again[1]
     assert np.array_equal(kept[1][0], read_again[1][0])
 
 
 def test_a_smaller_stage_shrinks_what_the_larger_one_keeps(rendered: Path) -> None:
-    photos = training_photos(rendered)[:2]
-    smaller = ResizedPhotos(photos, (32, 48), larger=ResizedPhotos(photos, (64, 96)))
+    photos = train_samples(rendered)[:2]
+    smaller = ResizedSamples(photos, (32, 48), larger=ResizedSamples(photos, (64, 96)))
     photo, mask = smaller[0]
     assert (photo.shape, mask.shape) == ((32, 48, 3), (32, 48))
-    direct, _ = ResizedPhotos(photos, (32, 48))[0]
+    direct, _ = ResizedSamples(photos, (32, 48))[0]
     assert np.abs(photo.astype(int) - direct).mean() < 3
 
 
@@ -89,7 +95,7 @@ def _bytes(batches: Batches, number: int) -> list[bytes]:
 
 
 def test_a_broken_photo_stops_the_epoch(data: Path) -> None:
-    photo = training_photos(data)[3]
+    photo = train_samples(data)[3]
     photo.path.write_bytes(photo.path.read_bytes()[:800])
     with pytest.raises(Exception, match=f"{photo.name}: not a whole JPEG"):
         list(_batches(data).epoch(0))

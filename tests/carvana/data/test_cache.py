@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from carvana.data import images
-from carvana.data.batches import ResizedPhotos
+from carvana.data.batches import ResizedSamples
 from carvana.data.cache import DiskCache
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import train_samples
 
 
 def test_photos_are_decoded_once(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = training_photos(rendered)[:3]
-    first = [ResizedPhotos(photos, (32, 48), cache=DiskCache(tmp_path))[index] for index in range(3)]
+    photos = train_samples(rendered)[:3]
+    first = [ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[index] for index in range(3)]
     monkeypatch.setattr(images, "read_mask", None)
-    again = ResizedPhotos(photos, (32, 48), cache=DiskCache(tmp_path))
+    again = ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))
     for index, (photo, mask) in enumerate(first):
         assert np.array_equal(again[index][0], photo)
         assert np.array_equal(again[index][1], mask)
 
 
 def test_a_changed_photo_and_another_size_are_not_mixed_up(data: Path, tmp_path: Path) -> None:
-    photo, *_ = training_photos(data)
+    photo, *_ = train_samples(data)
     cache, pair = DiskCache(tmp_path), (np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8))
     cache.put(photo, (4, 6), pair)
     assert cache.get(photo, (4, 6)) is not None
@@ -33,14 +33,14 @@ def test_a_changed_photo_and_another_size_are_not_mixed_up(data: Path, tmp_path:
 
 
 def test_a_broken_or_deleted_file_is_read_anew(rendered: Path, tmp_path: Path) -> None:
-    photos = training_photos(rendered)[:1]
-    photo, mask = ResizedPhotos(photos, (32, 48), cache=DiskCache(tmp_path))[0]
+    photos = train_samples(rendered)[:1]
+    photo, mask = ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[0]
     (file,) = tmp_path.glob("*.npz")
     data = bytearray(file.read_bytes())
     data[700] ^= 1  # a bit within the photo: only a checksum can tell
     for content in (bytes(data), data[:100], b""):
         file.write_bytes(content)
-        again = ResizedPhotos(photos, (32, 48), cache=DiskCache(tmp_path))[0]
+        again = ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[0]
         assert np.array_equal(again[0], photo)
         assert np.array_equal(again[1], mask)
     file.unlink()
@@ -48,7 +48,7 @@ def test_a_broken_or_deleted_file_is_read_anew(rendered: Path, tmp_path: Path) -
 
 
 def test_it_stays_within_its_bounds_and_drops_what_was_longest_unused(rendered: Path, tmp_path: Path) -> None:
-    photos, size = training_photos(rendered), (10, 100)
+    photos, size = train_samples(rendered), (10, 100)
     pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)  # 4,000 bytes and what a file adds
     yesterday = DiskCache(tmp_path, limit=12_000)
     yesterday.put(photos[0], size, pair)
@@ -64,7 +64,7 @@ def test_it_stays_within_its_bounds_and_drops_what_was_longest_unused(rendered: 
 
 
 def test_files_of_other_processes_may_vanish_at_any_time(data: Path, tmp_path: Path) -> None:
-    photo, *_ = training_photos(data)
+    photo, *_ = train_samples(data)
     small, large = (
         (np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
         for height, width in ((4, 6), (8, 12))

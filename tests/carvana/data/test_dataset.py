@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from carvana.data import images
-from carvana.data.dataset import check_sizes, mask_areas, test_photos, training_photos
+from carvana.data.dataset import car_mask_areas, check_sizes, test_samples, train_samples
 from carvana.errors import UserError
 
-test_photos.__test__ = False  # its name means the competition's test set
+test_samples.__test__ = False  # its name means the competition's test set
 
 
 def test_every_photo_has_its_mask(data: Path) -> None:
-    photos = training_photos(data)
+    photos = train_samples(data)
     assert len(photos) == 4 * 16
     assert photos[0].mask.name == photos[0].name.replace(".jpg", "_mask.gif")
     check_sizes(photos)
@@ -24,50 +24,50 @@ def test_every_photo_has_its_mask(data: Path) -> None:
 def test_the_test_photos_come_in_the_sample_submissions_order(data: Path) -> None:
     sample = pd.read_csv(data / "sample_submission.csv")[::-1]
     sample.to_csv(data / "sample_submission.csv", index=False)
-    assert [photo.name for photo in test_photos(data)] == sample["img"].tolist()
+    assert [photo.name for photo in test_samples(data)] == sample["img"].tolist()
 
 
 def test_mask_areas_are_those_of_the_gifs(data: Path) -> None:
-    areas = mask_areas(data)
-    photos = [photo for photo in training_photos(data) if photo.car == areas.index[0]]
+    areas = car_mask_areas(data)
+    photos = [photo for photo in train_samples(data) if photo.car == areas.index[0]]
     assert areas.iloc[0] == np.mean([images.read_mask(photo.mask).sum() for photo in photos])
 
 
 def test_a_photo_without_a_mask(data: Path) -> None:
-    photo = training_photos(data)[5]
+    photo = train_samples(data)[5]
     photo.mask.unlink()
     with pytest.raises(UserError, match=f"{photo.name}: has no mask"):
-        training_photos(data)
+        train_samples(data)
 
 
 def test_a_mask_without_a_photo(data: Path) -> None:
-    photo = training_photos(data)[5]
+    photo = train_samples(data)[5]
     photo.path.unlink()
     with pytest.raises(UserError, match=f"{photo.mask.name}: has no photo"):
-        training_photos(data)
+        train_samples(data)
 
 
 def test_a_mask_of_another_size(data: Path) -> None:
-    photo = training_photos(data)[5]
+    photo = train_samples(data)[5]
     Image.new("P", (90, 64)).save(photo.mask)
     with pytest.raises(UserError, match=f"{photo.mask.name}: is 90x64, its photo 96x64"):
-        check_sizes(training_photos(data))
+        check_sizes(train_samples(data))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no photos"):
-        training_photos(tmp_path)
+        train_samples(tmp_path)
 
 
 def test_a_test_photo_that_is_missing(data: Path) -> None:
-    photo = test_photos(data)[3]
+    photo = test_samples(data)[3]
     photo.path.unlink()
     with pytest.raises(UserError, match=f"{photo.name}: missing"):
-        test_photos(data)
+        test_samples(data)
 
 
 def test_a_photo_that_train_masks_csv_lacks(data: Path) -> None:
     masks = pd.read_csv(data / "train_masks.csv")
     masks[1:].to_csv(data / "train_masks.csv", index=False)
     with pytest.raises(UserError, match=f"has no row for {masks['img'][0]}"):
-        mask_areas(data)
+        car_mask_areas(data)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana.data.dataset import training_photos
-from carvana.data.folds import deal, read_table, write_table
+from carvana.data.dataset import train_samples
+from carvana.data.folds import assign_folds, read_folds, write_folds
 from carvana.data.split import Split
 from carvana.errors import UserError
 
@@ -22,7 +22,7 @@ areas = st.lists(st.floats(0, 1e6), min_size=2, max_size=60).map(
 @given(areas, st.data())
 def test_every_car_is_dealt_once_and_evenly(cars: pd.Series, data: st.DataObject) -> None:
     n_folds = data.draw(st.integers(2, len(cars)))
-    folds = deal(cars, n_folds, seed=data.draw(st.integers(0, 9)))
+    folds = assign_folds(cars, n_folds, seed=data.draw(st.integers(0, 9)))
     assert folds.index.tolist() == sorted(cars.index)
     counts = folds.value_counts()
     assert set(counts.index) == set(range(n_folds))
@@ -31,57 +31,57 @@ def test_every_car_is_dealt_once_and_evenly(cars: pd.Series, data: st.DataObject
 
 def test_folds_hold_cars_as_large() -> None:
     cars = pd.Series(range(100), index=[f"{number:012x}" for number in range(100)])
-    means = cars.groupby(deal(cars, 5)).mean()
+    means = cars.groupby(assign_folds(cars, 5)).mean()
     assert means.max() - means.min() < 5
 
 
 def test_the_seed_decides() -> None:
     cars = pd.Series(range(40), index=[f"{number:012x}" for number in range(40)])
-    assert deal(cars, 5, seed=1).equals(deal(cars[::-1], 5, seed=1))
-    assert not deal(cars, 5, seed=1).equals(deal(cars, 5, seed=2))
+    assert assign_folds(cars, 5, seed=1).equals(assign_folds(cars[::-1], 5, seed=1))
+    assert not assign_folds(cars, 5, seed=1).equals(assign_folds(cars, 5, seed=2))
 
 
 def test_more_folds_than_cars() -> None:
     with pytest.raises(UserError, match="choose from 2 to 3 folds"):
-        deal(pd.Series([1.0, 2, 3], index=list("abc")), 4)
+        assign_folds(pd.Series([1.0, 2, 3], index=list("abc")), 4)
 
 
 def test_a_table_survives_its_file(tmp_path: Path) -> None:
-    folds = deal(pd.Series([1.0, 2, 3], index=["000000000001", "000000000002", "00000000000a"]), 2)
-    write_table(folds, tmp_path / "folds.csv")
-    assert read_table(tmp_path / "folds.csv").to_dict() == folds.to_dict()
+    folds = assign_folds(pd.Series([1.0, 2, 3], index=["000000000001", "000000000002", "00000000000a"]), 2)
+    write_folds(folds, tmp_path / "folds.csv")
+    assert read_folds(tmp_path / "folds.csv").to_dict() == folds.to_dict()
     assert (tmp_path / "folds.csv").read_text().startswith("car,fold\n000000000001,")
 
 
 def test_a_car_in_two_folds(tmp_path: Path) -> None:
     (tmp_path / "folds.csv").write_text("car,fold\nabc,0\nabc,1\n")
     with pytest.raises(UserError, match=r"folds\.csv: names the car abc twice"):
-        read_table(tmp_path / "folds.csv")
+        read_folds(tmp_path / "folds.csv")
 
 
 def test_a_table_that_lacks_a_car(rendered: Path, tmp_path: Path) -> None:
-    photos = training_photos(rendered)
+    photos = train_samples(rendered)
     (tmp_path / "folds.csv").write_text(f"car,fold\n{photos[0].car},0\n")
     with pytest.raises(UserError, match="lacks 3 cars of the data"):
         Split.read(photos, tmp_path / "folds.csv")
 
 
 def test_the_16_views_of_a_car_stay_on_one_side(rendered: Path, tmp_path: Path) -> None:
-    photos = training_photos(rendered)
+    photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
-    write_table(pd.Series([0, 0, 1, 2, 7], index=[*cars, "ffffffffffff"]), tmp_path / "folds.csv")
+    write_folds(pd.Series([0, 0, 1, 2, 7], index=[*cars, "ffffffffffff"]), tmp_path / "folds.csv")
     split = Split.read(photos, tmp_path / "folds.csv")
     assert (split.numbers, split.absent) == ([0, 1, 2], 1)
-    train, held_out = split.sides(0)
+    train, held_out = split.train_val(0)
     assert {photo.car for photo in held_out} == set(cars[:2])
     assert {photo.car for photo in train} == set(cars[2:])
     assert len(held_out) == 32
     with pytest.raises(UserError, match="fold 7: not in the fold table"):
-        split.sides(7)
+        split.train_val(7)
 
 
 def test_the_tracked_table_holds_all_318_cars() -> None:
-    table = read_table(TRACKED)
+    table = read_folds(TRACKED)
     assert len(table) == 318
     assert sorted(table.value_counts()) == [63, 63, 64, 64, 64]
 
@@ -89,4 +89,4 @@ def test_the_tracked_table_holds_all_318_cars() -> None:
 @pytest.mark.real
 def test_the_tracked_table_is_dealt_from_the_mask_areas(real_data: Path) -> None:
     areas = pd.read_csv(real_data / "car_areas.csv", index_col="car")["mean_mask_pixels"]
-    assert deal(areas, 5).to_dict() == read_table(TRACKED).to_dict()
+    assert assign_folds(areas, 5).to_dict() == read_folds(TRACKED).to_dict()

@@ -98,7 +98,7 @@ def test_masks_of_ones_and_of_255(tmp_path: Path, white: int) -> None:
 def test_a_shrunk_mask_holds_shares() -> None:
     mask = np.zeros((4, 4), dtype=bool)
     mask[:, :3] = True
-    assert images.shrink_mask(mask, (2, 2)).tolist() == [[255, 128], [255, 128]]
+    assert images.mask_coverage(mask, (2, 2)).tolist() == [[255, 128], [255, 128]]
 
 
 @pytest.mark.parametrize("left", [0, 50, 600])

@@ -1,13 +1,13 @@
-"""Stages that overlap."""
+"""PipelineTimer that overlap."""
 
 import time
 
-from carvana.data.timing import Stages
+from carvana.data.timing import PipelineTimer
 
 
 def test_stages_overlap_and_the_slowest_is_named() -> None:
     """Together they take about as long as the slowest alone: 20 times 10 ms, not 20 times 15."""
-    stages = Stages()
+    stages = PipelineTimer()
     began = time.perf_counter()
     quick = stages.stage("quick", lambda item: time.sleep(0.005) or item, range(20), ahead=4, workers=1)
     slow = stages.stage("slow", lambda item: time.sleep(0.02) or item, quick, ahead=4, workers=1)
@@ -18,6 +18,6 @@ def test_stages_overlap_and_the_slowest_is_named() -> None:
 
 
 def test_the_time_of_several_threads_is_shared() -> None:
-    stages = Stages()
+    stages = PipelineTimer()
     list(stages.stage("pair", lambda item: time.sleep(0.02), range(10), ahead=4, workers=2))
     assert stages.busy()["pair"] <= 1

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana.data import zips as zips_module
-from carvana.data.dataset import mask_areas, training_photos
+from carvana.data.dataset import car_mask_areas, train_samples
 from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, unpack, unpack_found
 from carvana.errors import UserError
 
@@ -32,7 +32,7 @@ def test_a_notebooks_input_becomes_a_data_folder(zips: Path, rendered: Path, tmp
     for part in ("train", "train_masks", "test"):
         same = filecmp.dircmp(rendered / part, data / part)
         assert (same.left_only, same.right_only, same.diff_files) == ([], [], [])
-    assert mask_areas(data).equals(mask_areas(rendered))
+    assert car_mask_areas(data).equals(car_mask_areas(rendered))
     assert sorted(path.name for path in data.iterdir()) == sorted(PARTS)
 
 
@@ -44,11 +44,11 @@ def test_zips_in_the_data_folder_are_kept_or_dropped(zips: Path, tmp_path: Path)
     unpack_found(data, [data], drop=True)
     assert not (data / "train.zip").exists()
     assert (data / "test.zip").exists()  # nothing was missing of it
-    assert len(training_photos(data)) == 64
+    assert len(train_samples(data)) == 64
 
 
 def test_parts_that_are_there_stay(zips: Path, data: Path) -> None:
-    photo = training_photos(data)[0].path
+    photo = train_samples(data)[0].path
     photo.write_bytes(b"mine")
     unpack_found(data, [zips])
     assert photo.read_bytes() == b"mine"

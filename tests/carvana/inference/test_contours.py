@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import train_samples
 from carvana.inference.contours import edges_at
 
 
@@ -35,7 +35,7 @@ def test_any_map_gives_the_float_ways_mask(
     assert (np.diff(edges) > 0).all()
     values = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
     sure = np.abs(values - threshold) > 1e-5  # nearer than that rounding decides, in both ways
-    assert np.array_equal(rle.painted(edges, size)[sure], (values > threshold)[sure])
+    assert np.array_equal(rle.edges_to_mask(edges, size)[sure], (values > threshold)[sure])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -48,8 +48,8 @@ def test_a_map_of_one_value(value: float) -> None:
 @pytest.mark.parametrize("size", [(288, 432), (1024, 1536), (1280, 1918)])
 def test_real_cars_to_the_pixel(real_data, size: tuple[int, int]) -> None:
     """At most one pixel in 100,000 may differ; none was seen to."""
-    for photo in training_photos(real_data)[::90]:
-        soft = images.shrink_mask(images.read_mask(photo.mask), size).astype(np.float32) / 255
+    for photo in train_samples(real_data)[::90]:
+        soft = images.mask_coverage(images.read_mask(photo.mask), size).astype(np.float32) / 255
         soft = cv2.GaussianBlur(soft, (0, 0), 1.5)
-        mask = rle.painted(edges_at(soft, (1280, 1918), 0.5), (1280, 1918))
+        mask = rle.edges_to_mask(edges_at(soft, (1280, 1918), 0.5), (1280, 1918))
         assert np.mean(mask != _float_way(soft, (1280, 1918), 0.5)) <= 1e-5

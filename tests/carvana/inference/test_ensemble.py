@@ -5,7 +5,7 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data import images
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.inference.ensemble import Networks
 from carvana.inference.maps import probability_maps
 
@@ -44,12 +44,12 @@ def photos() -> np.ndarray:
 @pytest.mark.parametrize("tta", ["none", "flip"])
 def test_maps_lie_where_the_photo_does(photos: np.ndarray, tta: str) -> None:
     """Whatever is padded around it for the network, and however it is mirrored."""
-    maps = list(probability_maps([_brightness()], photos, frame=Frame(16), tta=tta, batch=2))
+    maps = list(probability_maps([_brightness()], photos, size_spec=SizeSpec(16), tta=tta, batch=2))
     assert np.allclose(np.stack(maps)[:, 0], photos[..., 0] / 255)
 
 
 def test_flips_are_turned_back_before_the_mean(photos: np.ndarray) -> None:
-    maps, _ = Networks([_brightness(), _left()], Frame(), tta="flip", each=True).ask(photos)
+    maps, _ = Networks([_brightness(), _left()], SizeSpec(), tta="flip", each=True).ask(photos)
     assert maps.shape == (5, 3, 30, 44)
     assert np.allclose(maps[:, 1], photos[..., 0] / 255)
     assert np.unique(maps[:, 2]).tolist() == [0.5]
@@ -59,17 +59,19 @@ def test_flips_are_turned_back_before_the_mean(photos: np.ndarray) -> None:
 def test_scales_are_the_mean_over_three_sizes(photos: np.ndarray) -> None:
     seen = [images.resize(photos[0], size) for size in [(30, 44), (27, 40), (33, 48)]]
     expected = sum(images.resize(one[..., 0].astype(np.float32), (30, 44)) for one in seen) / 3 / 255
-    (maps,) = probability_maps([_brightness()], photos[:1], frame=Frame(4), tta="scales")
+    (maps,) = probability_maps([_brightness()], photos[:1], size_spec=SizeSpec(4), tta="scales")
     assert np.allclose(maps[0], expected, atol=1e-6)
 
 
 def test_the_spread_is_that_of_the_networks(photos: np.ndarray) -> None:
     """Of a map that is red, and of nothing: deviation and mean are alike. Networks that agree have none."""
-    assert np.allclose(Networks([_brightness(), _no()], Frame(16)).ask(photos).spread, 1)
-    assert np.allclose(Networks([_brightness(), _brightness()], Frame(16)).ask(photos).spread, 0, atol=1e-6)
-    assert Networks([_brightness()], Frame(16)).ask(photos).spread.tolist() == [0] * 5
+    assert np.allclose(Networks([_brightness(), _no()], SizeSpec(16)).ask(photos).spread, 1)
+    assert np.allclose(
+        Networks([_brightness(), _brightness()], SizeSpec(16)).ask(photos).spread, 0, atol=1e-6
+    )
+    assert Networks([_brightness()], SizeSpec(16)).ask(photos).spread.tolist() == [0] * 5
 
 
 def test_a_network_answers_for_one_photo_as_for_many(photos: np.ndarray) -> None:
-    networks = Networks([_brightness(), _left()], Frame(8), tta="flip")
+    networks = Networks([_brightness(), _left()], SizeSpec(8), tta="flip")
     assert np.allclose(networks.ask(photos).maps[2:3], networks.ask(photos[2:3]).maps)

@@ -8,10 +8,10 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data import images
-from carvana.data.dataset import test_photos as photos_to_predict
+from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.inference.export import exportable, write_onnx, write_saved_model
 from carvana.inference.maps import mask_of, probability_maps
-from carvana.models.build import build, frame_of
+from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import Run
 
@@ -44,7 +44,9 @@ def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, chang
     assert (wanted.name, wanted.type, wanted.shape[1:]) == ("photo", "tensor(uint8)", [30, 50, 3])
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[::8]])
     (found,) = session.run(["probability"], {"photo": photos})
-    expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe), tta=recipe.tta)]
+    expected = [
+        maps[0] for maps in probability_maps(models, photos, size_spec=size_spec(recipe), tta=recipe.tta)
+    ]
     assert np.abs(found - expected).max() < 1e-4
     differing = [
         np.mean(mask_of(one, (1280, 1918), 0.5) != mask_of(other, (1280, 1918), 0.5))
@@ -62,7 +64,7 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     found = loaded.serve(photos).numpy()
-    expected = [maps[0] for maps in probability_maps(models, photos, frame=frame_of(recipe))]
+    expected = [maps[0] for maps in probability_maps(models, photos, size_spec=size_spec(recipe))]
     assert np.abs(found - expected).max() < 1e-5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "fold-0", "fold-1"]
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from carvana.data import images
-from carvana.data.dataset import test_photos as photos_to_predict
-from carvana.data.padding import Frame
-from carvana.data.timing import Stages
+from carvana.data.dataset import test_samples as photos_to_predict
+from carvana.data.padding import SizeSpec
+from carvana.data.timing import PipelineTimer
 from carvana.inference.ensemble import Networks
 from carvana.inference.maps import probability_maps
 from carvana.inference.pipeline import answers
 from carvana.inference.predictors import Blend, Ensemble
-from carvana.models.build import build, frame_of
+from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
 
 SIZE = (30, 50)
@@ -25,29 +25,31 @@ def _recipe(*changes: str) -> Recipe:
 
 def _blend(each: bool = False) -> Blend:
     models = [build(_recipe(f"seed={seed}")) for seed in (1, 2)]
-    return Blend((Ensemble(Networks(models, frame_of(_recipe()), tta="flip", each=each), SIZE),))
+    return Blend((Ensemble(Networks(models, size_spec(_recipe()), tta="flip", each=each), SIZE),))
 
 
 def test_answers_are_those_of_the_plain_way(rendered: Path) -> None:
     photos = photos_to_predict(rendered)
     blend = _blend(each=True)
-    found = list(answers(blend, photos, lambda answer: answer, stages=Stages()))
+    found = list(answers(blend, photos, lambda answer: answer, stages=PipelineTimer()))
     assert [answer.seen.photo for answer in found] == photos
     models = blend.sources[0].networks._network.layers[1].models
     for photo, answer in list(zip(photos, found, strict=True))[::16]:
         assert answer.seen.own_size == (64, 96)
         pixels = images.read_photo(photo.path, SIZE)
         for models_of, own in zip((models, *([one] for one in models)), answer.maps, strict=True):
-            (expected,) = probability_maps(models_of, [pixels], frame=Frame(4), tta="flip")
+            (expected,) = probability_maps(models_of, [pixels], size_spec=SizeSpec(4), tta="flip")
             assert np.allclose(own, expected[0], atol=1e-5)
 
 
 def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None:
     photos = photos_to_predict(rendered) * 50
     read = []
-    real = images.read_photo_at
-    monkeypatch.setattr(images, "read_photo_at", lambda path, sizes: read.append(path) or real(path, sizes))
-    found = answers(_blend(), photos, lambda answer: None, stages=Stages())
+    real = images.read_photo_sizes
+    monkeypatch.setattr(
+        images, "read_photo_sizes", lambda path, sizes: read.append(path) or real(path, sizes)
+    )
+    found = answers(_blend(), photos, lambda answer: None, stages=PipelineTimer())
     next(found)
     assert len(read) < 200 < len(photos)
     found.close()
@@ -62,7 +64,7 @@ def test_a_batch_ends_where_it_must(rendered: Path, monkeypatch) -> None:
             blend,
             photos_to_predict(rendered),
             lambda answer: None,
-            stages=Stages(),
+            stages=PipelineTimer(),
             batch_ends={5, 22}.__contains__,
         )
     )

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from carvana.competition import rle
-from carvana.data.dataset import Photo
+from carvana.data.dataset import Sample
 from carvana.inference.pipeline import Answer, Seen
 from carvana.inference.records import row_maker
 
 
 def _answer(*maps: np.ndarray) -> Answer:
-    photo = Photo(Path("00000000000a_01.jpg"))
+    photo = Sample(Path("00000000000a_01.jpg"))
     return Answer(Seen(photo, (80, 120), []), np.stack(maps), 0.12345678)
 
 

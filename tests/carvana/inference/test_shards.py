@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from carvana.competition import rle
-from carvana.data.dataset import Photo
-from carvana.data.dataset import test_photos as photos_to_predict
+from carvana.data.dataset import Sample
+from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.errors import UserError
 from carvana.inference import shards
 from carvana.inference.config import Question
@@ -43,17 +43,17 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photos(rendered: Path) -> list[Photo]:
+def photos(rendered: Path) -> list[Sample]:
     return photos_to_predict(rendered)
 
 
-def _predict(photos: list[Photo], folder: Path) -> list[shards.Shard]:
+def _predict(photos: list[Sample], folder: Path) -> list[shards.Shard]:
     parts = shards.shards_of(photos, folder)
     shards.predict_shards(QUESTION, Blend((Red(),)), parts, lambda *_: None)
     return parts
 
 
-def test_rows_come_back_as_they_were_made(photos: list[Photo], tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were_made(photos: list[Sample], tmp_path: Path) -> None:
     parts = _predict(photos, tmp_path)
     assert [len(part.photos) for part in parts] == [10, 10, 10, 2]
     rows = [row for part in parts for row in shards.rows_of(part)]
@@ -63,7 +63,7 @@ def test_rows_come_back_as_they_were_made(photos: list[Photo], tmp_path: Path) -
         assert row.area == rle.decode(row.masks[0], (64, 96)).sum()
 
 
-def test_a_shard_alone_is_the_same_as_among_others(photos: list[Photo], tmp_path: Path) -> None:
+def test_a_shard_alone_is_the_same_as_among_others(photos: list[Sample], tmp_path: Path) -> None:
     """So that it may be made anywhere."""
     parts = _predict(photos, tmp_path / "all")
     for part, other in zip(parts, shards.shards_of(photos, tmp_path / "alone"), strict=True):
@@ -71,7 +71,7 @@ def test_a_shard_alone_is_the_same_as_among_others(photos: list[Photo], tmp_path
         assert other.path.read_bytes() == part.path.read_bytes()
 
 
-def test_finished_shards_are_left_alone(photos: list[Photo], tmp_path: Path) -> None:
+def test_finished_shards_are_left_alone(photos: list[Sample], tmp_path: Path) -> None:
     parts = _predict(photos, tmp_path)
     before = {part.path: (part.path.read_bytes(), part.path.stat().st_mtime_ns) for part in parts}
     parts[1].path.unlink()

@@ -13,8 +13,8 @@ from tests.conftest import SRC
 from tests.kaggle_stand_in import SIGNATURE, KaggleStandIn, Refusal
 
 from carvana.data import zips as zips_module
-from carvana.data.dataset import test_photos as photos_to_predict
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import test_samples as photos_to_predict
+from carvana.data.dataset import train_samples
 from carvana.data.zips import PARTS, missing_parts
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
@@ -37,7 +37,7 @@ def test_all_that_training_and_prediction_need(files: KaggleStandIn, tmp_path: P
     data = tmp_path / "data"
     _download(data)
     assert missing_parts(data) == []
-    assert (len(training_photos(data)), len(photos_to_predict(data))) == (64, 32)
+    assert (len(train_samples(data)), len(photos_to_predict(data))) == (64, 32)
     assert sorted(path.name for path in data.iterdir()) == sorted(PARTS)
 
 
@@ -53,7 +53,7 @@ def test_the_large_photos(files: KaggleStandIn, data: Path) -> None:
     shutil.rmtree(data / "train")
     files.files["train_hq.zip"] = files.files.pop("train.zip")
     _download(data, hq=True)
-    assert len(training_photos(data)) == 64
+    assert len(train_samples(data)) == 64
 
 
 def test_a_table_that_kaggle_does_not_zip(files: KaggleStandIn, rendered: Path, data: Path) -> None:

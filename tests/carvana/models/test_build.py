@@ -10,7 +10,7 @@ import pytest
 from carvana.backend import keras
 from carvana.data.padding import pad
 from carvana.inference.maps import probability_maps
-from carvana.models.build import build, frame_of, load
+from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.train_step import Learner
 
@@ -21,20 +21,22 @@ SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate
 def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
     smaller = ["depth=2"] if read_recipe(name).model == "unet" else ["model.weights=none", "freeze=0"]
     recipe = read_recipe(name, [*SMALL, *smaller])
-    learner, frame = Learner(recipe), frame_of(recipe)
+    learner, size_spec = Learner(recipe), size_spec(recipe)
     learner.begin(recipe.stages[0])
     model = _eager(learner.model)
     photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))
-    masks = [pad(photo[..., 0] > 128, frame.map_size(recipe.size)) for photo in photos]
+    masks = [pad(photo[..., 0] > 128, size_spec.map_size(recipe.size)) for photo in photos]
     before = [weights.copy() for weights in model.get_weights()]
-    padded = np.stack([pad(photo, frame.input_size(recipe.size)) for photo in photos])
+    padded = np.stack([pad(photo, size_spec.input_size(recipe.size)) for photo in photos])
     loss = learner.step(padded, np.stack(masks)[..., None].astype(np.float32), 1e-3)
     assert np.isfinite(loss)
     assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
-    maps = list(probability_maps([model], photos, frame=frame, tta=recipe.tta))
+    maps = list(probability_maps([model], photos, size_spec=size_spec, tta=recipe.tta))
     assert all(one.shape == (1, 30, 50) and one.min() >= 0 and one.max() <= 1 for one in maps)
     model.save(tmp_path / "model.keras", include_optimizer=False)
-    again = probability_maps([_eager(load(tmp_path / "model.keras"))], photos, frame=frame, tta=recipe.tta)
+    again = probability_maps(
+        [_eager(load(tmp_path / "model.keras"))], photos, size_spec=size_spec, tta=recipe.tta
+    )
     for one, other in zip(maps, again, strict=True):
         assert np.array_equal(one, other)
     assert '"Lambda"' not in model.to_json()

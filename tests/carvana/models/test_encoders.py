@@ -10,7 +10,7 @@ import pytest
 from carvana.backend import keras
 from carvana.errors import UserError
 from carvana.models import encoders
-from carvana.models.build import build, frame_of, load
+from carvana.models.build import build, load, size_spec
 from carvana.recipe import Recipe, read_recipe
 
 
@@ -43,7 +43,7 @@ def test_the_versions_that_it_was_written_for() -> None:
 @pytest.mark.parametrize("decoder", ["unet", "fpn", "linknet", "pspnet"])
 def test_each_decoder_predicts_and_survives_its_file(decoder: str, tmp_path: Path) -> None:
     recipe = _recipe("resnet18", f"model.decoder={decoder}")
-    model, size = build(recipe), frame_of(recipe).input_size(recipe.size)
+    model, size = build(recipe), size_spec(recipe).input_size(recipe.size)
     photos = np.random.default_rng(0).integers(256, size=(1, *size, 3)).astype(np.float32)
     maps = np.asarray(model(photos))
     assert (maps.shape, maps.dtype) == ((1, *size, 1), np.float32)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from carvana.backend import keras
-from carvana.data.padding import Frame
+from carvana.data.padding import SizeSpec
 from carvana.models.build import build
-from carvana.models.unet import unet_frame
+from carvana.models.unet import unet_size_spec
 from carvana.recipe import read_recipe
 
 
@@ -60,7 +60,7 @@ def test_probabilities_of_photos_as_they_are() -> None:
 
 
 def test_a_depth_divides_by_its_power_of_two() -> None:
-    assert unet_frame(read_recipe("baseline")) == Frame(16)
+    assert unet_size_spec(read_recipe("baseline")) == SizeSpec(16)
 
 
 def test_the_seed_decides_the_first_weights() -> None:
@@ -87,10 +87,10 @@ def test_the_cropped_one_is_the_papers() -> None:
 @pytest.mark.parametrize("extras", [[], ["residual=true", "photo_skip=true"]])
 def test_a_cropped_networks_frame_is_what_it_answers(depth: int, extras: list[str]) -> None:
     recipe = read_recipe("cropped", ["width=1", f"depth={depth}", *extras])
-    frame, model = unet_frame(recipe), build(recipe)
+    size_spec, model = unet_size_spec(recipe), build(recipe)
     for size in ((1, 40), (64, 97)):
-        expected = frame.map_size(size)
-        assert model.compute_output_shape((1, *frame.input_size(size), 3)) == (1, *expected, 1)
+        expected = size_spec.map_size(size)
+        assert model.compute_output_shape((1, *size_spec.input_size(size), 3)) == (1, *expected, 1)
 
 
 def test_the_dilated_bottleneck_cascades_and_sums() -> None:

@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import Select
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.data.dataset import read_csv, training_photos
+from carvana.data.dataset import read_csv, train_samples
 from carvana.evaluation import mask_checks
 from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
@@ -47,7 +47,7 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from carvana.models.build import build
 
     root = tmp_path_factory.mktemp("runs")
-    photos = training_photos(rendered)
+    photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
     random = np.random.default_rng(0)
     for place, name in enumerate(("deep", "plain")):
@@ -77,7 +77,7 @@ def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     with write_submission(submission) as write:
         for place, (img, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
             write(img, mask)
-            area = int(rle.runs_of(mask)[1].sum())
+            area = int(rle.parse_runs(mask)[1].sum())
             facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
     columns = ["img", "height", "width", "area", "pieces", "second", "spread"]
     photos = mask_checks.measured(pd.DataFrame(facts, columns=columns))
@@ -322,15 +322,15 @@ def _classes(picture: str) -> np.ndarray:
 
 def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
     from carvana.inference.maps import mask_of, probability_maps
-    from carvana.models.build import frame_of, load
+    from carvana.models.build import load, size_spec
 
     experiments = experiments_of(runs)[:1]
     first, *_ = gallery.pictures(experiments, rendered, makes_of(rendered), worst=1)
-    photo = next(photo for photo in training_photos(rendered) if photo.name == first.img)
+    photo = next(photo for photo in train_samples(rendered) if photo.name == first.img)
     run = experiments[0].runs[0]
     recipe = run.read_recipe()
     pixels = images.read_photo(photo.path, recipe.size)
-    (maps,) = probability_maps([load(run.model)], [pixels], frame=frame_of(recipe), tta=recipe.tta)
+    (maps,) = probability_maps([load(run.model)], [pixels], size_spec=size_spec(recipe), tta=recipe.tta)
     truth, mask = images.read_mask(photo.mask), mask_of(maps[0], first.size, recipe.threshold)
     assert np.array_equal(_classes(first.truth) > 0, truth)
     assert np.array_equal(_classes(first.mask) > 0, mask)

@@ -12,7 +12,7 @@ from tests.conftest import SRC
 
 from carvana.backend import keras
 from carvana.data.padding import pad
-from carvana.models.build import build, frame_of
+from carvana.models.build import build, size_spec
 from carvana.recipe import RECIPES, read_recipe, write_recipe
 
 PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
@@ -83,7 +83,7 @@ def _save(name: str, folder: Path) -> Path:
     smaller = ["depth=2"] if read_recipe(name).model == "unet" else ["model.weights=none", "freeze=0"]
     sizes = "stages=[{size=[32, 48], epochs=1, batch=2, rate=1e-3}]"
     recipe = read_recipe(name, ["width=2", "precision=float32", *smaller, sizes])
-    photos = np.stack([pad(photo, frame_of(recipe).input_size(recipe.size)) for photo in PHOTOS])
+    photos = np.stack([pad(photo, size_spec(recipe).input_size(recipe.size)) for photo in PHOTOS])
     model = build(recipe)
     model.run_eagerly = True
     _settle(model, photos)

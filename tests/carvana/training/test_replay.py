@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carvana.data.dataset import training_photos
+from carvana.data.dataset import train_samples
 from carvana.errors import UserError
 from carvana.recipe import Replay
 from carvana.training.replay import with_replays
 
 
 def test_the_hardest_photos_are_shown_more_often(rendered: Path, tmp_path: Path) -> None:
-    photos = training_photos(rendered)
+    photos = train_samples(rendered)
     scores = pd.DataFrame({"img": [photo.name for photo in photos], "dice": 0.99})
     scores.loc[[5, 40], "dice"] = 0.5
     for fold, of_fold in enumerate((scores[:32], scores[32:])):

@@ -15,8 +15,8 @@ from carvana import console
 from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
-from carvana.data.dataset import training_photos
-from carvana.data.padding import Frame
+from carvana.data.dataset import train_samples
+from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.inference.maps import mask_of, probability_maps
@@ -34,7 +34,7 @@ SHORT = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
 
 @pytest.fixture
 def split(rendered: Path, tmp_path: Path) -> Split:
-    photos = training_photos(rendered)
+    photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
     (tmp_path / "two.csv").write_text(
         "car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars))
@@ -49,7 +49,7 @@ def _recipe(*changes: str) -> Recipe:
 
 
 def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
-    photos, held_out = (tuple(side) for side in split.sides(0))
+    photos, held_out = (tuple(side) for side in split.train_val(0))
     training = Training(_recipe(SHORT), Run(tmp_path / "fold-0"), photos, held_out)
     ours = threading.Thread(target=lambda: training.do(None, console))
     with file_lock(training.run.lock, console):
@@ -61,7 +61,7 @@ def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_
 
 
 def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
-    photos, held_out = (tuple(side) for side in split.sides(0))
+    photos, held_out = (tuple(side) for side in split.train_val(0))
     training = Training(_recipe(), Run(tmp_path / "fold-0"), photos, held_out)
     assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
     training.run.folder.mkdir()
@@ -80,7 +80,7 @@ def test_a_fold_is_trained_scored_and_kept(split: Split, tmp_path: Path) -> None
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert history["rate"].iloc[-1] < 1e-3
     scores = run.read_scores()
-    assert scores["img"].tolist() == [photo.name for photo in split.sides(0)[1]]
+    assert scores["img"].tolist() == [photo.name for photo in split.train_val(0)[1]]
     assert scores["dice"].mean() > 0.6  # calling every pixel car reaches 0.33
     assert not run.checkpoint.exists()
     assert run.read_recipe().model_dump() == recipe.model_dump()
@@ -91,9 +91,9 @@ def test_the_scores_are_those_of_the_kept_weights(split: Split, tmp_path: Path) 
     recipe = _recipe()
     (run,) = train_folds(recipe, split, [1], tmp_path / "runs")
     model, scores = load(run.model), run.read_scores().set_index("img")["dice"]
-    for photo in split.sides(1)[1][::9]:
+    for photo in split.train_val(1)[1][::9]:
         pixels = images.read_photo(photo.path, recipe.size)
-        (maps,) = probability_maps([model], [pixels], frame=Frame(2), tta="flip")
+        (maps,) = probability_maps([model], [pixels], size_spec=SizeSpec(2), tta="flip")
         truth = images.read_mask(photo.mask)
         assert scores[photo.name] == pytest.approx(dice(mask_of(maps[0], truth.shape, 0.5), truth), abs=2e-3)
 
@@ -128,7 +128,7 @@ def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: P
     """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
     recipe = _recipe("cropped=true", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
-    scores, photo = run.read_scores().set_index("img")["dice"], split.sides(0)[1][3]
+    scores, photo = run.read_scores().set_index("img")["dice"], split.train_val(0)[1][3]
     reflected = np.pad(images.read_photo(photo.path, (32, 45)), ((8, 8), (8, 9), (0, 0)), "reflect")
     probabilities = load(run.model).predict_on_batch(reflected[None])[0, :, :45, 0]
     truth = images.read_mask(photo.mask)
