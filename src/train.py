@@ -11,7 +11,7 @@ from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import summary
 from carvana.recipe import read_recipe
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 
 def train(
@@ -91,7 +91,7 @@ def _findable(recipe: str) -> str:
     return str(Path(recipe).absolute()) if recipe.endswith(".toml") else recipe
 
 
-def _show(trained: Sequence[Run]) -> None:
+def _show(trained: Sequence[RunDir]) -> None:
     rows = [
         [run.folder.parent.name, str(run.fold), str(run.folder), *summary(run.read_scores()).cells()]
         for run in trained

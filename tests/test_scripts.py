@@ -30,7 +30,7 @@ SMALL = [
 
 
 def run(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    """Run a script in a folder, as `./run.sh SCRIPT` does."""
+    """RunDir a script in a folder, as `./run.sh SCRIPT` does."""
     command = [sys.executable, SRC / f"{script}.py", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
@@ -175,7 +175,8 @@ def test_ctrl_c_is_one_line(worked: Path, tmp_path: Path) -> None:
     )
     until = time.monotonic() + 120
     while (
-        not (tmp_path / "runs" / "miniature" / "fold-0" / "facts.json").exists() and time.monotonic() < until
+        not (tmp_path / "runs" / "miniature" / "fold-0" / "metadata.json").exists()
+        and time.monotonic() < until
     ):
         time.sleep(0.05)
     script.send_signal(signal.SIGINT)

@@ -34,7 +34,7 @@ class Reporter(Protocol):
 
 
 def run(script: Callable[..., None]) -> None:
-    """Run a script's function as a command.
+    """RunDir a script's function as a command.
 
     It exits with 1 and one line where the input is wrong, with 2 where the arguments are, and with 130 where the
     user stopped it.

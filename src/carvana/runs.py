@@ -16,7 +16,7 @@ _ASKED_ONLY = ("tta", "threshold")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunDir:
     """The folder `runs/RECIPE/fold-K`."""
 
     folder: Path
@@ -32,9 +32,9 @@ class Run:
         return self.folder / "recipe.toml"
 
     @property
-    def facts(self) -> Path:
+    def metadata(self) -> Path:
         """What it was trained on and with, as JSON."""
-        return self.folder / "facts.json"
+        return self.folder / "metadata.json"
 
     @property
     def history(self) -> Path:
@@ -90,7 +90,7 @@ class Run:
         """The recipe as it was run."""
         return recipes.read_recipe(str(self.recipe))
 
-    def read_facts(self) -> dict:
+    def read_metadata(self) -> dict:
         """What it was trained on and with: keys table, folds (all of the table), split, and libraries."""
         return json.loads(self.facts.read_text())
 
@@ -106,35 +106,35 @@ class Run:
             )
 
 
-def run_of(runs: Path, recipe: Recipe, fold: int) -> Run:
+def run_dir(runs: Path, recipe: Recipe, fold: int) -> RunDir:
     """The run of a recipe on a fold, there or not."""
-    return Run(runs / recipe.name / f"fold-{fold}")
+    return RunDir(runs / recipe.name / f"fold-{fold}")
 
 
-def runs_of(runs: Path, recipe: Recipe, fold: int | None = None) -> list[Run]:
+def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[RunDir]:
     """The finished runs of a recipe: one a fold of its fold table, or with `fold` that one alone.
 
     Raises:
         UserError: one is not there, unfinished, or trained with another recipe or on other data.
     """
     if fold is not None:
-        return [_finished(run_of(runs, recipe, fold), recipe)]
-    trained = [path for path in (runs / recipe.name).glob("fold-*/facts.json")]
+        return [_finished(run_dir(runs, recipe, fold), recipe)]
+    trained = [path for path in (runs / recipe.name).glob("fold-*/metadata.json")]
     if not trained:
         raise UserError(
             f"{runs / recipe.name}: not trained; `./run.sh train --recipe {recipe.name}` comes first"
         )
-    folds = Run(trained[0].parent).read_facts()["folds"]
-    ensemble = [_finished(run_of(runs, recipe, number), recipe) for number in folds]
+    folds = RunDir(trained[0].parent).read_metadata()["folds"]
+    ensemble = [_finished(run_dir(runs, recipe, number), recipe) for number in folds]
     for run in ensemble[1:]:
-        if run.read_facts()["split"] != ensemble[0].read_facts()["split"]:
+        if run.read_metadata()["split"] != ensemble[0].read_metadata()["split"]:
             raise UserError(
                 f"{run.folder}: trained on another split than {ensemble[0].folder}; train --fresh"
             )
     return ensemble
 
 
-def _finished(run: Run, recipe: Recipe) -> Run:
+def _finished(run: RunDir, recipe: Recipe) -> RunDir:
     if not run.finished:
         raise UserError(
             f"{run.folder}: not trained to its end; `./run.sh train --fold {run.fold}` comes first"

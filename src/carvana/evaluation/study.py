@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
 from carvana.recipe import Recipe, read_recipe
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 
 class Study(BaseModel):
@@ -69,7 +69,7 @@ class Result:
 
 
 def result_of(
-    name: str, runs: Sequence[Run], baseline: Sequence[Run], parameters: int, photos: int
+    name: str, runs: Sequence[RunDir], baseline: Sequence[RunDir], parameters: int, photos: int
 ) -> Result:
     """Sum up a recipe's runs.
 

@@ -21,7 +21,7 @@ from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
 from carvana.files import atomic_path
 from carvana.inference.config import Part, Question
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 LEVELS = 256
 """Thresholds are 1/256, 2/256, ... 255/256."""
@@ -146,10 +146,10 @@ def _check(question: Question) -> None:
 
 
 def _split(part: Part) -> tuple:
-    return part.runs[0].read_facts()["split"], *(run.fold for run in part.runs)
+    return part.runs[0].read_metadata()["split"], *(run.fold for run in part.runs)
 
 
-def _curves(question: Question, run: Run, photos: Sequence[Sample]) -> np.ndarray:
+def _curves(question: Question, run: RunDir, photos: Sequence[Sample]) -> np.ndarray:
     """The Dice (photos, thresholds) of a fold; kept in the run's folder, as it takes as long as a prediction."""
     asked = replace(question, threshold=DEFAULT).fingerprint()
     path = run.folder / f"curves-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.npz"

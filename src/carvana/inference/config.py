@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
 from carvana.recipe import Recipe, is_known, read_recipe
-from carvana.runs import Run, runs_of
+from carvana.runs import RunDir, finished_runs
 
 if TYPE_CHECKING:
     from carvana.inference.predictors import Blend, Source
@@ -25,7 +25,7 @@ class Part:
     """The recipe's, or the folder's."""
     weight: float
     recipe: Recipe | None = None
-    runs: tuple[Run, ...] = ()
+    runs: tuple[RunDir, ...] = ()
     """A fold each."""
     maps: Path | None = None
     """The folder of kept maps, in place of recipe and runs."""
@@ -108,7 +108,7 @@ def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int 
     if Path(name).is_dir() and not is_known(name):
         return Part(Path(name).name, weight, maps=Path(name))
     recipe = read_recipe(name, changes)
-    return Part(recipe.name, weight, recipe, tuple(runs_of(runs, recipe, fold)))
+    return Part(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))
 
 
 def weights_of(blend: str) -> dict[str, float]:

@@ -123,7 +123,7 @@ def cut_out(
         yield cutout
 
 
-def fitting_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def input_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) that a photo of another shape is seen at: as many pixels as `size` has.
 
     A portrait photo that was squeezed into a landscape size_spec would hold a car that no network has seen.
@@ -135,7 +135,7 @@ def fitting_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
 
 
 def _seen_at(own: tuple[int, int], source: Source) -> tuple[int, int]:
-    return fitting_size(own, source.size) if source.any_size else source.size
+    return input_size(own, source.size) if source.any_size else source.size
 
 
 def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cutout]:

@@ -15,12 +15,12 @@ from carvana.files import atomic_path
 from carvana.inference.ensemble import joined
 from carvana.models import build
 from carvana.recipe import Recipe
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 ops = keras.ops
 
 
-def exportable(runs: Sequence[Run], recipe: Recipe) -> keras.Model:
+def exportable(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     """The networks of runs as one, which pads photos and cuts maps by itself.
 
     Networks of bfloat16 become float32, which every runtime knows: the weights are kept in float32 anyhow.
@@ -123,7 +123,7 @@ def _name_output(path: Path) -> None:
     onnx.save(exported, path)
 
 
-def _in_float32(run: Run, recipe: Recipe) -> keras.Model:
+def _in_float32(run: RunDir, recipe: Recipe) -> keras.Model:
     trained = build.load(run.model)
     if recipe.precision == "float32":
         return trained

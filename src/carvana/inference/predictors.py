@@ -15,7 +15,7 @@ from carvana.errors import UserError
 from carvana.inference.ensemble import Maps, Networks
 from carvana.models import build
 from carvana.recipe import Recipe
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 KEPT_LEVELS = 255
 """Of a kept map: it is an 8-bit PNG."""
@@ -45,7 +45,7 @@ class Ensemble:
         self.networks, self.size, self.any_size = networks, size, networks.any_size
 
     @classmethod
-    def load(cls, runs: Sequence[Run], recipe: Recipe, *, each: bool = False) -> "Ensemble":
+    def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, each: bool = False) -> "Ensemble":
         """Load the best weights of each run; with `each` also give each one's own map."""
         models = [build.load(run.model) for run in runs]
         return cls(Networks(models, build.size_spec(recipe), tta=recipe.tta, each=each), recipe.size)

@@ -33,7 +33,7 @@ class Row(NamedTuple):
     spread: float
     """How far the networks disagree, as `Maps` has it."""
     masks: tuple[str, ...]
-    """Run-length texts: that of the mean first, and of each network after it where asked for."""
+    """RunDir-length texts: that of the mean first, and of each network after it where asked for."""
 
 
 def row_maker(threshold: float, keep: Path | None) -> Callable[[Answer], Row]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from carvana.backend import isolated_seed, keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
-from carvana.models.encoders import encoder_network, encoder_size_spec
+from carvana.models.encoders import encoder_model, encoder_size_spec
 from carvana.models.unet import unet, unet_size_spec
 from carvana.recipe import Recipe
 
@@ -21,7 +21,7 @@ def build(recipe: Recipe) -> keras.Model:
         UserError: there is no such encoder, or its weights cannot be had.
     """
     with isolated_seed(recipe.seed):
-        return unet(recipe) if recipe.model == "unet" else encoder_network(recipe)
+        return unet(recipe) if recipe.model == "unet" else encoder_model(recipe)
 
 
 def size_spec(recipe: Recipe) -> SizeSpec:

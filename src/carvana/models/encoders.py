@@ -20,7 +20,7 @@ import numpy as np
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
-from carvana.models.fitting import FittingSize
+from carvana.models.fitting import CheckInputSize
 from carvana.models.unet import NORM_MOMENTUM
 from carvana.recipe import Encoder, Recipe
 
@@ -41,7 +41,7 @@ _LAST = ("final_upsampling", "sigmoid")
 _GO_ON = 'go on with weights = "none", or with a local .h5 file and its sha256'
 
 
-def encoder_network(recipe: Recipe) -> keras.Model:
+def encoder_model(recipe: Recipe) -> keras.Model:
     """Build a recipe's network of an encoder and a decoder, with the weights that it names.
 
     Its layers work in the recipe's precision, the last ones in float32.
@@ -57,7 +57,7 @@ def encoder_network(recipe: Recipe) -> keras.Model:
     encoder, size_spec = recipe.model, encoder_size_spec(recipe.model)
     size = size_spec.input_size(recipe.size) if encoder.decoder == "pspnet" else (None, None)
     photo = keras.Input((*size, 3), name="photo")
-    x = FittingSize(**asdict(size_spec), name="fitting_size")(photo)
+    x = CheckInputSize(**asdict(size_spec), name="input_size")(photo)
     with _library() as library:
         _check_name(encoder.encoder, library)
         x = _preprocessed(x, encoder.encoder, library)

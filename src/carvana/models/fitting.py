@@ -7,7 +7,7 @@ from carvana.data.padding import SizeSpec
 
 
 @keras.saving.register_keras_serializable("carvana")
-class FittingSize(keras.layers.Layer):
+class CheckInputSize(keras.layers.Layer):
     """Lets photos through whose size the network eats.
 
     Any other would end in a concatenation somewhere inside, with an error that names layers and no way out.

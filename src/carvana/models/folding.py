@@ -6,7 +6,7 @@ ops = keras.ops
 
 
 @keras.saving.register_keras_serializable("carvana")
-class Fold(keras.layers.Layer):
+class SpaceToDepth(keras.layers.Layer):
     """Squares of `side` pixels become the channels of one pixel: (n, h, w, c) to (n, h/side, w/side, c side²).
 
     The sub-pixel convolution's shuffle, https://arxiv.org/abs/1609.05158, the other way round.
@@ -18,7 +18,7 @@ class Fold(keras.layers.Layer):
         self.side = side
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Fold maps whose sides `side` divides."""
+        """SpaceToDepth maps whose sides `side` divides."""
         (height, width, channels), s = ops.shape(x)[1:], self.side
         x = ops.reshape(x, (-1, height // s, s, width // s, s, channels))
         return ops.reshape(
@@ -36,11 +36,11 @@ class Fold(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("carvana")
-class Unfold(Fold):
+class DepthToSpace(SpaceToDepth):
     """The way back: (n, h, w, c side²) to (n, h side, w side, c)."""
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Unfold maps."""
+        """DepthToSpace maps."""
         (height, width, channels), s = ops.shape(x)[1:], self.side
         channels //= s * s
         x = ops.reshape(x, (-1, height, width, s, s, channels))

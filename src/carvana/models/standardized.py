@@ -11,7 +11,7 @@ _RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))
 
 
 @keras.saving.register_keras_serializable("carvana")
-class StandardizedConv2D(keras.layers.Layer):
+class WeightStandardizedConv2D(keras.layers.Layer):
     """A 3x3 convolution whose filters have mean 0 and a fixed length, times a learnt gain, plus a bias.
 
     Scaled weight standardisation, https://arxiv.org/abs/2101.08692. Like batch normalisation it keeps signals at

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
-from carvana.models.fitting import FittingSize
-from carvana.models.folding import Fold, Unfold
-from carvana.models.standardized import StandardizedConv2D
+from carvana.models.fitting import CheckInputSize
+from carvana.models.folding import DepthToSpace, SpaceToDepth
+from carvana.models.standardized import WeightStandardizedConv2D
 from carvana.recipe import Recipe
 
 layers = keras.layers
@@ -35,9 +35,11 @@ def unet(recipe: Recipe) -> keras.Model:
         `unet_size_spec` says what sizes it eats.
     """
     photo = keras.Input((None, None, 3), name="photo")
-    fitting = FittingSize(**asdict(unet_size_spec(recipe)), name="fitting_size")(photo)
+    fitting = CheckInputSize(**asdict(unet_size_spec(recipe)), name="input_size")(photo)
     bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
-    entrance = Fold(recipe.fold, name="fold", dtype=recipe.precision)(bright) if recipe.fold > 1 else bright
+    entrance = (
+        SpaceToDepth(recipe.fold, name="fold", dtype=recipe.precision)(bright) if recipe.fold > 1 else bright
+    )
     x, skips = entrance, []
     for level in range(recipe.depth):
         x = _block(x, recipe.width << level, f"encoder{level}", recipe)
@@ -61,7 +63,7 @@ def _probabilities(x: keras.KerasTensor, fold: int) -> keras.KerasTensor:
     if fold == 1:
         return layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
     x = layers.Conv2D(fold**2, 1, name="car_folded", dtype="float32")(x)
-    x = Unfold(fold, name="unfold", dtype="float32")(x)
+    x = DepthToSpace(fold, name="unfold", dtype="float32")(x)
     return layers.Activation("sigmoid", name="car", dtype="float32")(x)
 
 
@@ -132,7 +134,7 @@ def _convolution(
     shape = {"padding": "valid" if recipe.cropped else "same", "dilation_rate": rate}
     options = {"name": name, "dtype": recipe.precision}
     if recipe.norm == "weight":
-        return StandardizedConv2D(filters, **shape, **options)(x)
+        return WeightStandardizedConv2D(filters, **shape, **options)(x)
     x = layers.Conv2D(filters, 3, use_bias=recipe.norm == "none", **shape, **options)(x)
     if recipe.norm == "batch":
         x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)

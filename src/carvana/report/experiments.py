@@ -10,7 +10,7 @@ import pandas as pd
 from carvana.competition.names import car_and_angle
 from carvana.data.dataset import read_csv
 from carvana.evaluation.scores import Summary, paired_difference, summary
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 UNKNOWN = "unknown"
 """The make of a car that metadata.csv does not name."""
@@ -21,7 +21,7 @@ class Experiment:
     """A recipe and its finished runs, one a fold."""
 
     name: str
-    runs: Sequence[Run]
+    runs: Sequence[RunDir]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -49,7 +49,7 @@ class Contrast:
 
 def experiments_of(runs: Path) -> list[Experiment]:
     """All recipes with a finished fold under `runs`, by name."""
-    finished = [run for run in map(Run, sorted(runs.glob("*/fold-*"))) if run.finished]
+    finished = [run for run in map(RunDir, sorted(runs.glob("*/fold-*"))) if run.finished]
     names = dict.fromkeys(run.folder.parent.name for run in finished)
     return [
         Experiment(

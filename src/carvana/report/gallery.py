@@ -13,7 +13,7 @@ from carvana.data.dataset import Sample, train_samples
 from carvana.data.timing import PipelineTimer
 from carvana.report.drawing import EXTRA, MASK, MISSED, TRUTH, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN, Experiment
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 _SHOWN_SHARE = 0.1
 """Of a picture's pixel that has to be wrong for it to be marked: a line a photo's pixel wide is still seen."""
@@ -66,13 +66,13 @@ def pictures(experiments: Sequence[Experiment], data: Path, makes: pd.Series, wo
     return found
 
 
-def _worst(experiment: Experiment, run: Run, photos: dict[str, Sample], count: int) -> pd.DataFrame:
+def _worst(experiment: Experiment, run: RunDir, photos: dict[str, Sample], count: int) -> pd.DataFrame:
     scores = experiment.scores
     own = scores[(scores["fold"] == run.fold) & scores["img"].isin(photos)]
     return own.nsmallest(count, "dice")
 
 
-def _masks(run: Run, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
+def _masks(run: RunDir, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
     if not photos:
         return
     from carvana.inference.maps import mask_of

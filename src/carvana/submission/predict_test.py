@@ -18,7 +18,7 @@ from carvana.evaluation.scores import summary
 from carvana.files import atomic_path
 from carvana.inference.config import Question
 from carvana.locks import file_lock
-from carvana.runs import Run
+from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, stem_of, write_submission
 from carvana.submission.ledger import Ledger, Row, commit, now, sha256
 from carvana.tasks import Crew
@@ -33,7 +33,7 @@ class Entry:
 
     path: Path
     question: Question
-    runs: Sequence[Run]
+    runs: Sequence[RunDir]
     """Of the first part that has any."""
     scores: pd.DataFrame | None = None
     """Columns img and dice, out of fold, of photos that were asked this very question; None where none were."""
@@ -41,14 +41,14 @@ class Entry:
     @property
     def fold(self) -> str:
         """The ledger's word for the runs: a fold's number, or `all`."""
-        if not self.runs or len(self.runs) == len(self.runs[0].read_facts()["folds"]):
+        if not self.runs or len(self.runs) == len(self.runs[0].read_metadata()["folds"]):
             return "all"
         return str(self.runs[0].fold)
 
     @property
     def folds(self) -> str:
         """The name of the runs' fold table."""
-        return self.runs[0].read_facts()["table"] if self.runs else ""
+        return self.runs[0].read_metadata()["table"] if self.runs else ""
 
 
 def entries_of(question: Question, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
@@ -65,7 +65,7 @@ def entries_of(question: Question, path: Path, scores: pd.DataFrame | None = Non
     return [Entry(file, question, of_file, _scores(question, of_file, scores)) for file, of_file in groups]
 
 
-def _scores(question: Question, runs: Sequence[Run], scores: pd.DataFrame | None) -> pd.DataFrame | None:
+def _scores(question: Question, runs: Sequence[RunDir], scores: pd.DataFrame | None) -> pd.DataFrame | None:
     trained = pd.concat([run.read_scores() for run in runs]) if runs else None
     if scores is not None and trained is not None:
         return scores[scores["img"].isin(trained["img"])]

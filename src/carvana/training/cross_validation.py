@@ -15,7 +15,7 @@ from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.locks import file_lock
 from carvana.recipe import Recipe, read_recipe, write_recipe
-from carvana.runs import Run, run_of
+from carvana.runs import RunDir, run_dir
 from carvana.tasks import Crew
 from carvana.training import checkpoint
 from carvana.training.replay import with_replays
@@ -27,7 +27,7 @@ class Training:
     """A recipe on a fold: a piece of work, as `carvana.tasks` has it."""
 
     recipe: Recipe
-    run: Run
+    run: RunDir
     photos: tuple[Sample, ...]
     """An epoch's."""
     held_out: tuple[Sample, ...]
@@ -91,7 +91,7 @@ def train_folds(
     *,
     devices: AllDevices | None = None,
     fresh: bool = False,
-) -> list[Run]:
+) -> list[RunDir]:
     """Train a recipe on each of `folds`; what is finished is left alone, what was cut off goes on.
 
     Args:
@@ -108,7 +108,7 @@ def train_folds(
     """
     for training in _unfinished(recipe, split, folds, runs, fresh=fresh):
         training.do(None, console, devices)
-    return [run_of(runs, recipe, fold) for fold in folds]
+    return [run_dir(runs, recipe, fold) for fold in folds]
 
 
 def train_elsewhere(
@@ -119,12 +119,12 @@ def train_elsewhere(
     folds: Sequence[int],
     *,
     fresh: bool = False,
-) -> list[Run]:
+) -> list[RunDir]:
     """Let a crew train each of several recipes on each of `folds`, all at once; else as `train_folds`."""
     left = [one for recipe in recipes for one in _unfinished(recipe, split, folds, job.folder, fresh=fresh)]
     if left:
         crew(job, left)
-    return [run_of(job.folder, recipe, fold) for recipe in recipes for fold in folds]
+    return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 
 def _unfinished(
@@ -134,7 +134,7 @@ def _unfinished(
     sides = {fold: split.train_val(fold) for fold in folds}
     left = []
     for fold, (photos, held_out) in sides.items():
-        run = run_of(runs, recipe, fold)
+        run = run_dir(runs, recipe, fold)
         with file_lock(run.lock, console):
             if fresh:
                 _forget(run)
@@ -147,7 +147,7 @@ def _unfinished(
     return left
 
 
-def _forget(run: Run) -> None:
+def _forget(run: RunDir) -> None:
     for path in run.folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -155,11 +155,11 @@ def _forget(run: Run) -> None:
             path.unlink()
 
 
-def _begin(run: Run, recipe: Recipe, split: Split) -> None:
+def _begin(run: RunDir, recipe: Recipe, split: Split) -> None:
     """Write down what is trained on what, or make sure that it is what was begun before."""
     if run.finished or run.checkpoint.is_file():  # where nothing is trained yet, nothing can be mixed up
         run.check_recipe(recipe)
-        if run.read_facts()["split"] != split.fingerprint():
+        if run.read_metadata()["split"] != split.fingerprint():
             raise UserError(
                 f"{run.folder}: trained on other photos or folds; train --fresh, or choose another --runs"
             )
@@ -173,5 +173,5 @@ def _begin(run: Run, recipe: Recipe, split: Split) -> None:
     }
     with atomic_path(run.recipe) as part:
         write_recipe(recipe, part)
-    with atomic_path(run.facts) as part:
+    with atomic_path(run.metadata) as part:
         part.write_text(json.dumps(facts, indent=2) + "\n")

@@ -8,7 +8,7 @@ import pandas as pd
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.recipe import Replay
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 
 def with_replays(photos: Sequence[Sample], replay: Replay, runs: Path) -> list[Sample]:
@@ -23,7 +23,7 @@ def with_replays(photos: Sequence[Sample], replay: Replay, runs: Path) -> list[S
         UserError: some of the photos have no out-of-fold score there.
     """
     files = sorted((runs / replay.recipe).glob("fold-*/scores.csv"))
-    scores = pd.concat([Run(file.parent).read_scores() for file in files]) if files else None
+    scores = pd.concat([RunDir(file.parent).read_scores() for file in files]) if files else None
     known = {} if scores is None else dict(zip(scores["img"], scores["dice"], strict=True))
     missing = [photo for photo in photos if photo.name not in known]
     if missing:

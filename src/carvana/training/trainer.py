@@ -17,7 +17,7 @@ from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.models.build import load, size_spec
 from carvana.recipe import Recipe, Stage
-from carvana.runs import Run
+from carvana.runs import RunDir
 from carvana.training import checkpoint
 from carvana.training.lr_schedule import Schedule
 from carvana.training.plots import draw_curve
@@ -28,7 +28,7 @@ from carvana.training.validation import HeldOut
 
 def train_fold(
     recipe: Recipe,
-    run: Run,
+    run: RunDir,
     photos: Sequence[Sample],
     held_out: Sequence[Sample],
     devices: AllDevices | None = None,
@@ -86,7 +86,7 @@ class _Training:
     def __init__(
         self,
         recipe: Recipe,
-        run: Run,
+        run: RunDir,
         photos: Sequence[Sample],
         truth: HeldOut,
         devices: AllDevices | None,
@@ -236,7 +236,7 @@ class _Training:
         )
 
 
-def _save_model(model: keras.Model, run: Run) -> None:
+def _save_model(model: keras.Model, run: RunDir) -> None:
     with atomic_path(run.model) as part:
         keras.saving.save_model(model, part, include_optimizer=False)
 

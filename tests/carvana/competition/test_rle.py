@@ -1,4 +1,4 @@
-"""Run-length encoding, right at every edge."""
+"""RunDir-length encoding, right at every edge."""
 
 import numpy as np
 import pandas as pd

@@ -9,7 +9,7 @@ import pytest
 from carvana.errors import UserError
 from carvana.evaluation.scores import paired_difference, summary
 from carvana.evaluation.study import Study, cells, draw, markdown, read_study, result_of
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 
 def _scores(by_car: np.ndarray) -> pd.DataFrame:
@@ -17,8 +17,8 @@ def _scores(by_car: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"img": names, "dice": np.repeat(by_car, 16)})
 
 
-def _run(folder: Path, dice: np.ndarray) -> Run:
-    run = Run(folder / "fold-0")
+def _run(folder: Path, dice: np.ndarray) -> RunDir:
+    run = RunDir(folder / "fold-0")
     run.folder.mkdir(parents=True)
     _scores(dice).to_csv(run.scores, index=False)
     pd.DataFrame({"train_s": [30.0, 30.0]}).to_csv(run.history, index=False)

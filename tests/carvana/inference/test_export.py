@@ -13,18 +13,18 @@ from carvana.inference.export import exportable, write_onnx, write_saved_model
 from carvana.inference.maps import mask_of, probability_maps
 from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
-from carvana.runs import Run
+from carvana.runs import RunDir
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
 
 
-def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[Run], list[keras.Model]]:
+def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
     """Two networks with weights that say something."""
     size = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
     recipe = read_recipe("miniature", ["width=4", "depth=2", "precision=float32", size, *changes])
     runs, models = [], []
     for fold in (0, 1):
-        run = Run(folder / f"fold-{fold}")
+        run = RunDir(folder / f"fold-{fold}")
         run.folder.mkdir()
         model = build(recipe.model_copy(update={"seed": fold}))
         last = model.get_layer("car")

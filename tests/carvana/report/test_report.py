@@ -24,7 +24,7 @@ from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
 from carvana.report.experiments import contrasts, experiments_of, makes_of
 from carvana.report.flagged import doubts_of
-from carvana.runs import Run
+from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, Row
@@ -53,7 +53,7 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place, name in enumerate(("deep", "plain")):
         recipe = read_recipe("miniature", [*SMALL, f"seed={place}"])
         for fold in range(2):
-            run = Run(root / name / f"fold-{fold}")
+            run = RunDir(root / name / f"fold-{fold}")
             run.folder.mkdir(parents=True)
             keras.saving.save_model(build(recipe), run.model)
             write_recipe(recipe, run.recipe)

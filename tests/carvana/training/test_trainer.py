@@ -23,7 +23,7 @@ from carvana.inference.maps import mask_of, probability_maps
 from carvana.locks import file_lock
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
-from carvana.runs import Run, runs_of
+from carvana.runs import RunDir, finished_runs
 from carvana.training import checkpoint, trainer
 from carvana.training.cross_validation import Training, train_folds
 from carvana.training.train_step import Learner
@@ -50,7 +50,7 @@ def _recipe(*changes: str) -> Recipe:
 
 def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = Training(_recipe(SHORT), Run(tmp_path / "fold-0"), photos, held_out)
+    training = Training(_recipe(SHORT), RunDir(tmp_path / "fold-0"), photos, held_out)
     ours = threading.Thread(target=lambda: training.do(None, console))
     with file_lock(training.run.lock, console):
         ours.start()
@@ -62,7 +62,7 @@ def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_
 
 def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = Training(_recipe(), Run(tmp_path / "fold-0"), photos, held_out)
+    training = Training(_recipe(), RunDir(tmp_path / "fold-0"), photos, held_out)
     assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
     training.run.folder.mkdir()
     checkpoint.save(training.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
@@ -219,8 +219,8 @@ def test_a_loss_that_is_not_finite_stops_at_once(
     with pytest.raises(UserError, match=f"the loss is nan in epoch 2, on {named}; epoch 1's"):
         train_folds(_recipe(), split, [0], tmp_path / "runs")
     (run,) = (tmp_path / "runs").glob("*/fold-0")
-    assert all(np.isfinite(weights).all() for weights in load(Run(run).model).get_weights())
-    state, progress = checkpoint.read(Run(run).checkpoint)
+    assert all(np.isfinite(weights).all() for weights in load(RunDir(run).model).get_weights())
+    state, progress = checkpoint.read(RunDir(run).checkpoint)
     assert progress.epoch == 1
     assert all(np.isfinite(array).all() for array in state)
 
@@ -233,11 +233,11 @@ def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
     assert run.model.stat().st_mtime_ns == written
     train_folds(recipe, split, [0], tmp_path / "runs", fresh=True)
     assert run.model.stat().st_mtime_ns > written
-    assert [found.fold for found in runs_of(tmp_path / "runs", recipe, 0)] == [0]
+    assert [found.fold for found in finished_runs(tmp_path / "runs", recipe, 0)] == [0]
     with pytest.raises(UserError, match="fold-1: not trained to its end"):
-        runs_of(tmp_path / "runs", recipe)
+        finished_runs(tmp_path / "runs", recipe)
     with pytest.raises(UserError, match=r"trained with another recipe; it differs in width \(4, 8\)"):
-        runs_of(tmp_path / "runs", recipe.model_copy(update={"width": 8}), 0)
+        finished_runs(tmp_path / "runs", recipe.model_copy(update={"width": 8}), 0)
 
 
 def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path) -> None:
@@ -276,4 +276,4 @@ def test_a_perfect_answer_scores_one(split: Split) -> None:
 
 
 def test_the_run_knows_its_fold() -> None:
-    assert Run(Path("runs/x/fold-12")).fold == 12
+    assert RunDir(Path("runs/x/fold-12")).fold == 12
