@@ -14,9 +14,9 @@ from prediction import Constant, maps_of_cars, repeated
 from carvana.console import Reporter
 from carvana.data.dataset import Sample, test_samples
 from carvana.inference import shards
-from carvana.inference.config import Question
-from carvana.inference.ensemble import Networks
-from carvana.inference.predictors import Blend
+from carvana.inference.config import PredictionConfig
+from carvana.inference.ensemble import ModelEnsemble
+from carvana.inference.predictors import WeightedEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 
@@ -34,11 +34,11 @@ class Measured:
         """Nothing to compare."""
         return {}
 
-    def load(self) -> tuple[Question, Blend]:
+    def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
         """The network, not trained, and the masks."""
         recipe = read_recipe(self.recipe)
-        networks = Networks([build(recipe)], size_spec(recipe))
-        return Question((), 0.5), Blend(
+        networks = ModelEnsemble([build(recipe)], size_spec(recipe))
+        return PredictionConfig((), 0.5), WeightedEnsemble(
             (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
         )
 
@@ -91,7 +91,7 @@ def between_nothings(folder: Path) -> float:
 class Clocked(shards.Shard):
     """A shard that notes the processor's time of its process at its end."""
 
-    def do(self, loaded: tuple[Question, Blend], reporter: Reporter) -> None:
+    def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
         """Predict it."""
         super().do(loaded, show)
         _note(self.path)
@@ -106,7 +106,7 @@ def clocked(photos: Sequence[Sample], folder: Path, size: int) -> list[Clocked]:
     ]
 
 
-def plain_run(job: Measured, pieces: int, size: int) -> None:
+def plain_run(job: Measured, n_components: int, size: int) -> None:
     """Predict so many shards in one stream, as `predict.py` does."""
     photos = repeated(test_samples(job.data), pieces * size)
     parts, done = clocked(photos, job.folder, size), 0

@@ -1,4 +1,4 @@
-"""Prediction by a whole ensemble at its full size: photos a second, how busy the GPU is, hours for the test set.
+"""Prediction by a whole ensemble at its full size: photos a second_area, how busy the GPU is, hours for the test set.
 
     PYTHONPATH=src .venv/bin/python benchmarks/ensemble.py --data $CARVANA_DATA
 
@@ -20,7 +20,7 @@ from prediction import TEST_CARS, Constant, maps_of_cars, ours, repeated
 from carvana import console, machine
 from carvana.competition.names import ANGLES
 from carvana.data.dataset import test_samples
-from carvana.inference.ensemble import Networks
+from carvana.inference.ensemble import ModelEnsemble
 from carvana.inference.pipeline import BATCH
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
@@ -45,7 +45,7 @@ def benchmark(
     if asked.model != "unet":  # whose weights would only be downloaded
         asked = read_recipe(recipe, ["model.weights=none", "freeze=0", *(set_ or [])])
     models = [build(asked.model_copy(update={"seed": fold})) for fold in range(folds)]
-    networks = Networks(models, size_spec(asked), tta=asked.tta)
+    networks = ModelEnsemble(models, size_spec(asked), tta=asked.tta)
     source = Constant(asked.size, maps_of_cars(data, asked.size), networks)
     chosen = repeated(test_samples(data), photos)
     ours(chosen[: 2 * BATCH], source)  # compiles the networks

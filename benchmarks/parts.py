@@ -24,7 +24,7 @@ from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
 from carvana.data.dataset import Sample, train_samples
-from carvana.inference.contours import edges_at
+from carvana.inference.contours import run_edges
 from carvana.machine import processor
 from carvana.recipe import Augmentation
 
@@ -96,13 +96,13 @@ def _mask_rows(photos: list[Sample], size: tuple[int, int], rounds: int) -> list
             f"map {size[1]}x{size[0]} to a mask's text; beside: {way} ({differing:.0e} of the pixels differ)"
         )
         ways = (partial(ours_rle, size=full), partial(other, size=full))
-        rows.append(_row(name, *_in_turns(*ways, maps, rounds)))
+        records.append(_row(name, *_in_turns(*ways, maps, rounds)))
     return rows
 
 
 def ours_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
     """As prediction has it."""
-    return rle.edges_to_rle(edges_at(probabilities, size, 0.5))
+    return rle.edges_to_rle(run_edges(probabilities, size, 0.5))
 
 
 def byte_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
@@ -112,8 +112,8 @@ def byte_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
     return rle.encode(mask.view(bool))
 
 
-def _differing(first: str, second: str, size: tuple[int, int]) -> float:
-    return float(np.mean(rle.decode(first, size) != rle.decode(second, size)))
+def _differing(first: str, second_area: str, size: tuple[int, int]) -> float:
+    return float(np.mean(rle.decode(first, size) != rle.decode(second_area, size)))
 
 
 def obvious_photo(path: Path, size: tuple[int, int]) -> np.ndarray:

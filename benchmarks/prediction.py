@@ -32,12 +32,12 @@ from carvana.data import images
 from carvana.data.dataset import Sample, test_samples, train_samples
 from carvana.files import write_gzipped
 from carvana.inference import shards
-from carvana.inference.config import Question
-from carvana.inference.contours import edges_at
-from carvana.inference.ensemble import Maps, Networks
-from carvana.inference.pipeline import BATCH, Answer, Seen
-from carvana.inference.predictors import Blend
-from carvana.inference.records import row_maker
+from carvana.inference.config import PredictionConfig
+from carvana.inference.contours import run_edges
+from carvana.inference.ensemble import ModelEnsemble, ProbabilityMaps
+from carvana.inference.pipeline import BATCH, Prediction, PreparedSample
+from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.records import record_maker
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 from carvana.submission.predict_test import check_entry, write_from_shards
@@ -63,12 +63,12 @@ def benchmark(
     chosen = repeated(test_samples(data), photos)
     small = read_recipe(recipe)
     network = build(small)
-    networks = Networks([network], size_spec(small), tta="none")
+    networks = ModelEnsemble([network], size_spec(small), tta="none")
     rows = []
     for name, size in (("none", (288, 432)), ("none", small.size), (recipe, small.size)):
         asked = name == recipe
         source = Constant(size, maps_of_cars(data, size), networks if asked else None)
-        rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
+        records.append([name, *_row(chosen, source, network if asked else None, rounds)])
     console.show_table(
         f"{machine.describe_machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
@@ -82,20 +82,22 @@ def benchmark(
 class Constant:
     """A source that answers with the same maps in turn, after asking a network that it does not listen to."""
 
-    def __init__(self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: Networks | None) -> None:
+    def __init__(
+        self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: ModelEnsemble | None
+    ) -> None:
         """Take the (height, width) to see photos at, maps (h, w), and networks or none."""
         self.size, self.maps, self.networks = size, maps, networks
 
-    def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         """The pixels."""
         return pixels
 
-    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
         """One of the maps for each photo."""
         if self.networks is not None:
-            self.networks.ask(np.stack(seen))
+            self.networks.predict(np.stack(seen))
         maps = [self.maps[number % len(self.maps)][None] for number in range(len(seen))]
-        return Maps(maps, np.zeros(len(seen)))
+        return ProbabilityMaps(maps, np.zeros(len(seen)))
 
 
 def _row(photos: list[Sample], source: Constant, network: keras.Model | None, rounds: int) -> list[str]:
@@ -127,8 +129,8 @@ def ours(photos: list[Sample], source: Constant) -> tuple[float, str]:
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        parts = shards.shards_of(photos, Path(folder) / "shards")
-        shards.predict_shards(Question((), 0.5), Blend((source,)), parts, note)
+        parts = shards.make_shards(photos, Path(folder) / "shards")
+        shards.predict_shards(PredictionConfig((), 0.5), WeightedEnsemble((source,)), parts, note)
         write_from_shards(parts, [Path(folder) / "x.csv.gz"])
         return time.perf_counter() - began, slowest
 
@@ -142,7 +144,7 @@ def _obvious(
         image = obvious_photo(photo.path, size).astype(np.float32) / 255
         if network is not None:
             network.predict(image[None], verbose=0)
-        rows.append((photo.name, obvious_rle(maps[number % len(maps)], (1280, 1918))))
+        records.append((photo.name, obvious_rle(maps[number % len(maps)], (1280, 1918))))
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         pd.DataFrame(rows, columns=["img", "rle_mask"]).to_csv(file.name, index=False)
 
@@ -151,19 +153,19 @@ def _limit(photos: list[Sample], source: Constant) -> float:
     """Photos a second if each part ran at its own best, on a core of its own, and all cores were always at work."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # or a part would take the cores of another
-    make = row_maker(0.5, None)
+    make = record_maker(0.5, None)
     cores = len(os.sched_getaffinity(0))
     one_core, network = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
         for first in range(0, len(photos), BATCH):
             batch = photos[first : first + BATCH]
             began = time.perf_counter()
-            read = [Blend((source,)).read(photo) for photo in batch]
+            read = [WeightedEnsemble((source,)).read(photo) for photo in batch]
             decoded = time.perf_counter()
-            maps, _ = source.ask([views[0] for views, _ in read])
+            maps, _ = source.predict([views[0] for views, _ in read])
             asked = time.perf_counter()
             for photo, (views, own), one in zip(batch, read, maps, strict=True):
-                row = make(Answer(Seen(photo, own, views), one, 0.0))
+                row = make(Prediction(PreparedSample(photo, own, views), one, 0.0))
                 text.write(f"{row.name},{row.masks[0]}\n")
             one_core += decoded - began + time.perf_counter() - asked
             network += asked - decoded
@@ -177,7 +179,7 @@ def _memory(data: Path) -> None:
     for count in (1_000, 20_000):
         code = [sys.executable, __file__, "--one", str(data), str(count)]
         done = subprocess.run(code, capture_output=True, text=True, check=True)
-        rows.append([f"{count:,}", *done.stdout.split()])
+        records.append([f"{count:,}", *done.stdout.split()])
     console.show_table("Peak memory", ["photos", "peak [MB]", "photos/s"], rows)
 
 
@@ -191,10 +193,12 @@ def one_prediction(data: Path, count: int) -> None:
 def _submission(data: Path) -> None:
     """A submission of the whole test set, from shards that are there."""
     photos = repeated(test_samples(data), TEST_CARS * ANGLES)
-    texts = [rle.edges_to_rle(edges_at(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)]
+    texts = [
+        rle.edges_to_rle(run_edges(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)
+    ]
     sizes = {photo.name: (1280, 1918) for photo in photos}
     with tempfile.TemporaryDirectory() as folder:
-        parts = shards.shards_of(photos, Path(folder) / "shards")
+        parts = shards.make_shards(photos, Path(folder) / "shards")
         for part in parts:
             with write_gzipped(part.path) as text:
                 for number, photo in enumerate(part.photos):
@@ -241,7 +245,7 @@ class Renamed(Sample):
 
 
 def maps_of_cars(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
-    """Maps of real cars, with an edge about as soft as a network's."""
+    """ProbabilityMaps of real cars, with an edge about as soft as a network's."""
     labelled = train_samples(data)
     chosen = labelled[:: max(1, len(labelled) // count)][:count]
     masks = [images.mask_coverage(images.read_mask(photo.mask), size) for photo in chosen]

@@ -35,7 +35,7 @@ CONTENDERS = {
 RECIPES = {"unet": "baseline", "resnet34": "resnet34"}
 TRAINABLE = {"unet": 31_031_745, "resnet34": 24_438_804}
 BF16_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Matrix operations a second, dense, as the makers state them."""
+"""Matrix operations a second_area, dense, as the makers state them."""
 
 
 def main(
@@ -221,12 +221,12 @@ def _show(
     rows = []
     for name, turns in results.items():
         if name not in medians:
-            rows.append([name, turns[0].get("error", "")[:60], "", "", "", ""])
+            records.append([name, turns[0].get("error", "")[:60], "", "", "", ""])
             continue
         peak = next((top for kind, top in BF16_PEAKS.items() if kind in turns[0]["device"]), None)
         share = operations / (medians[name] / 1000) / peak if peak and precision == "bfloat16" else None
         memory = turns[0]["peak"]
-        rows.append(
+        records.append(
             [
                 name,
                 f"{medians[name]:,.0f}",

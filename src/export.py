@@ -8,7 +8,7 @@ import typer
 
 from carvana import console
 from carvana.data.split import parse_fold
-from carvana.inference.config import part_of
+from carvana.inference.config import resolve_member
 
 
 class Format(StrEnum):
@@ -54,11 +54,13 @@ def export(
 
         ./run.sh export --recipe miniature --format onnx --tta none --out exports
     """
-    part = part_of(recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), parse_fold(fold))
+    part = resolve_member(
+        recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), parse_fold(fold)
+    )
 
     from carvana.inference import export as exports  # late: TensorFlow takes seconds that --help need not
 
-    model = exports.exportable(part.runs, part.recipe)
+    model = exports.build_export_model(part.runs, part.recipe)
     name = part.name if fold == "all" else f"{part.name}-fold{fold}"
     height, width = part.recipe.size
     for wanted in dict.fromkeys(format_ or list(Format)):

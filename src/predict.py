@@ -14,7 +14,7 @@ from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
-from carvana.inference.config import Question, part_of, weights_of
+from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
 from carvana.submission.csv_file import stem_of
 from carvana.submission.predict_test import Entry, Predicted, entries_of, fold_path, predict_entries
 from carvana.tasks import Crew
@@ -114,26 +114,28 @@ def predict(
         raise typer.BadParameter("--cluster goes with --data: cut-outs are made here")
     number = parse_fold(fold)
     asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
-    weights = {recipe: 1.0} if recipe else weights_of(blend)
+    weights = {recipe: 1.0} if recipe else parse_blend(blend)
     if cluster:  # so that other machines find them
         data, runs = data.absolute(), runs.absolute()
         weights = {_findable(name): weight for name, weight in weights.items()}
-    question = Question(tuple(part_of(name, weight, runs, asked, number) for name, weight in weights.items()))
+    config = PredictionConfig(
+        tuple(resolve_member(name, weight, runs, asked, number) for name, weight in weights.items())
+    )
     scores = None
     if threshold == "auto":
-        choice = thresholds.choose(question, train_samples(data))
+        choice = thresholds.choose(config, train_samples(data))
         thresholds.show(choice)
-        question, scores = replace(question, threshold=choice.threshold), choice.scores
+        config, scores = replace(config, threshold=choice.threshold), choice.scores
     elif threshold is not None:
-        question = replace(question, threshold=_number(threshold))
+        config = replace(config, threshold=_number(threshold))
     if images is not None:
-        _cut_out(question, images, cutouts, keep_maps)
+        _cut_out(config, images, cutouts, keep_maps)
         return
-    path = _submission(out, question, number)
+    path = _submission(out, config, number)
     path = path.absolute() if cluster else path
     each = each_fold and number is None
-    question = replace(question, each=each, keep=Path(f"{stem_of(path)}-maps") if keep_maps else None)
-    entries = entries_of(question, path, scores)
+    config = replace(config, per_fold=each, maps_dir=Path(f"{stem_of(path)}-maps") if keep_maps else None)
+    entries = entries_of(config, path, scores)
     _show(entries, predict_entries(entries, test_samples(data), _crew(cluster) if cluster else None))
 
 
@@ -158,9 +160,9 @@ def _number(threshold: str) -> float:
     return number
 
 
-def _submission(out: Path | None, question: Question, fold: int | None) -> Path:
+def _submission(out: Path | None, config: PredictionConfig, fold: int | None) -> Path:
     """Where the submission goes."""
-    path = out or Path("submissions") / f"{question.name.replace(',', '+')}.csv.gz"
+    path = out or Path("submissions") / f"{config.name.replace(',', '+')}.csv.gz"
     if path.suffix != ".gz":
         raise UserError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
     return path if out or fold is None else fold_path(path, fold)
@@ -183,20 +185,18 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     console.message(f"{path}: the {min(mask_checks.WORST, len(photos))} photos to look at")
 
 
-def _cut_out(question: Question, pattern: str, folder: Path, keep_maps: bool) -> None:
+def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bool) -> None:
     from carvana.inference import cutouts  # late: TensorFlow takes seconds that --help need not
 
     asked = cutouts.photos_of(pattern, folder)
-    photos, rows = cutouts.unfinished(question, asked, folder, maps=keep_maps), []
+    photos, rows = cutouts.pending(config, asked, folder, maps=keep_maps), []
     if len(photos) < len(asked):
         console.message(f"{folder}: has {len(asked) - len(photos):,} of {len(asked):,} photos already")
     if not photos:
         return
-    blend = question.load()
-    with console.progress(f"cut out, tta {question.tta}", len(photos), "photos") as advance:
-        for made in cutouts.cut_out(
-            blend, question.threshold, photos, folder, maps=keep_maps, advance=advance
-        ):
+    blend = config.load()
+    with console.progress(f"cut out, tta {config.tta}", len(photos), "photos") as advance:
+        for made in cutouts.cut_out(blend, config.threshold, photos, folder, maps=keep_maps, advance=advance):
             size = f"{made.size[1]}x{made.size[0]}"
             rows.append([str(made.photo), str(made.cutout), str(made.mask), size, f"{made.share:.1%}"])
     if len(rows) <= _TABLE:

@@ -103,7 +103,7 @@ class AllDevices:
             raise UserError("--gpus all: with TensorFlow and JAX alone; Keras shares no batches with others")
 
     def scope(self) -> AbstractContextManager:
-        """Networks that are built, compiled and trained in such blocks, each one in all three, share batches."""
+        """ModelEnsemble that are built, compiled and trained in such blocks, each one in all three, share batches."""
         return self._scope()
 
 

@@ -115,7 +115,7 @@ def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[R
     """The finished runs of a recipe: one a fold of its fold table, or with `fold` that one alone.
 
     Raises:
-        UserError: one is not there, unfinished, or trained with another recipe or on other data.
+        UserError: one is not there, pending, or trained with another recipe or on other data.
     """
     if fold is not None:
         return [_finished(run_dir(runs, recipe, fold), recipe)]

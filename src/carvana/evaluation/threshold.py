@@ -20,7 +20,7 @@ from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import Summary, paired_difference, summary
 from carvana.files import atomic_path
-from carvana.inference.config import Part, Question
+from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.runs import RunDir
 
 LEVELS = 256
@@ -43,20 +43,20 @@ class Choice:
     """Columns img and dice: out of fold, at `threshold`."""
 
 
-def choose(question: Question, photos: Sequence[Sample]) -> Choice:
+def choose(config: PredictionConfig, photos: Sequence[Sample]) -> Choice:
     """Choose the threshold with the best mean Dice of out-of-fold photos.
 
     Its gain is measured on cars that had no say in it: five times, a fifth of the cars is held out, the threshold
     chosen on the others. Where the gain's interval holds 0, nothing was gained, and the threshold is 0.5.
 
     Args:
-        question: whose threshold is asked for; of networks alone, trained on the same split.
+        config: whose threshold is asked for; of networks alone, trained on the same split.
         photos: the labelled ones.
 
     Raises:
         UserError: a part has no networks, or they were trained on another split; a held-out photo is not there.
     """
-    names, dice = _out_of_fold(question, {photo.name: photo for photo in photos})
+    names, dice = _out_of_fold(config, {photo.name: photo for photo in photos})
     thresholds = np.arange(1, LEVELS) / LEVELS
     middle = int(np.argmin(np.abs(thresholds - DEFAULT)))
     cars = np.array([car_id(name) for name in names])
@@ -114,13 +114,13 @@ def dice_curve(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.where(both > 0, 2 * shared[1:] / np.maximum(both, 1), 1.0)
 
 
-def _out_of_fold(question: Question, photos: dict[str, Sample]) -> tuple[list[str], np.ndarray]:
+def _out_of_fold(config: PredictionConfig, photos: dict[str, Sample]) -> tuple[list[str], np.ndarray]:
     """The names of all held-out photos, and their Dice (photos, thresholds), asked of their own fold's networks."""
-    _check(question)
+    _check(config)
     names, curves = [], []
-    for number, run in enumerate(question.parts[0].runs):
-        parts = tuple(replace(part, runs=(part.runs[number],)) for part in question.parts)
-        of_fold = replace(question, parts=parts, each=False, keep=None)
+    for number, run in enumerate(config.members[0].runs):
+        parts = tuple(replace(part, runs=(part.runs[number],)) for part in config.members)
+        of_fold = replace(config, members=parts, per_fold=False, maps_dir=None)
         held_out = run.read_scores()["img"].tolist()
         missing = [name for name in held_out if name not in photos]
         if missing:
@@ -132,45 +132,48 @@ def _out_of_fold(question: Question, photos: dict[str, Sample]) -> tuple[list[st
     return names, np.concatenate(curves)
 
 
-def _check(question: Question) -> None:
+def _check(config: PredictionConfig) -> None:
     """Raise UserError where the parts cannot be asked out of fold."""
-    for part in question.parts:
+    for part in config.members:
         if not part.runs:
             raise UserError(
                 f"{part.name}: kept maps of test photos know of no threshold; give --threshold a number"
             )
-    splits = {_split(part) for part in question.parts}
+    splits = {_split(part) for part in config.members}
     if len(splits) > 1:
-        names = ", ".join(part.name for part in question.parts)
+        names = ", ".join(part.name for part in config.members)
         raise UserError(f"{names}: were trained on different splits, so that no photo is held out of all")
 
 
-def _split(part: Part) -> tuple:
+def _split(part: EnsembleMember) -> tuple:
     return part.runs[0].read_metadata()["split"], *(run.fold for run in part.runs)
 
 
-def _curves(question: Question, run: RunDir, photos: Sequence[Sample]) -> np.ndarray:
+def _curves(config: PredictionConfig, run: RunDir, photos: Sequence[Sample]) -> np.ndarray:
     """The Dice (photos, thresholds) of a fold; kept in the run's folder, as it takes as long as a prediction."""
-    asked = replace(question, threshold=DEFAULT).fingerprint()
+    asked = replace(config, threshold=DEFAULT).fingerprint()
     path = run.folder / f"curves-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.npz"
     if path.is_file():
         return np.load(path)["dice"]
-    dice = _ask(question, photos, f"out of fold, fold {run.fold}, tta {question.tta}")
+    dice = _ask(config, photos, f"out of fold, fold {run.fold}, tta {config.tta}")
     with atomic_path(path) as part:
         np.savez_compressed(part, dice=dice)
     return dice
 
 
-def _ask(question: Question, photos: Sequence[Sample], title: str) -> np.ndarray:
+def _ask(config: PredictionConfig, photos: Sequence[Sample], title: str) -> np.ndarray:
     from carvana.data.timing import PipelineTimer
-    from carvana.inference.pipeline import Answer, answers  # late: TensorFlow takes seconds to import
+    from carvana.inference.pipeline import (  # late: TensorFlow takes seconds to import
+        Prediction,
+        predict_stream,
+    )
 
-    def curve(answer: Answer) -> np.ndarray:
-        return dice_curve(answer.maps[0], images.read_mask(answer.seen.photo.mask)).astype(np.float32)
+    def curve(answer: Prediction) -> np.ndarray:
+        return dice_curve(answer.maps[0], images.read_mask(answer.sample.sample.mask)).astype(np.float32)
 
     stages, dice = PipelineTimer(), []
     with console.progress(title, len(photos), "photos") as advance:
-        for of_photo in answers(question.load(), photos, curve, stages=stages):
+        for of_photo in predict_stream(config.load(), photos, curve, stages=stages):
             dice.append(of_photo)
             advance(1, stages.slowest())
     return np.stack(dice)

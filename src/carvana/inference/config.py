@@ -1,4 +1,4 @@
-"""The question that photos are asked: which networks or maps, how, and what is kept of the answers.
+"""The config that photos are asked: which networks or maps, how, and what is kept of the answers.
 
 Importing this imports no Keras.
 """
@@ -14,11 +14,11 @@ from carvana.recipe import Recipe, is_known, read_recipe
 from carvana.runs import RunDir, finished_runs
 
 if TYPE_CHECKING:
-    from carvana.inference.predictors import Blend, Source
+    from carvana.inference.predictors import Predictor, WeightedEnsemble
 
 
 @dataclass(frozen=True)
-class Part:
+class EnsembleMember:
     """A recipe's networks, asked as the recipe says, or maps that were kept."""
 
     name: str
@@ -40,59 +40,63 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionConfig:
     """What photos are asked. It goes from process to process."""
 
-    parts: tuple[Part, ...]
+    members: tuple[EnsembleMember, ...]
     threshold: float = 0.0
     """Car is where the probability is above; by default the first recipe's."""
-    each: bool = False
+    per_fold: bool = False
     """Also keep each network's own mask; of a single part alone."""
-    keep: Path | None = None
+    maps_dir: Path | None = None
     """The folder that maps are kept in."""
 
     def __post_init__(self) -> None:
         """Take the threshold from the parts, where none is given."""
         if not self.threshold:
-            own = [part.recipe.threshold for part in self.parts if part.recipe]
+            own = [part.recipe.threshold for part in self.members if part.recipe]
             object.__setattr__(self, "threshold", own[0] if own else 0.5)
 
     @property
     def name(self) -> str:
         """The recipe's name, or the parts with their weights: `a=0.6,b=0.4`."""
-        if len(self.parts) == 1:
-            return self.parts[0].name
-        return ",".join(f"{part.name}={part.weight:g}" for part in self.parts)
+        if len(self.members) == 1:
+            return self.members[0].name
+        return ",".join(f"{part.name}={part.weight:g}" for part in self.members)
 
     @property
     def tta(self) -> str:
         """Of all parts, where they agree; else each one's."""
-        words = [part.recipe.tta if part.recipe else "kept" for part in self.parts]
+        words = [part.recipe.tta if part.recipe else "kept" for part in self.members]
         return words[0] if len(set(words)) == 1 else "+".join(words)
 
-    def load(self) -> "Blend":
+    def load(self) -> "WeightedEnsemble":
         """Load the networks. This imports Keras, which takes seconds."""
-        from carvana.inference.predictors import Blend, Ensemble, KeptMaps
+        from carvana.inference.predictors import FoldEnsemble, SavedMaps, WeightedEnsemble
 
-        sources: list[Source] = [
-            KeptMaps(part.maps) if part.maps else Ensemble.load(part.runs, part.recipe, each=self.each)
-            for part in self.parts
+        sources: list[Predictor] = [
+            SavedMaps(part.maps)
+            if part.maps
+            else FoldEnsemble.load(part.runs, part.recipe, per_fold=self.per_fold)
+            for part in self.members
         ]
-        total = sum(part.weight for part in self.parts)
-        return Blend(tuple(sources), tuple(part.weight / total for part in self.parts))
+        total = sum(part.weight for part in self.members)
+        return WeightedEnsemble(tuple(sources), tuple(part.weight / total for part in self.members))
 
     def fingerprint(self) -> dict:
         """All that decides the answers, as JSON takes it; keras is the library's version."""
         return {
-            "parts": [part.fingerprint() for part in self.parts],
+            "parts": [part.fingerprint() for part in self.members],
             "threshold": self.threshold,
-            "each": self.each,
-            "keep": self.keep and self.keep.name,
+            "each": self.per_fold,
+            "keep": self.maps_dir and self.maps_dir.name,
             "keras": version("keras"),
         }
 
 
-def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int | None) -> Part:
+def resolve_member(
+    name: str, weight: float, runs: Path, changes: list[str], fold: int | None
+) -> EnsembleMember:
     """A part by its name: a recipe of which there are runs, or a folder of kept maps.
 
     Args:
@@ -106,12 +110,12 @@ def part_of(name: str, weight: float, runs: Path, changes: list[str], fold: int 
         UserError: there is no such recipe, or it is not trained.
     """
     if Path(name).is_dir() and not is_known(name):
-        return Part(Path(name).name, weight, maps=Path(name))
+        return EnsembleMember(Path(name).name, weight, maps=Path(name))
     recipe = read_recipe(name, changes)
-    return Part(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))
+    return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))
 
 
-def weights_of(blend: str) -> dict[str, float]:
+def parse_blend(blend: str) -> dict[str, float]:
     """Read `a=0.6,b=0.4` as names and weights.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from carvana.competition import rle
 
 
-def edges_at(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
+def run_edges(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
     """Where the runs of the upsampled, then thresholded map start and stop.
 
     The mask is that of `cv2.resize(..., INTER_LINEAR) > threshold`, but for rounding in the last digit.

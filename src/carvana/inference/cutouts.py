@@ -16,10 +16,10 @@ from carvana.data.dataset import Sample
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.files import atomic_path
-from carvana.inference.config import Question
+from carvana.inference.config import PredictionConfig
 from carvana.inference.maps import mask_of
-from carvana.inference.pipeline import Answer, Seen, answers
-from carvana.inference.predictors import Blend, Source, map_png
+from carvana.inference.pipeline import Prediction, PreparedSample, predict_stream
+from carvana.inference.predictors import Predictor, WeightedEnsemble, encode_map
 
 _SAME_SHAPE = 0.01
 """Difference of proportions, as a share, that is not worth a size of its own: Carvana photos are 0.1% off."""
@@ -63,12 +63,12 @@ def photos_of(pattern: str, folder: Path) -> list[Sample]:
     return [Sample(path) for path in paths]
 
 
-def unfinished(question: Question, photos: Sequence[Sample], folder: Path, *, maps: bool) -> list[Sample]:
+def pending(config: PredictionConfig, photos: Sequence[Sample], folder: Path, *, maps: bool) -> list[Sample]:
     """The photos that are still to be cut out into a folder; a run that was stopped goes on with them.
 
     The folder remembers what its photos were asked, and when that was begun: files from before are written anew.
     """
-    asked, text = folder / ".asked.json", json.dumps(question.fingerprint(), indent=2)
+    asked, text = folder / ".asked.json", json.dumps(config.fingerprint(), indent=2)
     if not (asked.is_file() and asked.read_text() == text):
         with atomic_path(asked) as part:
             part.write_text(text)
@@ -83,7 +83,7 @@ def unfinished(question: Question, photos: Sequence[Sample], folder: Path, *, ma
 
 
 def cut_out(
-    blend: Blend,
+    blend: WeightedEnsemble,
     threshold: float,
     photos: Sequence[Sample],
     folder: Path,
@@ -108,17 +108,17 @@ def cut_out(
         UserError: a file is no image.
     """
 
-    def read(photo: Sample) -> Seen:
+    def read(photo: Sample) -> PreparedSample:
         pixels = images.read_image(photo.path)
         own = pixels.shape[:2]
         views = [
-            source.see(photo.name, images.resize(pixels, _seen_at(own, source)) if source.size else None)
+            source.prepare(photo.name, images.resize(pixels, _seen_at(own, source)) if source.size else None)
             for source in blend.sources
         ]
-        return Seen(photo, own, views)
+        return PreparedSample(photo, own, views)
 
     stages = PipelineTimer()
-    for cutout in answers(blend, photos, _writer(threshold, folder, maps), stages=stages, read=read):
+    for cutout in predict_stream(blend, photos, _writer(threshold, folder, maps), stages=stages, read=read):
         advance(1, stages.slowest())
         yield cutout
 
@@ -134,14 +134,14 @@ def input_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
 
 
-def _seen_at(own: tuple[int, int], source: Source) -> tuple[int, int]:
+def _seen_at(own: tuple[int, int], source: Predictor) -> tuple[int, int]:
     return input_size(own, source.size) if source.any_size else source.size
 
 
-def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cutout]:
-    def write(answer: Answer) -> Cutout:
-        seen = answer.seen
-        mask = mask_of(answer.maps[0], seen.own_size, threshold)
+def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Prediction], Cutout]:
+    def write(answer: Prediction) -> Cutout:
+        seen = answer.sample
+        mask = mask_of(answer.maps[0], seen.photo_size, threshold)
         alpha = mask.view(np.uint8) * np.uint8(255)
         cutout, mask_file, map_file = _files(seen.photo.path, folder)
         pixels = images.read_image(
@@ -151,8 +151,8 @@ def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Answer], Cu
         _write_png(mask_file, alpha)
         if maps:
             with atomic_path(map_file) as part:
-                part.write_bytes(map_png(answer.maps[0]))
-        return Cutout(seen.photo.path, seen.own_size, float(mask.mean()), cutout, mask_file)
+                part.write_bytes(encode_map(answer.maps[0]))
+        return Cutout(seen.photo.path, seen.photo_size, float(mask.mean()), cutout, mask_file)
 
     return write
 

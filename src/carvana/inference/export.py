@@ -12,7 +12,7 @@ from carvana.backend import keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.files import atomic_path
-from carvana.inference.ensemble import joined
+from carvana.inference.ensemble import merge_models
 from carvana.models import build
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
@@ -20,10 +20,10 @@ from carvana.runs import RunDir
 ops = keras.ops
 
 
-def exportable(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
+def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     """The networks of runs as one, which pads photos and cuts maps by itself.
 
-    Networks of bfloat16 become float32, which every runtime knows: the weights are kept in float32 anyhow.
+    ModelEnsemble of bfloat16 become float32, which every runtime knows: the weights are kept in float32 anyhow.
 
     Returns:
         A network from photos (n, height, width, 3), uint8, RGB, of the recipe's size, to the mean (n, height, width),
@@ -39,7 +39,7 @@ def exportable(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
     padded = _Padded(recipe.size, size_spec, name="padded")(photo)
-    ensemble = joined([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
+    ensemble = merge_models([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
     return keras.Model(
         photo, _Cut(recipe.size, name="probability")(ensemble(padded)["maps"]), name=recipe.name
     )

@@ -8,8 +8,8 @@ import numpy as np
 from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data.padding import SizeSpec
-from carvana.inference.contours import edges_at
-from carvana.inference.ensemble import Networks
+from carvana.inference.contours import run_edges
+from carvana.inference.ensemble import ModelEnsemble
 
 
 def probability_maps(
@@ -26,16 +26,16 @@ def probability_maps(
         models: one a fold.
         photos: of one size, (height, width, 3), uint8, 0..255; drawn a batch at a time.
         size_spec: what sizes the models eat; photos are padded and maps cut to it.
-        tta: as `Networks` has it.
+        tta: as `ModelEnsemble` has it.
         batch: photos that go through a model at once; fewer where they are large.
 
     Yields:
         For each photo (1, height, width), float32, 0..1.
     """
-    networks = Networks(models, size_spec, tta=tta)
+    networks = ModelEnsemble(models, size_spec, tta=tta)
     photos = iter(photos)
     while chunk := list(islice(photos, batch)):
-        yield from networks.ask(np.stack(chunk)).maps
+        yield from networks.predict(np.stack(chunk)).maps
 
 
 def mask_of(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
@@ -48,4 +48,4 @@ def mask_of(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
         size: (height, width) of the photo.
         threshold: car is where the probability is above it.
     """
-    return rle.edges_to_mask(edges_at(probabilities, size, threshold), size)
+    return rle.edges_to_mask(run_edges(probabilities, size, threshold), size)

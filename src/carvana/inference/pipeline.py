@@ -10,8 +10,8 @@ from carvana.data.dataset import Sample
 from carvana.data.prefetch import CORES
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
-from carvana.inference.ensemble import Maps
-from carvana.inference.predictors import Blend
+from carvana.inference.ensemble import ProbabilityMaps
+from carvana.inference.predictors import WeightedEnsemble
 
 R = TypeVar("R")
 
@@ -23,34 +23,34 @@ _BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreparedSample:
     """A photo as the sources are shown it."""
 
     photo: Sample
-    own_size: tuple[int, int]
+    photo_size: tuple[int, int]
     """Its own (height, width)."""
     views: list[np.ndarray]
     """What each source needs of it."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """A photo and its maps."""
 
-    seen: Seen
+    seen: PreparedSample
     maps: np.ndarray
     """(maps, h, w), float32, 0..1: the mean first, and each network's own after it where asked for."""
-    spread: float
-    """As `Maps` has it."""
+    disagreement: float
+    """As `ProbabilityMaps` has it."""
 
 
-def answers(
-    blend: Blend,
+def predict_stream(
+    blend: WeightedEnsemble,
     photos: Iterable[Sample],
-    finish: Callable[[Answer], R],
+    finish: Callable[[Prediction], R],
     *,
     stages: PipelineTimer,
-    read: Callable[[Sample], Seen] | None = None,
+    read: Callable[[Sample], PreparedSample] | None = None,
     finishers: int = CORES,
     batch_ends: Callable[[int], bool] = lambda count: False,
 ) -> Iterator[R]:
@@ -68,17 +68,17 @@ def answers(
         batch_ends: whether a batch must end after this many photos.
     """
 
-    def plain(photo: Sample) -> Seen:
-        views, own_size = blend.read(photo)
-        return Seen(photo, own_size, views)
+    def plain(photo: Sample) -> PreparedSample:
+        views, photo_size = blend.read(photo)
+        return PreparedSample(photo, photo_size, views)
 
-    def ask(batch: list[Seen]) -> list[tuple[Seen, list[Maps]]]:
-        said = blend.ask(list(zip(*(seen.views for seen in batch), strict=True)))
+    def predict(batch: list[PreparedSample]) -> list[tuple[PreparedSample, list[ProbabilityMaps]]]:
+        said = blend.predict(list(zip(*(seen.inputs for seen in batch), strict=True)))
         return [(seen, [one.of_photo(number) for one in said]) for number, seen in enumerate(batch)]
 
-    def end(answered: tuple[Seen, list[Maps]]) -> R:
+    def end(answered: tuple[PreparedSample, list[ProbabilityMaps]]) -> R:
         seen, said = answered
-        return finish(Answer(seen, *blend.together(said)))
+        return finish(Prediction(seen, *blend.combine(said)))
 
     seen = stages.stage("decoding", read or plain, photos, ahead=2 * BATCH)
     batches = _batches(seen, batch_ends)
@@ -87,9 +87,9 @@ def answers(
     return stages.stage("masks", end, one_by_one, ahead=2 * BATCH, workers=finishers)
 
 
-def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[list[Seen]]:
+def _batches(photos: Iterable[PreparedSample], ends: Callable[[int], bool]) -> Iterator[list[PreparedSample]]:
     """Photos that are seen at the same sizes, together. What was read before one that is broken has its turn."""
-    batch: list[Seen] = []
+    batch: list[PreparedSample] = []
     try:
         for count, seen in enumerate(photos, start=1):
             if batch and _sizes(seen) != _sizes(batch[0]):
@@ -107,5 +107,5 @@ def _batches(photos: Iterable[Seen], ends: Callable[[int], bool]) -> Iterator[li
         yield batch
 
 
-def _sizes(seen: Seen) -> Sequence[tuple[int, ...]]:
-    return [view.shape for view in seen.views]
+def _sizes(seen: PreparedSample) -> Sequence[tuple[int, ...]]:
+    return [view.shape for view in seen.inputs]

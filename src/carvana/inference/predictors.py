@@ -12,16 +12,16 @@ import numpy as np
 from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
-from carvana.inference.ensemble import Maps, Networks
+from carvana.inference.ensemble import ModelEnsemble, ProbabilityMaps
 from carvana.models import build
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
 
-KEPT_LEVELS = 255
+MAP_LEVELS = 255
 """Of a kept map: it is an 8-bit PNG."""
 
 
-class Source(Protocol):
+class Predictor(Protocol):
     """One that has a probability map for each photo."""
 
     size: tuple[int, int] | None
@@ -30,37 +30,37 @@ class Source(Protocol):
     any_size: bool
     """Whether it takes them at any other size as well."""
 
-    def see(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
+    def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """What it needs of a photo of this name, whose pixels (height, width, 3), uint8, are given."""
 
-    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
         """The maps of several photos, all seen at one size."""
 
 
-class Ensemble:
+class FoldEnsemble:
     """The networks of a recipe's folds, asked as the recipe says."""
 
-    def __init__(self, networks: Networks, size: tuple[int, int]) -> None:
+    def __init__(self, networks: ModelEnsemble, size: tuple[int, int]) -> None:
         """Take networks that see photos at `size`."""
         self.networks, self.size, self.any_size = networks, size, networks.any_size
 
     @classmethod
-    def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, each: bool = False) -> "Ensemble":
+    def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "FoldEnsemble":
         """Load the best weights of each run; with `each` also give each one's own map."""
         models = [build.load(run.model) for run in runs]
-        return cls(Networks(models, build.size_spec(recipe), tta=recipe.tta, each=each), recipe.size)
+        return cls(ModelEnsemble(models, build.size_spec(recipe), tta=recipe.tta, per_fold=each), recipe.size)
 
-    def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         """The pixels."""
         return pixels
 
-    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
         """The networks' maps."""
-        return self.networks.ask(np.stack(seen))
+        return self.networks.predict(np.stack(seen))
 
 
-class KeptMaps:
-    """Maps that `--keep-maps` wrote."""
+class SavedMaps:
+    """ProbabilityMaps that `--keep-maps` wrote."""
 
     size, any_size = None, False
 
@@ -68,7 +68,7 @@ class KeptMaps:
         """Take the maps in a folder."""
         self.folder = folder
 
-    def see(self, photo: str, pixels: None) -> np.ndarray:
+    def prepare(self, photo: str, pixels: None) -> np.ndarray:
         """The map that was kept, (h, w), float32, 0..1.
 
         Raises:
@@ -78,18 +78,18 @@ class KeptMaps:
         levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
         if levels is None:
             raise UserError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
-        return levels.astype(np.float32) / KEPT_LEVELS
+        return levels.astype(np.float32) / MAP_LEVELS
 
-    def ask(self, seen: Sequence[np.ndarray]) -> Maps:
+    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
         """The maps themselves."""
-        return Maps(np.stack(seen)[:, None], np.zeros(len(seen)))
+        return ProbabilityMaps(np.stack(seen)[:, None], np.zeros(len(seen)))
 
 
 @dataclass(frozen=True)
-class Blend:
+class WeightedEnsemble:
     """Sources and their weights, which sum to 1."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[Predictor, ...]
     weights: tuple[float, ...] = (1.0,)
 
     def read(self, photo: Sample) -> tuple[list[np.ndarray], tuple[int, int]]:
@@ -97,13 +97,15 @@ class Blend:
         sizes = [source.size for source in self.sources if source.size]
         pixels, own = images.read_photo_sizes(photo.path, sizes)
         shown = iter(pixels)
-        return [source.see(photo.name, next(shown) if source.size else None) for source in self.sources], own
+        return [
+            source.prepare(photo.name, next(shown) if source.size else None) for source in self.sources
+        ], own
 
-    def ask(self, seen: Sequence[Sequence[np.ndarray]]) -> list[Maps]:
+    def predict(self, seen: Sequence[Sequence[np.ndarray]]) -> list[ProbabilityMaps]:
         """What each source says of several photos, of which it needs what `read` gave."""
-        return [source.ask(of_source) for source, of_source in zip(self.sources, seen, strict=True)]
+        return [source.predict(of_source) for source, of_source in zip(self.sources, seen, strict=True)]
 
-    def together(self, said: Sequence[Maps]) -> Maps:
+    def combine(self, said: Sequence[ProbabilityMaps]) -> ProbabilityMaps:
         """The weighted mean of what each source says of a photo, its maps (maps, h, w) at the largest one's size."""
         if len(said) == 1:
             return said[0]
@@ -112,7 +114,7 @@ class Blend:
             np.float32(weight) * np.stack([images.resize(one, largest) for one in of_source.maps])
             for weight, of_source in zip(self.weights, said, strict=True)
         )
-        return Maps(maps, np.dot(self.weights, [one.spread for one in said]))
+        return ProbabilityMaps(maps, np.dot(self.weights, [one.disagreement for one in said]))
 
 
 def map_path(folder: Path, photo: str) -> Path:
@@ -120,7 +122,7 @@ def map_path(folder: Path, photo: str) -> Path:
     return folder / f"{Path(photo).stem}.png"
 
 
-def map_png(probabilities: np.ndarray) -> bytes:
+def encode_map(probabilities: np.ndarray) -> bytes:
     """A map (h, w), 0..1, as an 8-bit PNG."""
-    levels = np.rint(probabilities * KEPT_LEVELS).astype(np.uint8)
+    levels = np.rint(probabilities * MAP_LEVELS).astype(np.uint8)
     return cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()

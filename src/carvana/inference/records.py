@@ -9,15 +9,15 @@ import numpy as np
 
 from carvana.competition import rle
 from carvana.files import atomic_path
-from carvana.inference.contours import edges_at
-from carvana.inference.pipeline import Answer
-from carvana.inference.predictors import map_path, map_png
+from carvana.inference.contours import run_edges
+from carvana.inference.pipeline import Prediction
+from carvana.inference.predictors import encode_map, map_path
 
 _LOOKED_AT = (256, 384)
 """About the (height, width) at which a mask's pieces are counted: a larger map is thinned to that."""
 
 
-class Row(NamedTuple):
+class PredictionRecord(NamedTuple):
     """A photo's masks."""
 
     name: str
@@ -26,29 +26,31 @@ class Row(NamedTuple):
     """Of the photo, in pixels."""
     area: int
     """Pixels of the mask."""
-    pieces: int
+    n_components: int
     """Contours of the mask: parts that do not touch."""
-    second: int
+    second_area: int
     """About the pixels of the second largest of them."""
-    spread: float
-    """How far the networks disagree, as `Maps` has it."""
+    disagreement: float
+    """How far the networks disagree, as `ProbabilityMaps` has it."""
     masks: tuple[str, ...]
     """RunDir-length texts: that of the mean first, and of each network after it where asked for."""
 
 
-def row_maker(threshold: float, keep: Path | None) -> Callable[[Answer], Row]:
+def record_maker(threshold: float, maps_dir: Path | None) -> Callable[[Prediction], PredictionRecord]:
     """A function that makes rows of answers, and with `keep` writes each mean map into that folder."""
 
-    def make(answer: Answer) -> Row:
-        name, size = answer.seen.photo.name, answer.seen.own_size
-        edges = [edges_at(one, size, threshold) for one in answer.maps]
+    def make(answer: Prediction) -> PredictionRecord:
+        name, size = answer.sample.sample.name, answer.sample.photo_size
+        edges = [run_edges(one, size, threshold) for one in answer.maps]
         if keep is not None:
             with atomic_path(map_path(keep, name)) as part:
-                part.write_bytes(map_png(answer.maps[0]))
+                part.write_bytes(encode_map(answer.maps[0]))
         pieces, second = _pieces(answer.maps[0], size, threshold)
         area = int((edges[0][1::2] - edges[0][::2]).sum())
         masks = tuple(rle.edges_to_rle(one) for one in edges)
-        return Row(name, *size, area, pieces, second, round(float(answer.spread), 6), masks)
+        return PredictionRecord(
+            name, *size, area, pieces, second_area, round(float(answer.disagreement), 6), masks
+        )
 
     return make
 
@@ -64,4 +66,4 @@ def _pieces(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
         thinned.view(np.uint8)
     )  # 20 times as slow, and seldom needed
     second = np.sort(stats[1:, cv2.CC_STAT_AREA])[-2]  # the first is what is no car
-    return len(contours), round(float(second) * size[0] * size[1] / thinned.size)
+    return len(contours), round(float(second_area) * size[0] * size[1] / thinned.size)

@@ -17,19 +17,19 @@ from carvana.data.dataset import Sample, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.timing import PipelineTimer
 from carvana.files import read_gzipped, write_gzipped
-from carvana.inference.config import Question
-from carvana.inference.pipeline import answers
-from carvana.inference.predictors import Blend
-from carvana.inference.records import Row, row_maker
+from carvana.inference.config import PredictionConfig
+from carvana.inference.pipeline import predict_stream
+from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.records import PredictionRecord, record_maker
 from carvana.locks import file_lock
 
 PHOTOS = 512
 """Of a shard: seconds to minutes of work, which is what a kill costs at most."""
 
-FACTS = Row._fields[:-1]
+FIELDS = PredictionRecord._fields[:-1]
 """The columns of a shard before its masks."""
 
-_TYPES = [Row.__annotations__[name] for name in FACTS]
+_TYPES = [PredictionRecord.__annotations__[name] for name in FIELDS]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Shard:
         """None: a shard is there whole or not at all."""
         return 0
 
-    def do(self, loaded: tuple[Question, Blend], reporter: Reporter) -> None:
+    def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
         """Predict it, as what `PredictionJob` loads is asked."""
         with reporter.progress(self.name, self.size, "photos") as advance:
             predict_shards(*loaded, [self], advance, reporter)
@@ -73,7 +73,7 @@ class Shard:
 class PredictionJob:
     """What shards have in common, as `carvana.tasks` has it."""
 
-    question: Question
+    config: PredictionConfig
     photos: Path
     """The folder they lie in."""
     folder: Path
@@ -82,18 +82,18 @@ class PredictionJob:
 
     def sees(self) -> dict[str, str]:
         """The photos, and the networks or maps that are asked."""
-        asked = {part.name: json.dumps(part.fingerprint()) for part in self.question.parts}
+        asked = {part.name: json.dumps(part.fingerprint()) for part in self.config.members}
         return {
             f"the photos of {self.photos}": fingerprint(self.photos.parent, [self.photos.name]),
             **{f"the weights of {name}": _digest(text) for name, text in asked.items()},
         }
 
-    def load(self) -> tuple[Question, Blend]:
+    def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
         """The networks."""
-        return self.question, self.question.load()
+        return self.config, self.config.load()
 
 
-def shards_of(photos: Sequence[Sample], folder: Path) -> list[Shard]:
+def make_shards(photos: Sequence[Sample], folder: Path) -> list[Shard]:
     """Deal photos, in order, to shards whose files lie in a folder; a photo that changed is another shard's."""
     groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
     return [
@@ -102,8 +102,8 @@ def shards_of(photos: Sequence[Sample], folder: Path) -> list[Shard]:
 
 
 def predict_shards(
-    question: Question,
-    blend: Blend,
+    config: PredictionConfig,
+    blend: WeightedEnsemble,
     shards: Sequence[Shard],
     advance: ProgressCallback,
     reporter: Reporter = console,
@@ -113,22 +113,22 @@ def predict_shards(
     One shard needs no other, and its file does not depend on which others are given.
 
     Args:
-        question: how photos are asked, and what is kept of the answers.
-        blend: the question's, loaded.
+        config: how photos are asked, and what is kept of the answers.
+        blend: the config's, loaded.
         shards: to predict; those that are finished are left alone.
         advance: told of each photo, with a note on the slowest stage.
         reporter: where to say that another process writes one of them.
     """
     left = [shard for shard in shards if not shard.finished]
     stages = PipelineTimer()
-    rows = answers(
+    rows = predict_stream(
         blend,
         (photo for shard in left for photo in shard.photos),
-        row_maker(question.threshold, question.keep),
+        record_maker(config.threshold, config.maps_dir),
         stages=stages,
         # A row is many short numpy calls, for each of which threads queue at Python's lock: two make nothing faster,
         # and take the cores from decoding. Writing a map is one long call without it.
-        finishers=CORES if question.keep else 1,
+        finishers=CORES if config.maps_dir else 1,
         batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
     )
     for shard in left:
@@ -139,16 +139,16 @@ def predict_shards(
                 advance(1, stages.slowest())
 
 
-def rows_of(shard: Shard) -> Iterator[Row]:
+def read_records(shard: Shard) -> Iterator[PredictionRecord]:
     """The rows of a finished shard, in the order of its photos."""
     with read_gzipped(shard.path) as text:
         for line in text:
-            *facts, masks = line.rstrip("\n").split(",", len(FACTS))
+            *facts, masks = line.rstrip("\n").split(",", len(FIELDS))
             values = [kind(fact) for kind, fact in zip(_TYPES, facts, strict=True)]
-            yield Row(*values, tuple(masks.split(",")))
+            yield PredictionRecord(*values, tuple(masks.split(",")))
 
 
-def _line(row: Row) -> str:
+def _line(row: PredictionRecord) -> str:
     *facts, masks = row
     return ",".join([*map(str, facts), *masks]) + "\n"
 

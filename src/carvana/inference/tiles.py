@@ -15,7 +15,7 @@ _SIDE = 800
 """About the largest side of a tile's map: one of 64 filters takes 0.2 GB."""
 
 
-def tiles_of(side: int, size_spec: SizeSpec, largest: int = _SIDE) -> tuple[int, list[int]]:
+def tile_starts(side: int, size_spec: SizeSpec, largest: int = _SIDE) -> tuple[int, list[int]]:
     """Cover a side of a network's map with tiles that are equally large.
 
     Args:
@@ -32,7 +32,7 @@ def tiles_of(side: int, size_spec: SizeSpec, largest: int = _SIDE) -> tuple[int,
     return each * size_spec.multiple + size_spec.remainder, starts
 
 
-def in_tiles(
+def predict_tiled(
     ask: Callable[[np.ndarray], np.ndarray], photos: np.ndarray, size_spec: SizeSpec, largest: int = _SIDE
 ) -> np.ndarray:
     """Ask a network for the maps of large photos, tile by tile.
@@ -48,7 +48,7 @@ def in_tiles(
     """
     height, width = (side - 2 * size_spec.margin for side in photos.shape[1:3])
     (tile_height, tops), (tile_width, lefts) = (
-        tiles_of(side, size_spec, largest) for side in (height, width)
+        tile_starts(side, size_spec, largest) for side in (height, width)
     )
     maps = None
     for top in tops:

@@ -100,15 +100,17 @@ def _said_before(path: Path, row: Row) -> str:
 
 
 def left_today(api: "KaggleApi") -> int | None:
-    """How many submissions Kaggle still takes today (UTC); None where the account has not joined yet.
+    """How many submissions Kaggle still takes today (UTC); None where the account has not merge_models yet.
 
     Raises:
         UserError: Kaggle does not say.
     """
     with translate_errors("ask for the submissions left today"):
         limits = api.competition_get_submission_limits(COMPETITION)
-    joined = limits.num_allowed_now or limits.num_today or limits.num_total  # zeros alone: not on a team
-    return limits.num_allowed_now if joined else None
+    merge_models = (
+        limits.num_allowed_now or limits.num_today or limits.num_total
+    )  # zeros alone: not on a team
+    return limits.num_allowed_now if merge_models else None
 
 
 def upload(api: "KaggleApi", submission: Path, message: str | None = None) -> Upload:

@@ -1,1 +1,1 @@
-"""Networks, and the folders that trained ones lie in."""
+"""ModelEnsemble, and the folders that trained ones lie in."""

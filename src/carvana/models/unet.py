@@ -1,6 +1,6 @@
 """The U-Net family of the baseline post.
 
-Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
+Ronneberger et al., "U-Net: Convolutional ModelEnsemble for Biomedical Image Segmentation", 2015,
 https://arxiv.org/abs/1505.04597: with `same` convolutions as the post has them, or cropped as the paper's own.
 """
 

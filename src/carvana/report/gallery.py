@@ -77,14 +77,19 @@ def _masks(run: RunDir, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
         return
     from carvana.inference.maps import mask_of
     from carvana.inference.pipeline import Answer, answers
-    from carvana.inference.predictors import Blend, Ensemble  # late: TensorFlow takes seconds to import
+    from carvana.inference.predictors import (  # late: TensorFlow takes seconds to import
+        Ensemble,
+        WeightedEnsemble,
+    )
 
     recipe = run.read_recipe()
 
     def mask(answer: Answer) -> np.ndarray:
         return mask_of(answer.maps[0], answer.seen.own_size, recipe.threshold)
 
-    yield from answers(Blend((Ensemble.load([run], recipe),)), photos, mask, stages=PipelineTimer())
+    yield from answers(
+        WeightedEnsemble((Ensemble.load([run], recipe),)), photos, mask, stages=PipelineTimer()
+    )
 
 
 def _picture(recipe: str, row: object, photo: Sample, mask: np.ndarray, make: str) -> Picture:

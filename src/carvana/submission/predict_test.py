@@ -16,7 +16,7 @@ from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import summary
 from carvana.files import atomic_path
-from carvana.inference.config import Question
+from carvana.inference.config import PredictionConfig
 from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, stem_of, write_submission
@@ -32,11 +32,11 @@ class Entry:
     """A submission's file, and what is known of the networks whose mean it is."""
 
     path: Path
-    question: Question
+    config: PredictionConfig
     runs: Sequence[RunDir]
     """Of the first part that has any."""
     scores: pd.DataFrame | None = None
-    """Columns img and dice, out of fold, of photos that were asked this very question; None where none were."""
+    """Columns img and dice, out of fold, of photos that were asked this very config; None where none were."""
 
     @property
     def fold(self) -> str:
@@ -51,28 +51,30 @@ class Entry:
         return self.runs[0].read_metadata()["table"] if self.runs else ""
 
 
-def entries_of(question: Question, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
+def entries_of(config: PredictionConfig, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
     """The submission of all networks together at `path`; where each is kept, also one a fold (`-fold0`, ...).
 
     Args:
-        question: that the photos are asked.
+        config: that the photos are asked.
         path: of the submission.
         scores: out of fold, where the held-out photos were asked the same; by default those of the training, if
             it asked them so.
     """
-    runs = next((part.runs for part in question.parts if part.runs), ())
-    groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if question.each)]
-    return [Entry(file, question, of_file, _scores(question, of_file, scores)) for file, of_file in groups]
+    runs = next((part.runs for part in config.members if part.runs), ())
+    groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if config.per_fold)]
+    return [Entry(file, config, of_file, _scores(config, of_file, scores)) for file, of_file in groups]
 
 
-def _scores(question: Question, runs: Sequence[RunDir], scores: pd.DataFrame | None) -> pd.DataFrame | None:
+def _scores(
+    config: PredictionConfig, runs: Sequence[RunDir], scores: pd.DataFrame | None
+) -> pd.DataFrame | None:
     trained = pd.concat([run.read_scores() for run in runs]) if runs else None
     if scores is not None and trained is not None:
         return scores[scores["img"].isin(trained["img"])]
-    if trained is None or len(question.parts) > 1:
+    if trained is None or len(config.members) > 1:
         return None
     recipe = runs[0].read_recipe()
-    return trained if (question.tta, question.threshold) == (recipe.tta, recipe.threshold) else None
+    return trained if (config.tta, config.threshold) == (recipe.tta, recipe.threshold) else None
 
 
 def fold_path(path: Path, fold: int) -> Path:
@@ -152,20 +154,20 @@ def _write(
     """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
     from carvana.inference import shards  # late: TensorFlow takes seconds to import
 
-    question = entries[0].question
-    parts = shards.shards_of(photos, folder)
-    _begin(folder, question)
+    config = entries[0].config
+    parts = shards.make_shards(photos, folder)
+    _begin(folder, config)
     done = sum(len(shard.photos) for shard in parts if shard.finished)
     if done:
         console.message(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
-    title = f"predict with fold {entries[0].fold}, tta {question.tta}"
+    title = f"predict with fold {entries[0].fold}, tta {config.tta}"
     if crew is not None and done < len(photos):
-        job = shards.PredictionJob(question, photos[0].path.parent, folder, title)
+        job = shards.PredictionJob(config, photos[0].path.parent, folder, title)
         crew(job, [shard for shard in parts if not shard.finished])
     elif done < len(photos):
-        blend = question.load()
+        blend = config.load()
         with console.progress(title, len(photos) - done, "photos") as advance:
-            shards.predict_shards(question, blend, parts, advance)
+            shards.predict_shards(config, blend, parts, advance)
     return write_from_shards(parts, [entry.path for entry in entries])
 
 
@@ -174,16 +176,16 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
 
     Returns:
         What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
-        spread, as `rows.Row` has them.
+        disagreement, as `rows.Row` has them.
     """
-    from carvana.inference.shards import FACTS, rows_of  # late, as above
+    from carvana.inference.shards import FACTS, read_records  # late, as above
 
     tables = []
     with ExitStack() as files:
         writers = [files.enter_context(write_submission(path)) for path in paths]
         for part in parts:
             facts = []
-            for row in rows_of(part):
+            for row in read_records(part):
                 *fact, masks = row
                 facts.append(fact)
                 for write, mask in zip(writers, masks, strict=True):
@@ -192,9 +194,9 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
     return pd.concat(tables, ignore_index=True)
 
 
-def _begin(folder: Path, question: Question) -> None:
-    """Forget shards that another question made, and write down this one."""
-    asked, text = folder / "asked.json", json.dumps(question.fingerprint(), indent=2)
+def _begin(folder: Path, config: PredictionConfig) -> None:
+    """Forget shards that another config made, and write down this one."""
+    asked, text = folder / "asked.json", json.dumps(config.fingerprint(), indent=2)
     if asked.is_file() and asked.read_text() == text:
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -225,19 +227,19 @@ def _asked(entry: Entry) -> Row:
     """The ledger's columns that say which networks were asked, and how."""
     return {
         "submission": entry.path.name,
-        "recipe": entry.question.name,
+        "recipe": entry.config.name,
         "fold": entry.fold,
-        "tta": entry.question.tta,
-        "threshold": f"{entry.question.threshold:g}",
+        "tta": entry.config.tta,
+        "threshold": f"{entry.config.threshold:g}",
     }
 
 
 def _is_current(entry: Entry) -> bool:
     """Whether a submission is there, with the maps that shall be kept, newer than its networks, and asked so."""
-    used = [run.model for part in entry.question.parts for run in part.runs]
-    used += [part.maps for part in entry.question.parts if part.maps]
+    used = [run.model for part in entry.config.members for run in part.runs]
+    used += [part.maps for part in entry.config.members if part.maps]
     newest = max(path.stat().st_mtime for path in used)
-    made = [entry.path] + [entry.question.keep] * (entry.question.keep is not None)
+    made = [entry.path] + [entry.config.maps_dir] * (entry.config.maps_dir is not None)
     if not all(path.exists() and path.stat().st_mtime >= newest for path in made):
         return False
     row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))

@@ -1,6 +1,6 @@
 """Losses of a probability map against a mask, a value a photo.
 
-Maps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at its edge. Photos count alike, however
+ProbabilityMaps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at its edge. Photos count alike, however
 large their cars.
 """
 

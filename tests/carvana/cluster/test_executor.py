@@ -196,8 +196,8 @@ def test_workers_that_join_late_get_work_if_they_see_the_same(
     try:
         done = _nap(pair.address, tmp_path, [Nap(tmp_path, n, alarm=tmp_path / "alarm") for n in range(4)])
         joining.join()
-        joined, stranger, bare = (pair.address_of(worker) for worker in late)
-        assert done[2]["worker"] == joined
+        merge_models, stranger, bare = (pair.address_of(worker) for worker in late)
+        assert done[2]["worker"] == merge_models
         assert len({done[n]["worker"] for n in range(3)}) == 3
 
         with pytest.raises(UserError) as refused:
@@ -206,7 +206,7 @@ def test_workers_that_join_late_get_work_if_they_see_the_same(
         short = stranger.removeprefix("tcp://")
         assert re.search(rf"worker {short} differs in the code \(\w+, here \w+\);", line)
         assert f"worker {bare.removeprefix('tcp://')} lacks a part (" in line and "'carvana'" in line
-        assert line.endswith("nothing was begun") and joined.removeprefix("tcp://") not in line
+        assert line.endswith("nothing was begun") and merge_models.removeprefix("tcp://") not in line
         assert not (tmp_path / "9.begun").exists()
     finally:
         for worker in late:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from carvana.competition.dice import dice
 from carvana.competition.names import photo_name
 from carvana.evaluation import threshold
-from carvana.inference.config import Question
+from carvana.inference.config import PredictionConfig
 from carvana.inference.maps import mask_of
 
 
@@ -36,8 +36,8 @@ def _chosen(monkeypatch: pytest.MonkeyPatch, peak: float, noise: float) -> thres
     names = [photo_name(f"{car:012x}", angle) for car in range(20) for angle in (1, 2)]
     levels = np.arange(1, 256) / 256
     dice = 0.99 - 0.05 * (levels - peak - random.normal(0, noise, (40, 1))) ** 2
-    monkeypatch.setattr(threshold, "_out_of_fold", lambda question, photos: (names, dice))
-    return threshold.choose(Question(()), [])
+    monkeypatch.setattr(threshold, "_out_of_fold", lambda config, photos: (names, dice))
+    return threshold.choose(PredictionConfig(()), [])
 
 
 def test_a_threshold_that_gains_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

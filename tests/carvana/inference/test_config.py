@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.inference.config import Part, Question, part_of, weights_of
+from carvana.inference.config import EnsembleMember, PredictionConfig, parse_blend, resolve_member
 from carvana.recipe import read_recipe
 
 
 def test_weights_are_read() -> None:
-    assert weights_of("a=0.6,b=0.4") == {"a": 0.6, "b": 0.4}
-    assert weights_of("maps/x=y=2") == {"maps/x=y": 2.0}
+    assert parse_blend("a=0.6,b=0.4") == {"a": 0.6, "b": 0.4}
+    assert parse_blend("maps/x=y=2") == {"maps/x=y": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,19 @@ def test_weights_are_read() -> None:
 )
 def test_malformed_weights_are_named(blend: str) -> None:
     with pytest.raises(UserError, match="--blend"):
-        weights_of(blend)
+        parse_blend(blend)
 
 
 def test_a_blend_is_named_by_its_parts() -> None:
     fast, miniature = read_recipe("fast"), read_recipe("miniature", ["threshold=0.4", "tta=none"])
-    question = Question((Part("fast", 0.6, fast), Part("miniature", 0.4, miniature)))
-    assert question.name == "fast=0.6,miniature=0.4"
-    assert question.tta == "flip+none"
-    assert question.threshold == 0.5
-    assert Question((Part("miniature", 1, miniature),)).threshold == 0.4
-    assert pickle.loads(pickle.dumps(question)) == question  # it goes to other machines
+    config = PredictionConfig(
+        (EnsembleMember("fast", 0.6, fast), EnsembleMember("miniature", 0.4, miniature))
+    )
+    assert config.name == "fast=0.6,miniature=0.4"
+    assert config.tta == "flip+none"
+    assert config.threshold == 0.5
+    assert PredictionConfig((EnsembleMember("miniature", 1, miniature),)).threshold == 0.4
+    assert pickle.loads(pickle.dumps(config)) == config  # it goes to other machines
 
 
 def test_a_folder_is_kept_maps_unless_a_recipe_has_its_name(
@@ -39,15 +41,17 @@ def test_a_folder_is_kept_maps_unless_a_recipe_has_its_name(
     monkeypatch.chdir(tmp_path)
     for name in ("kept", "fast"):
         Path(name).mkdir()
-    assert part_of("kept", 0.5, Path("runs"), [], None) == Part("kept", 0.5, maps=Path("kept"))
+    assert resolve_member("kept", 0.5, Path("runs"), [], None) == EnsembleMember(
+        "kept", 0.5, maps=Path("kept")
+    )
     with pytest.raises(UserError, match="not trained"):
-        part_of("fast", 0.5, Path("runs"), [], None)
+        resolve_member("fast", 0.5, Path("runs"), [], None)
 
 
 def test_other_kept_maps_are_another_question(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"1")
-    question = Question((Part("maps", 1, maps=tmp_path),))
-    before = question.fingerprint()
-    assert question.fingerprint() == before
+    config = PredictionConfig((EnsembleMember("maps", 1, maps=tmp_path),))
+    before = config.fingerprint()
+    assert config.fingerprint() == before
     (tmp_path / "b.png").write_bytes(b"2")
-    assert question.fingerprint() != before
+    assert config.fingerprint() != before

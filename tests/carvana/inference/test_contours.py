@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.dataset import train_samples
-from carvana.inference.contours import edges_at
+from carvana.inference.contours import run_edges
 
 
 def _float_way(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_any_map_gives_the_float_ways_mask(
     probabilities = np.random.default_rng(seed).random(shape, np.float32)
     if hard:
         probabilities = np.round(probabilities)
-    edges = edges_at(probabilities, size, threshold)
+    edges = run_edges(probabilities, size, threshold)
     assert (np.diff(edges) > 0).all()
     values = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
     sure = np.abs(values - threshold) > 1e-5  # nearer than that rounding decides, in both ways
@@ -40,7 +40,7 @@ def test_any_map_gives_the_float_ways_mask(
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_map_of_one_value(value: float) -> None:
-    edges = edges_at(np.full((4, 6), value, np.float32), (40, 60), 0.5)
+    edges = run_edges(np.full((4, 6), value, np.float32), (40, 60), 0.5)
     assert edges.tolist() == ([0, 2400] if value > 0.5 else [])
 
 
@@ -51,5 +51,5 @@ def test_real_cars_to_the_pixel(real_data, size: tuple[int, int]) -> None:
     for photo in train_samples(real_data)[::90]:
         soft = images.mask_coverage(images.read_mask(photo.mask), size).astype(np.float32) / 255
         soft = cv2.GaussianBlur(soft, (0, 0), 1.5)
-        mask = rle.edges_to_mask(edges_at(soft, (1280, 1918), 0.5), (1280, 1918))
+        mask = rle.edges_to_mask(run_edges(soft, (1280, 1918), 0.5), (1280, 1918))
         assert np.mean(mask != _float_way(soft, (1280, 1918), 0.5)) <= 1e-5

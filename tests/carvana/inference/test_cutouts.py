@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carvana.errors import UserError
-from carvana.inference.config import Question
-from carvana.inference.cutouts import cut_out, input_size, photos_of, unfinished
-from carvana.inference.ensemble import Maps
-from carvana.inference.predictors import Blend
+from carvana.inference.config import PredictionConfig
+from carvana.inference.cutouts import cut_out, input_size, pending, photos_of
+from carvana.inference.ensemble import ProbabilityMaps
+from carvana.inference.predictors import WeightedEnsemble
 
 
 class Red:
@@ -23,11 +23,11 @@ class Red:
 
     size, any_size = (40, 60), True
 
-    def see(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         return pixels
 
-    def ask(self, seen: list[np.ndarray]) -> Maps:
-        return Maps(np.stack(seen)[:, None, ..., 0].astype(np.float32) / 255, np.zeros(len(seen)))
+    def predict(self, seen: list[np.ndarray]) -> ProbabilityMaps:
+        return ProbabilityMaps(np.stack(seen)[:, None, ..., 0].astype(np.float32) / 255, np.zeros(len(seen)))
 
 
 def _photo(size: tuple[int, int]) -> np.ndarray:
@@ -40,7 +40,7 @@ def _photo(size: tuple[int, int]) -> np.ndarray:
 
 def _cut(pattern: str, folder: Path, **options: bool) -> list:
     photos = photos_of(pattern, folder)
-    return list(cut_out(Blend((Red(),)), 0.5, photos, folder, maps=True, advance=lambda *_: None))
+    return list(cut_out(WeightedEnsemble((Red(),)), 0.5, photos, folder, maps=True, advance=lambda *_: None))
 
 
 def test_any_photos_of_any_size(tmp_path: Path) -> None:
@@ -81,21 +81,25 @@ def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         Image.fromarray(_photo((20, 30))).save(tmp_path / name)
     photos = photos_of(str(tmp_path), tmp_path / "out")
-    question = Question((), 0.5)
+    config = PredictionConfig((), 0.5)
 
-    def left(question: Question, maps: bool = False) -> list[str]:
-        return [photo.name for photo in unfinished(question, photos, tmp_path / "out", maps=maps)]
+    def left(config: PredictionConfig, maps: bool = False) -> list[str]:
+        return [photo.name for photo in pending(config, photos, tmp_path / "out", maps=maps)]
 
-    assert left(question) == ["a.png", "b.png"]
-    list(cut_out(Blend((Red(),)), 0.5, photos, tmp_path / "out", maps=False, advance=lambda *_: None))
-    assert left(question) == []
-    assert left(question, maps=True) == ["a.png", "b.png"]
+    assert left(config) == ["a.png", "b.png"]
+    list(
+        cut_out(
+            WeightedEnsemble((Red(),)), 0.5, photos, tmp_path / "out", maps=False, advance=lambda *_: None
+        )
+    )
+    assert left(config) == []
+    assert left(config, maps=True) == ["a.png", "b.png"]
     (tmp_path / "out" / "b_mask.png").unlink()
-    assert left(question) == ["b.png"]
+    assert left(config) == ["b.png"]
     os.utime(photos[0].path, (4e9, 4e9))  # changed since
-    assert left(question) == ["a.png", "b.png"]
+    assert left(config) == ["a.png", "b.png"]
     time.sleep(0.02)
-    assert left(Question((), 0.4)) == ["a.png", "b.png"]
+    assert left(PredictionConfig((), 0.4)) == ["a.png", "b.png"]
 
 
 def test_what_cannot_be_cut_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks asked together."""
+"""ModelEnsemble asked together."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from carvana.backend import keras
 from carvana.data import images
 from carvana.data.padding import SizeSpec
-from carvana.inference.ensemble import Networks
+from carvana.inference.ensemble import ModelEnsemble
 from carvana.inference.maps import probability_maps
 
 ops = keras.ops
@@ -49,7 +49,7 @@ def test_maps_lie_where_the_photo_does(photos: np.ndarray, tta: str) -> None:
 
 
 def test_flips_are_turned_back_before_the_mean(photos: np.ndarray) -> None:
-    maps, _ = Networks([_brightness(), _left()], SizeSpec(), tta="flip", each=True).ask(photos)
+    maps, _ = ModelEnsemble([_brightness(), _left()], SizeSpec(), tta="flip", per_fold=True).predict(photos)
     assert maps.shape == (5, 3, 30, 44)
     assert np.allclose(maps[:, 1], photos[..., 0] / 255)
     assert np.unique(maps[:, 2]).tolist() == [0.5]
@@ -64,14 +64,14 @@ def test_scales_are_the_mean_over_three_sizes(photos: np.ndarray) -> None:
 
 
 def test_the_spread_is_that_of_the_networks(photos: np.ndarray) -> None:
-    """Of a map that is red, and of nothing: deviation and mean are alike. Networks that agree have none."""
-    assert np.allclose(Networks([_brightness(), _no()], SizeSpec(16)).ask(photos).spread, 1)
+    """Of a map that is red, and of nothing: deviation and mean are alike. ModelEnsemble that agree have none."""
+    assert np.allclose(ModelEnsemble([_brightness(), _no()], SizeSpec(16)).predict(photos).disagreement, 1)
     assert np.allclose(
-        Networks([_brightness(), _brightness()], SizeSpec(16)).ask(photos).spread, 0, atol=1e-6
+        ModelEnsemble([_brightness(), _brightness()], SizeSpec(16)).predict(photos).disagreement, 0, atol=1e-6
     )
-    assert Networks([_brightness()], SizeSpec(16)).ask(photos).spread.tolist() == [0] * 5
+    assert ModelEnsemble([_brightness()], SizeSpec(16)).predict(photos).disagreement.tolist() == [0] * 5
 
 
 def test_a_network_answers_for_one_photo_as_for_many(photos: np.ndarray) -> None:
-    networks = Networks([_brightness(), _left()], SizeSpec(8), tta="flip")
-    assert np.allclose(networks.ask(photos).maps[2:3], networks.ask(photos[2:3]).maps)
+    networks = ModelEnsemble([_brightness(), _left()], SizeSpec(8), tta="flip")
+    assert np.allclose(networks.predict(photos).maps[2:3], networks.predict(photos[2:3]).maps)

@@ -9,7 +9,7 @@ import pytest
 from carvana.backend import keras
 from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
-from carvana.inference.export import exportable, write_onnx, write_saved_model
+from carvana.inference.export import build_export_model, write_onnx, write_saved_model
 from carvana.inference.maps import mask_of, probability_maps
 from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
@@ -38,7 +38,7 @@ def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[ke
 @pytest.mark.parametrize("changes", [[], ["cropped=true", "norm=none"]], ids=["same", "cropped"])
 def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, changes: list[str]) -> None:
     recipe, runs, models = _trained(tmp_path, *changes)
-    write_onnx(exportable(runs, recipe), tmp_path / "ensemble.onnx")
+    write_onnx(build_export_model(runs, recipe), tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx", providers=["CPUExecutionProvider"])
     (wanted,) = session.get_inputs()
     assert (wanted.name, wanted.type, wanted.shape[1:]) == ("photo", "tensor(uint8)", [30, 50, 3])
@@ -60,7 +60,7 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
 
     recipe, runs, models = _trained(tmp_path, "tta=none")
     (tmp_path / "exported").mkdir()
-    write_saved_model(exportable(runs, recipe), tmp_path / "exported")
+    write_saved_model(build_export_model(runs, recipe), tmp_path / "exported")
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     found = loaded.serve(photos).numpy()
@@ -71,7 +71,7 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
 
 def test_half_precision_is_exported_as_float32(tmp_path: Path) -> None:
     recipe, runs, _ = _trained(tmp_path)
-    model = exportable(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
+    model = build_export_model(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
     (ensemble,) = [layer for layer in model.layers if layer.name == "ensemble"]
     inner = ensemble.get_layer("in_turn").models[0]
     assert {layer.compute_dtype for layer in inner.layers} == {"float32"}

@@ -8,10 +8,10 @@ from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.padding import SizeSpec
 from carvana.data.timing import PipelineTimer
-from carvana.inference.ensemble import Networks
+from carvana.inference.ensemble import ModelEnsemble
 from carvana.inference.maps import probability_maps
-from carvana.inference.pipeline import answers
-from carvana.inference.predictors import Blend, Ensemble
+from carvana.inference.pipeline import predict_stream
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
 
@@ -23,19 +23,21 @@ def _recipe(*changes: str) -> Recipe:
     return read_recipe("miniature", ["width=2", "depth=2", "precision=float32", stages, *changes])
 
 
-def _blend(each: bool = False) -> Blend:
+def _blend(per_fold: bool = False) -> WeightedEnsemble:
     models = [build(_recipe(f"seed={seed}")) for seed in (1, 2)]
-    return Blend((Ensemble(Networks(models, size_spec(_recipe()), tta="flip", each=each), SIZE),))
+    return WeightedEnsemble(
+        (FoldEnsemble(ModelEnsemble(models, size_spec(_recipe()), tta="flip", per_fold=each), SIZE),)
+    )
 
 
 def test_answers_are_those_of_the_plain_way(rendered: Path) -> None:
     photos = photos_to_predict(rendered)
-    blend = _blend(each=True)
-    found = list(answers(blend, photos, lambda answer: answer, stages=PipelineTimer()))
-    assert [answer.seen.photo for answer in found] == photos
+    blend = _blend(per_fold=True)
+    found = list(predict_stream(blend, photos, lambda answer: answer, stages=PipelineTimer()))
+    assert [answer.sample.sample for answer in found] == photos
     models = blend.sources[0].networks._network.layers[1].models
     for photo, answer in list(zip(photos, found, strict=True))[::16]:
-        assert answer.seen.own_size == (64, 96)
+        assert answer.sample.photo_size == (64, 96)
         pixels = images.read_photo(photo.path, SIZE)
         for models_of, own in zip((models, *([one] for one in models)), answer.maps, strict=True):
             (expected,) = probability_maps(models_of, [pixels], size_spec=SizeSpec(4), tta="flip")
@@ -49,7 +51,7 @@ def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None
     monkeypatch.setattr(
         images, "read_photo_sizes", lambda path, sizes: read.append(path) or real(path, sizes)
     )
-    found = answers(_blend(), photos, lambda answer: None, stages=PipelineTimer())
+    found = predict_stream(_blend(), photos, lambda answer: None, stages=PipelineTimer())
     next(found)
     assert len(read) < 200 < len(photos)
     found.close()
@@ -57,10 +59,12 @@ def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None
 
 def test_a_batch_ends_where_it_must(rendered: Path, monkeypatch) -> None:
     blend, batches = _blend(), []
-    real = Blend.ask
-    monkeypatch.setattr(Blend, "ask", lambda self, seen: batches.append(len(seen[0])) or real(self, seen))
+    real = WeightedEnsemble.ask
+    monkeypatch.setattr(
+        WeightedEnsemble, "ask", lambda self, seen: batches.append(len(seen[0])) or real(self, seen)
+    )
     list(
-        answers(
+        predict_stream(
             blend,
             photos_to_predict(rendered),
             lambda answer: None,

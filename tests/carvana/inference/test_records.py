@@ -6,13 +6,13 @@ import numpy as np
 
 from carvana.competition import rle
 from carvana.data.dataset import Sample
-from carvana.inference.pipeline import Answer, Seen
-from carvana.inference.records import row_maker
+from carvana.inference.pipeline import Prediction, PreparedSample
+from carvana.inference.records import record_maker
 
 
-def _answer(*maps: np.ndarray) -> Answer:
+def _answer(*maps: np.ndarray) -> Prediction:
     photo = Sample(Path("00000000000a_01.jpg"))
-    return Answer(Seen(photo, (80, 120), []), np.stack(maps), 0.12345678)
+    return Prediction(PreparedSample(photo, (80, 120), []), np.stack(maps), 0.12345678)
 
 
 def _map(*pieces: tuple[slice, slice]) -> np.ndarray:
@@ -28,20 +28,20 @@ CAR, SPECK = (slice(5, 30), slice(10, 50)), (slice(35, 36), slice(2, 5))
 
 def test_a_row_tells_of_the_mean_and_holds_every_mask() -> None:
     mean, other = _map(CAR), _map()
-    row = row_maker(0.5, None)(_answer(mean, other))
-    assert (row.name, row.height, row.width, row.spread) == ("00000000000a_01.jpg", 80, 120, 0.123457)
-    assert (row.pieces, row.second) == (1, 0)
+    row = record_maker(0.5, None)(_answer(mean, other))
+    assert (row.name, row.height, row.width, row.disagreement) == ("00000000000a_01.jpg", 80, 120, 0.123457)
+    assert (row.n_components, row.second_area) == (1, 0)
     first, second = (rle.decode(mask, (80, 120)) for mask in row.masks)
     assert row.area == first.sum() == 4 * 25 * 40
     assert not second.any()
 
 
 def test_pieces_are_counted_in_the_photos_pixels() -> None:
-    row = row_maker(0.5, None)(_answer(_map(CAR, SPECK)))
-    assert (row.pieces, row.second) == (2, 3 * 4)
-    assert row_maker(0.5, None)(_answer(_map())).pieces == 0
+    row = record_maker(0.5, None)(_answer(_map(CAR, SPECK)))
+    assert (row.n_components, row.second_area) == (2, 3 * 4)
+    assert record_maker(0.5, None)(_answer(_map())).n_components == 0
 
 
 def test_the_mean_map_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
-    row_maker(0.5, tmp_path)(_answer(_map(CAR), _map()))
+    record_maker(0.5, tmp_path)(_answer(_map(CAR), _map()))
     assert [path.name for path in tmp_path.iterdir()] == ["00000000000a_01.png"]

@@ -14,9 +14,9 @@ from carvana.data.dataset import Sample
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.errors import UserError
 from carvana.inference import shards
-from carvana.inference.config import Question
-from carvana.inference.ensemble import Maps
-from carvana.inference.predictors import Blend
+from carvana.inference.config import PredictionConfig
+from carvana.inference.ensemble import ProbabilityMaps
+from carvana.inference.predictors import WeightedEnsemble
 
 SRC = Path(shards.__file__).parents[2]
 
@@ -26,15 +26,15 @@ class Red:
 
     size = (16, 24)
 
-    def see(self, photo: str, pixels):
+    def prepare(self, photo: str, pixels):
         return pixels
 
-    def ask(self, seen) -> Maps:
+    def predict(self, seen) -> ProbabilityMaps:
         maps = [photo[None, ..., 0].astype("float32") / 255 for photo in seen]
-        return Maps(maps, [0.25] * len(maps))
+        return ProbabilityMaps(maps, [0.25] * len(maps))
 
 
-QUESTION = Question((), 0.5)
+QUESTION = PredictionConfig((), 0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -48,26 +48,26 @@ def photos(rendered: Path) -> list[Sample]:
 
 
 def _predict(photos: list[Sample], folder: Path) -> list[shards.Shard]:
-    parts = shards.shards_of(photos, folder)
-    shards.predict_shards(QUESTION, Blend((Red(),)), parts, lambda *_: None)
+    parts = shards.make_shards(photos, folder)
+    shards.predict_shards(QUESTION, WeightedEnsemble((Red(),)), parts, lambda *_: None)
     return parts
 
 
 def test_rows_come_back_as_they_were_made(photos: list[Sample], tmp_path: Path) -> None:
     parts = _predict(photos, tmp_path)
     assert [len(part.photos) for part in parts] == [10, 10, 10, 2]
-    rows = [row for part in parts for row in shards.rows_of(part)]
+    rows = [row for part in parts for row in shards.read_records(part)]
     assert [row.name for row in rows] == [photo.name for photo in photos]
     for row in rows:
-        assert (row.height, row.width, row.spread) == (64, 96, 0.25)
+        assert (row.height, row.width, row.disagreement) == (64, 96, 0.25)
         assert row.area == rle.decode(row.masks[0], (64, 96)).sum()
 
 
 def test_a_shard_alone_is_the_same_as_among_others(photos: list[Sample], tmp_path: Path) -> None:
     """So that it may be made anywhere."""
     parts = _predict(photos, tmp_path / "all")
-    for part, other in zip(parts, shards.shards_of(photos, tmp_path / "alone"), strict=True):
-        shards.predict_shards(QUESTION, Blend((Red(),)), [other], lambda *_: None)
+    for part, other in zip(parts, shards.make_shards(photos, tmp_path / "alone"), strict=True):
+        shards.predict_shards(QUESTION, WeightedEnsemble((Red(),)), [other], lambda *_: None)
         assert other.path.read_bytes() == part.path.read_bytes()
 
 
@@ -84,7 +84,7 @@ def test_a_changed_photo_is_predicted_anew(data: Path, tmp_path: Path) -> None:
     photos = photos_to_predict(data)
     before = _predict(photos, tmp_path)
     photos[12].path.write_bytes(photos[13].path.read_bytes() + b"\0")
-    after = shards.shards_of(photos, tmp_path)
+    after = shards.make_shards(photos, tmp_path)
     assert [shard.finished for shard in after] == [True, False, True, True]
     assert before[1].path != after[1].path
 
@@ -94,7 +94,7 @@ def test_a_broken_photo_keeps_the_shards_before_it(data: Path, tmp_path: Path) -
     photos[25].path.write_bytes(photos[25].path.read_bytes()[:500])
     with pytest.raises(UserError, match="not a whole JPEG"):
         _predict(photos, tmp_path / "shards")
-    parts = shards.shards_of(photos, tmp_path / "shards")
+    parts = shards.make_shards(photos, tmp_path / "shards")
     assert [shard.finished for shard in parts] == [True, True, False, False]
     assert sorted((tmp_path / "shards").glob("[!.]*")) == [part.path for part in parts[:2]]
     assert not list((tmp_path / "shards").glob(".part-*"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from carvana.data.padding import SizeSpec, pad
 from carvana.inference import maps
-from carvana.inference.tiles import in_tiles, tiles_of
+from carvana.inference.tiles import predict_tiled, tile_starts
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 
@@ -14,7 +14,7 @@ from carvana.recipe import read_recipe
 @given(st.integers(0, 100), st.integers(1, 300), st.sampled_from([SizeSpec(16, 4, 92), SizeSpec(2, 0, 8)]))
 def test_tiles_cover_a_side_exactly(steps: int, largest: int, size_spec: SizeSpec) -> None:
     side = (steps + 1) * size_spec.multiple + size_spec.remainder
-    tile, starts = tiles_of(side, size_spec, largest)
+    tile, starts = tile_starts(side, size_spec, largest)
     assert tile % size_spec.multiple == size_spec.remainder
     assert tile < largest + 2 * size_spec.multiple
     assert all(
@@ -30,8 +30,8 @@ def test_tiles_cover_a_side_exactly(steps: int, largest: int, size_spec: SizeSpe
 def test_the_papers_tile() -> None:
     size_spec = size_spec(read_recipe("cropped"))
     assert size_spec.input_size((388, 388)) == (572, 572)
-    assert tiles_of(388, size_spec, 388) == (388, [0])
-    assert tiles_of(772, size_spec, 388) == (388, [0, 384])
+    assert tile_starts(388, size_spec, 388) == (388, [0])
+    assert tile_starts(772, size_spec, 388) == (388, [0, 384])
 
 
 def test_tiles_agree_with_the_whole_photo(monkeypatch) -> None:
@@ -41,12 +41,12 @@ def test_tiles_agree_with_the_whole_photo(monkeypatch) -> None:
     padded = pad(photo, size_spec.input_size((61, 97)))[None]
     asked = []
 
-    def ask(photos: np.ndarray) -> np.ndarray:
+    def predict(photos: np.ndarray) -> np.ndarray:
         asked.append(photos.shape)
         return model.predict_on_batch(photos)[..., 0]
 
     whole = ask(padded)
-    tiled = in_tiles(ask, padded, size_spec, largest=30)
+    tiled = predict_tiled(ask, padded, size_spec, largest=30)
     assert len(asked) == 1 + 3 * 4
     assert np.abs(tiled - whole).max() < 1e-6
     (of_photo,) = maps.probability_maps([model], [photo], size_spec=size_spec)

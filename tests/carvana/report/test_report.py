@@ -79,7 +79,7 @@ def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
             write(img, mask)
             area = int(rle.parse_runs(mask)[1].sum())
             facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
-    columns = ["img", "height", "width", "area", "pieces", "second", "spread"]
+    columns = ["img", "height", "width", "area", "pieces", "second", "disagreement"]
     photos = mask_checks.measured(pd.DataFrame(facts, columns=columns))
     mask_checks.write_worst(photos, mask_checks.path_of(submission))
     return ledger
