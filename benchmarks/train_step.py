@@ -102,15 +102,15 @@ def _ours(
     network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
 ) -> tuple[Callable[[], float], float]:
     from carvana.recipe import read_recipe
-    from carvana.training.train_step import Learner
+    from carvana.training.train_step import TrainStep
 
     stage = f"stages=[{{size=[{size[0]}, {size[1]}], epochs=1, batch={len(photos)}, rate=1e-4}}]"
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     changes = [stage, f"precision={policy}", "optimizer=adamw", "loss=bce"]
     weights = ["model.weights=none"] if network == "resnet34" else []
     recipe = read_recipe(RECIPES[network], [*changes, *weights])
-    learner = Learner(recipe)
-    learner.begin(recipe.stages[0])
+    learner = TrainStep(recipe)
+    learner.start_stage(recipe.stages[0])
     trainable = sum(int(np.prod(weight.shape)) for weight in learner.model.trainable_weights)
     assert trainable == TRAINABLE[network], trainable
     if way == "ours-xla":

@@ -67,13 +67,13 @@ def train(
     check_sizes(photos)
 
     from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
-    from carvana.training.cross_validation import TrainingJob, train_elsewhere, train_folds
+    from carvana.training.cross_validation import TrainingJob, train_folds, train_on_cluster
 
     if cluster:
         from carvana.cluster.executor import crew_at  # late: Dask is not needed without
 
         job = TrainingJob(data, runs, tuple(_findable(name) for name in recipe), tuple(set_ or ()))
-        trained = train_elsewhere(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)
+        trained = train_on_cluster(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:

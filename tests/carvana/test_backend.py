@@ -19,18 +19,18 @@ if sys.argv[1] == "tensorflow":
 import numpy as np
 from carvana.backend import AllDevices
 from carvana.recipe import read_recipe
-from carvana.training.train_step import Learner
+from carvana.training.train_step import TrainStep
 
 recipe = read_recipe("baseline", ["width=2", "depth=1", "dropout=0", "norm=weight", "ema=0.9", "clip_norm=1.0"])
 photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
 
 def losses(devices):
-    learner = Learner(recipe, devices=devices)
+    learner = TrainStep(recipe, devices=devices)
     learner.begin(recipe.stages[0])
     taught = [learner.step(photos, masks, 1e-2) for _ in range(3)]
     learner.load(learner.state())
-    with learner.averaged() as model:
+    with learner.ema_weights() as model:
         return taught, model.predict_on_batch(photos)
 
 devices = AllDevices()

@@ -23,7 +23,7 @@ class Progress:
     """Best out-of-fold Dice of the current stage."""
     frozen: bool = False
     """Whether the encoder was frozen in the last epoch."""
-    halvings: int = 0
+    oom_halvings: int = 0
     """How often a part of a batch was halved because it did not fit the device."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """An entry an epoch."""

@@ -23,7 +23,7 @@ from carvana.training.trainer import train_fold
 
 
 @dataclass(frozen=True)
-class Training:
+class FoldTask:
     """A recipe on a fold: a piece of work, as `carvana.tasks` has it."""
 
     recipe: Recipe
@@ -111,7 +111,7 @@ def train_folds(
     return [run_dir(runs, recipe, fold) for fold in folds]
 
 
-def train_elsewhere(
+def train_on_cluster(
     crew: Crew,
     job: TrainingJob,
     recipes: Sequence[Recipe],
@@ -129,7 +129,7 @@ def train_elsewhere(
 
 def _unfinished(
     recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
-) -> list[Training]:
+) -> list[FoldTask]:
     """The trainings that have not come to their end, all begun."""
     sides = {fold: split.train_val(fold) for fold in folds}
     left = []
@@ -143,7 +143,7 @@ def _unfinished(
             console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
             epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
-            left.append(Training(recipe, run, tuple(epoch), tuple(held_out)))
+            left.append(FoldTask(recipe, run, tuple(epoch), tuple(held_out)))
     return left
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from carvana.backend import jit, keras
 
 
-class AveragedWeights:
+class ExponentialMovingAverage:
     """An average over the last steps of all that a network has learnt, statistics of batch normalisation included.
 
     https://arxiv.org/abs/1806.05594; in its first steps it averages over fewer, so that it forgets the start.
@@ -30,7 +30,7 @@ class AveragedWeights:
         self._averages = self._move(self._averages, weights, keras.ops.convert_to_tensor(share, "float32"))
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Let the network have the averages while the block lasts."""
         own = [keras.ops.copy(weight) for weight in self._weights]
         self._assign(self._averages)

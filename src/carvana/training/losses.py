@@ -19,7 +19,7 @@ _WINDOW = 41 / 1024
 """Side of the square that an edge is looked for in, as a share of the photo's height: the winners' 41 at 1024."""
 
 
-def loss_of(recipe: Recipe, height: int) -> Loss:
+def make_loss(recipe: Recipe, height: int) -> Loss:
     """The loss that a recipe names, on maps of a height in pixels."""
     combined = {"bce": _bce, "bce_dice": _bce_dice, "bce_log_dice": _bce_log_dice}[recipe.loss]
     window = 2 * math.ceil(_WINDOW * height / 2) - 1  # odd, so that it lies around a pixel

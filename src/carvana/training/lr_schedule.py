@@ -7,7 +7,7 @@ from carvana.recipe import Recipe, Stage
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LearningRateSchedule:
     """The learning rate of each step, https://arxiv.org/abs/1608.03983.
 
     A cosine falls once over all stages, and by the pixels seen, not by the steps: an hour of training spends the

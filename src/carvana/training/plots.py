@@ -7,7 +7,7 @@ import pandas as pd
 from carvana.files import atomic_path
 
 
-def draw_curve(history: pd.DataFrame, path: Path) -> None:
+def plot_history(history: pd.DataFrame, path: Path) -> None:
     """Draw loss, out-of-fold Dice and rate over the minutes of training; a shade a stage."""
     from matplotlib.figure import Figure  # late: it takes a second, at the end of a stage
 

@@ -9,36 +9,36 @@ import numpy as np
 from carvana.backend import AllDevices, keras
 from carvana.models.build import build
 from carvana.recipe import Recipe, Stage
-from carvana.training.ema import AveragedWeights
-from carvana.training.losses import loss_of
+from carvana.training.ema import ExponentialMovingAverage
+from carvana.training.losses import make_loss
 
 
-class Learner:
-    """A recipe's network in training. `begin` a stage before its steps."""
+class TrainStep:
+    """A recipe's network in training. `start_stage` a stage before its steps."""
 
-    def __init__(self, recipe: Recipe, halvings: int = 0, devices: AllDevices | None = None) -> None:
+    def __init__(self, recipe: Recipe, oom_halvings: int = 0, devices: AllDevices | None = None) -> None:
         """Build the network.
 
         Args:
             recipe: to train; with `freeze` the encoder is frozen until `unfreeze`.
-            halvings: how often a part of a batch was halved because it did not fit.
+            oom_halvings: how often a part of a batch was halved because it did not fit.
             devices: to share each batch among; by default one.
         """
         self.frozen = recipe.freeze > 0
         self._recipe = recipe
-        self._halvings = halvings
+        self._halvings = oom_halvings
         self._parts = 1
         self._shared = devices is not None
         self._sharing = devices.scope if devices else nullcontext
         with self._sharing():
             self.model = build(recipe)
             self._optimizer = self._new_optimizer()
-        self._average = AveragedWeights(self.model, recipe.ema) if recipe.ema else None
+        self._ema = ExponentialMovingAverage(self.model, recipe.ema) if recipe.ema else None
 
-    def begin(self, stage: Stage) -> None:
+    def start_stage(self, stage: Stage) -> None:
         """Train at a stage from now on."""
         updates = int(keras.ops.convert_to_numpy(self._plain_optimizer.iterations))
-        self._parts = self.parts(stage)
+        self._parts = self.n_microbatches(stage)
         if self._accumulates:
             self._plain_optimizer.gradient_accumulation_steps = self._parts
             self._plain_optimizer._iterations.assign(
@@ -48,7 +48,7 @@ class Learner:
         compiled_by_xla = keras.backend.backend() == "jax"
         height = stage.size[0]
         with self._sharing():
-            self.model.compile(self._optimizer, loss_of(self._recipe, height), jit_compile=compiled_by_xla)
+            self.model.compile(self._optimizer, make_loss(self._recipe, height), jit_compile=compiled_by_xla)
 
     def unfreeze(self) -> None:
         """Train the encoder too from now on, by an optimiser that starts anew."""
@@ -58,7 +58,7 @@ class Learner:
         with self._sharing():
             self._optimizer = self._new_optimizer()
 
-    def parts(self, stage: Stage) -> int:
+    def n_microbatches(self, stage: Stage) -> int:
         """Parts that a batch of a stage goes through the network in."""
         return math.gcd(stage.batch, stage.accumulate << self._halvings)
 
@@ -79,19 +79,19 @@ class Learner:
             self.model.reset_metrics()
             with self._sharing():
                 losses.append(float(self.model.train_on_batch(*part)))
-        if self._average:
-            self._average.update()
+        if self._ema:
+            self._ema.update()
         return sum(losses) / len(losses)
 
     @contextmanager
-    def averaged(self) -> Iterator[keras.Model]:
+    def ema_weights(self) -> Iterator[keras.Model]:
         """The network as it is evaluated and kept: with averaged weights, where the recipe wants them."""
-        with self._average.in_place() if self._average else nullcontext():
+        with self._ema.applied() if self._ema else nullcontext():
             yield self._alone() if self._shared else self.model
 
     def state(self) -> list[np.ndarray]:
         """Weights, optimiser state, random state and average, to be given to `load`."""
-        average = self._average.state() if self._average else []
+        average = self._ema.state() if self._ema else []
         return [*(keras.ops.convert_to_numpy(variable) for variable in self._variables()), *average]
 
     def load(self, state: Sequence[np.ndarray]) -> None:
@@ -105,8 +105,8 @@ class Learner:
             raise ValueError("it is of another network")
         for variable, value in zip(variables, state, strict=False):
             variable.assign(value)
-        if self._average:
-            self._average.load(state[len(variables) :])
+        if self._ema:
+            self._ema.load(state[len(variables) :])
 
     def _alone(self) -> keras.Model:
         """A copy that answers on one device: a shared one would answer once on each."""
@@ -135,7 +135,7 @@ class Learner:
 
     @property
     def _accumulates(self) -> bool:
-        return any(self.parts(stage) > 1 for stage in self._recipe.stages)
+        return any(self.n_microbatches(stage) > 1 for stage in self._recipe.stages)
 
     @property
     def _plain_optimizer(self) -> keras.Optimizer:

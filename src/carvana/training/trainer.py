@@ -19,11 +19,11 @@ from carvana.models.build import load, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.training import checkpoint
-from carvana.training.lr_schedule import Schedule
-from carvana.training.plots import draw_curve
+from carvana.training.lr_schedule import LearningRateSchedule
+from carvana.training.plots import plot_history
 from carvana.training.tensorboard import Log
-from carvana.training.train_step import Learner
-from carvana.training.validation import HeldOut
+from carvana.training.train_step import TrainStep
+from carvana.training.validation import Validator
 
 
 def train_fold(
@@ -54,10 +54,10 @@ def train_fold(
     Raises:
         UserError: the loss is not finite, or not even one photo at a time fits the device.
     """
-    truth = HeldOut(held_out, recipe)
-    halvings = None
+    truth = Validator(held_out, recipe)
+    oom_halvings = None
     while (
-        halvings := _train(_Training(recipe, run, photos, truth, devices, reporter, halvings))
+        oom_halvings := _train(_Training(recipe, run, photos, truth, devices, reporter, oom_halvings))
     ) is not None:
         gc.collect()  # the network that did not fit
     scores = truth.scores(load(run.model), recipe.size, recipe.tta)
@@ -88,22 +88,22 @@ class _Training:
         recipe: Recipe,
         run: RunDir,
         photos: Sequence[Sample],
-        truth: HeldOut,
+        truth: Validator,
         devices: AllDevices | None,
         reporter: console.Reporter,
-        halvings: int | None,
+        oom_halvings: int | None,
     ) -> None:
         self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
         state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze > 0)
         if run.checkpoint.is_file():
             state, self._progress = checkpoint.read(run.checkpoint)
-        if halvings is not None:
-            self._progress.halvings = halvings
-        self._learner = Learner(recipe, self._progress.halvings, devices)
+        if oom_halvings is not None:
+            self._progress.oom_halvings = oom_halvings
+        self._step = TrainStep(recipe, self._progress.oom_halvings, devices)
         if state:
             self._resume(state)
         self._stage = recipe.stages[0]
-        self._schedule = Schedule(recipe, len(photos))
+        self._schedule = LearningRateSchedule(recipe, len(photos))
         largest = max((stage.size for stage in recipe.stages), key=math.prod)
         self._cache = DiskCache(run.folder.parent.parent / ".photos")
         self._largest = ResizedSamples(photos, largest, cache=self._cache)
@@ -121,21 +121,21 @@ class _Training:
     def train_stage(self, number: int, stage: Stage, first: int, epochs: range) -> None:
         """Train the epochs that are left of a stage."""
         self._stage = stage
-        self._learner.begin(stage)
+        self._step.start_stage(stage)
         batches = self._batches(stage)
         title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
         with self._reporter.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
             for epoch in epochs:
-                if self._learner.frozen and epoch >= self._recipe.freeze:
-                    self._learner.unfreeze()
-                    self._learner.begin(stage)
+                if self._step.frozen and epoch >= self._recipe.freeze:
+                    self._step.unfreeze()
+                    self._step.start_stage(stage)
                 trained = self._train_epoch(batches, epoch, advance)
                 self._end_epoch(number, epoch, epoch == first, trained)
-        draw_curve(pd.DataFrame(self._progress.history), self._run.curve)
+        plot_history(pd.DataFrame(self._progress.history), self._run.curve)
 
     def halve(self) -> int:
         """How often to halve a batch's parts now that one did not fit; say so."""
-        parts = self._learner.parts(self._stage)
+        parts = self._step.n_microbatches(self._stage)
         size, photos = _size(self._stage), self._stage.batch // parts
         if photos % 2:
             raise UserError(
@@ -146,17 +146,17 @@ class _Training:
             f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
             f" {2 * parts} times a step"
         )
-        return self._progress.halvings + 1
+        return self._progress.oom_halvings + 1
 
     def close(self) -> None:
         """Let go of files."""
         self._log.close()
 
     def _resume(self, state: list) -> None:
-        if self._learner.frozen and not self._progress.frozen:
-            self._learner.unfreeze()
+        if self._step.frozen and not self._progress.frozen:
+            self._step.unfreeze()
         try:
-            self._learner.load(state)
+            self._step.load(state)
         except ValueError as error:
             raise checkpoint.unusable(self._run.checkpoint, error) from None
         self._reporter.message(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
@@ -181,7 +181,7 @@ class _Training:
         for step, (photos, masks) in enumerate(batches.epoch(epoch)):
             rate = self._schedule.rate(self._stage, epoch + step / len(batches), before + step)
             stepped = time.perf_counter()
-            loss = self._learner.step(photos, masks, rate)
+            loss = self._step.step(photos, masks, rate)
             stepping += time.perf_counter() - stepped
             if not math.isfinite(loss):
                 raise self._not_finite(loss, epoch, batches.names(epoch, step))
@@ -194,20 +194,20 @@ class _Training:
     def _end_epoch(self, number: int, epoch: int, is_first: bool, trained: dict[str, float]) -> None:
         """Score the network, keep it if it is the stage's best, and save the state."""
         began, progress, stage = time.perf_counter(), self._progress, self._stage
-        with self._learner.averaged() as model:
+        with self._step.ema_weights() as model:
             dice = float(self._truth.scores(model, stage.size, "none")["dice"].mean())
             if is_first or dice > progress.best:
                 progress.best = dice
                 _save_model(model, self._run)
             overlays = self._truth.overlays(model, stage.size)
-        progress.epoch, progress.frozen = epoch + 1, self._learner.frozen
+        progress.epoch, progress.frozen = epoch + 1, self._step.frozen
         row = {
             "epoch": epoch + 1,
             "stage": number,
             "height": stage.size[0],
             "width": stage.size[1],
             "batch": stage.batch,
-            "accumulate": self._learner.parts(stage),
+            "accumulate": self._step.n_microbatches(stage),
             "rate": trained["rate"],
             "loss": trained["loss"],
             "dice": dice,
@@ -217,7 +217,7 @@ class _Training:
             "step_per_s": round(trained["step_per_s"], 1),
         }
         progress.history.append(row)
-        checkpoint.save(self._run.checkpoint, self._learner.state(), progress)
+        checkpoint.save(self._run.checkpoint, self._step.state(), progress)
         _write_table(pd.DataFrame(progress.history), self._run.history)
         self._log.epoch(row, overlays)
         self._reporter.message(

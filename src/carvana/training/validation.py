@@ -20,7 +20,7 @@ _OVERLAYS = 4
 _TRUTH, _OURS = (0, 200, 80), (255, 40, 40)
 
 
-class HeldOut:
+class Validator:
     """Held-out photos, whose masks stay in memory as bits (0.3 MB a photo) once they are read."""
 
     def __init__(self, photos: Sequence[Sample], recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from carvana.data.padding import pad
 from carvana.inference.maps import probability_maps
 from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
-from carvana.training.train_step import Learner
+from carvana.training.train_step import TrainStep
 
 SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
 
@@ -21,7 +21,7 @@ SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate
 def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
     smaller = ["depth=2"] if read_recipe(name).model == "unet" else ["model.weights=none", "freeze=0"]
     recipe = read_recipe(name, [*SMALL, *smaller])
-    learner, size_spec = Learner(recipe), size_spec(recipe)
+    learner, size_spec = TrainStep(recipe), size_spec(recipe)
     learner.begin(recipe.stages[0])
     model = _eager(learner.model)
     photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))

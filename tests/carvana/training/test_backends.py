@@ -20,15 +20,15 @@ PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.ui
 LEARN = """
 import numpy as np
 from carvana.recipe import read_recipe
-from carvana.training.train_step import Learner
+from carvana.training.train_step import TrainStep
 
 recipe = read_recipe("fast", ["width=2", "depth=2", "precision=float32", "ema=0.5", "stages.0.accumulate=2"])
-learner = Learner(recipe)
-learner.begin(recipe.stages[0])
+learner = TrainStep(recipe)
+learner.start_stage(recipe.stages[0])
 photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
 first, *_, last = [learner.step(photos, masks, 1e-2) for _ in range(3)]
-with learner.averaged() as model:
+with learner.ema_weights() as model:
     maps = model.predict_on_batch(photos)
 assert np.isfinite(last) and last < first, (first, last)
 assert maps.shape == (2, 32, 48, 1) and np.isfinite(maps).all()
@@ -41,7 +41,7 @@ import numpy as np
 from carvana.backend import keras
 from carvana.models.build import load
 from carvana.recipe import read_recipe
-from carvana.training.train_step import Learner
+from carvana.training.train_step import TrainStep
 
 eager = keras.backend.backend() == "tensorflow"  # JAX would compile each operation on its own
 for path in map(Path, sys.argv[1:]):
@@ -51,8 +51,8 @@ for path in map(Path, sys.argv[1:]):
     maps = model.predict_on_batch(stored["photos"])
     assert np.abs(maps - stored["maps"]).max() < 1e-4, (path.stem, np.abs(maps - stored["maps"]).max())
     recipe = read_recipe(str(path.with_suffix(".toml")))
-    learner = Learner(recipe)
-    learner.begin(recipe.stages[0])
+    learner = TrainStep(recipe)
+    learner.start_stage(recipe.stages[0])
     fresh = learner.model
     fresh.run_eagerly = eager
     before = [np.array(weights) for weights in fresh.get_weights()]

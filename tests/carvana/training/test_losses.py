@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from carvana.recipe import read_recipe
-from carvana.training.losses import Loss, border_weights, loss_of
+from carvana.training.losses import Loss, border_weights, make_loss
 
 MASK = np.random.default_rng(0).integers(2, size=(3, 8, 9, 1)).astype(np.float32)
 CAR = np.random.default_rng(1).uniform(0.01, 0.99, size=(3, 8, 9, 1)).astype(np.float32)
@@ -13,7 +13,7 @@ DISC = cv2.circle(np.zeros((64, 96), np.float32), (40, 30), 20, 1, -1)[None, ...
 
 
 def _loss(name: str, *changes: str, height: int = 8) -> Loss:
-    return loss_of(read_recipe("baseline", [f"loss={name}", *changes]), height)
+    return make_loss(read_recipe("baseline", [f"loss={name}", *changes]), height)
 
 
 def _bce(mask: np.ndarray, car: np.ndarray, weights: np.ndarray | float = 1.0) -> float:

@@ -3,14 +3,14 @@
 import pytest
 
 from carvana.recipe import read_recipe
-from carvana.training.lr_schedule import Schedule
+from carvana.training.lr_schedule import LearningRateSchedule
 
 
-def _schedule(*changes: str) -> Schedule:
+def _schedule(*changes: str) -> LearningRateSchedule:
     stages = [
         "stages=[{size=[10, 10], epochs=4, batch=8, rate=1.0}, {size=[20, 20], epochs=1, batch=4, rate=0.5}]"
     ]
-    return Schedule(read_recipe("baseline", [*stages, *changes]), photos=20)
+    return LearningRateSchedule(read_recipe("baseline", [*stages, *changes]), photos=20)
 
 
 def test_a_constant_rate_is_each_stages_own() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from carvana.backend import keras
 from carvana.recipe import Recipe, read_recipe
-from carvana.training.train_step import Learner
+from carvana.training.train_step import TrainStep
 
 PHOTOS = np.random.default_rng(0).integers(256, size=(4, 16, 24, 3), dtype=np.uint8)
 MASKS = (PHOTOS[..., :1] > 128).astype(np.float32)
@@ -16,10 +16,10 @@ def _recipe(*changes: str) -> Recipe:
     return read_recipe("baseline", ["width=2", "depth=1", "dropout=0", stages, *changes])
 
 
-def _learner(*changes: str) -> Learner:
+def _step(*changes: str) -> TrainStep:
     recipe = _recipe(*changes)
-    learner = Learner(recipe)
-    learner.begin(recipe.stages[0])
+    learner = TrainStep(recipe)
+    learner.start_stage(recipe.stages[0])
     return learner
 
 
@@ -27,15 +27,15 @@ def _weights(model: keras.Model) -> list[np.ndarray]:
     return [np.array(weight) for weight in model.get_weights()]
 
 
-def _steps(learner: Learner, count: int) -> list[float]:
+def _steps(learner: TrainStep, count: int) -> list[float]:
     return [learner.step(PHOTOS, MASKS, 1e-2) for _ in range(count)]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 @pytest.mark.parametrize("clipped", [[], ["clip_norm=0.01"]])
 def test_a_batch_in_parts_moves_the_weights_as_the_whole_does(optimizer: str, clipped: list[str]) -> None:
-    whole = _learner(f"optimizer={optimizer}", *clipped)
-    parts = _learner(f"optimizer={optimizer}", *clipped, "stages.0.accumulate=4")
+    whole = _step(f"optimizer={optimizer}", *clipped)
+    parts = _step(f"optimizer={optimizer}", *clipped, "stages.0.accumulate=4")
     assert _steps(parts, 3) == pytest.approx(_steps(whole, 3), rel=1e-4)
     for expected, weights in zip(_weights(whole.model), _weights(parts.model), strict=True):
         assert np.allclose(weights, expected, atol=1e-4)
@@ -45,21 +45,21 @@ def test_parts_may_change_from_stage_to_stage() -> None:
     """Adam goes on counting updates, not parts."""
     stage = "{size=[16, 24], epochs=1, batch=4, rate=1e-2"
     recipe = _recipe(f"stages=[{stage}}}, {stage}, accumulate=2}}]")
-    learner, whole = Learner(recipe), _learner()
+    learner, whole = TrainStep(recipe), _step()
     for stage in recipe.stages:
-        learner.begin(stage)
+        learner.start_stage(stage)
         assert _steps(learner, 3) == pytest.approx(_steps(whole, 3), rel=1e-3)
 
 
 def test_the_average_is_that_of_the_last_weights() -> None:
-    learner = _learner("ema=0.5", "norm=batch")
+    learner = _step("ema=0.5", "norm=batch")
     expected = _weights(learner.model)
     for decay in (1 / 10, 2 / 11, 3 / 12):  # below 0.5 all of them
         _steps(learner, 1)
         for average, weights in zip(expected, _weights(learner.model), strict=True):
             average += (1 - decay) * (weights - average)
     own = _weights(learner.model)
-    with learner.averaged() as model:
+    with learner.ema_weights() as model:
         for average, weights in zip(expected, _weights(model), strict=True):
             assert np.allclose(weights, average, atol=1e-5)
     for before, weights in zip(own, _weights(learner.model), strict=True):
@@ -68,23 +68,23 @@ def test_the_average_is_that_of_the_last_weights() -> None:
 
 def test_the_average_is_compiled_once() -> None:
     """Its share changes with each of the first steps: as a number of Python's it took longer than they."""
-    learner = _learner("ema=0.99")
+    learner = _step("ema=0.99")
     _steps(learner, 4)
     assert learner._average._move.experimental_get_tracing_count() == 1
 
 
 def test_a_learner_goes_on_from_its_state() -> None:
-    learner, other = _learner("ema=0.9", "clip_norm=1.0"), _learner("ema=0.9", "clip_norm=1.0", "seed=1")
+    learner, other = _step("ema=0.9", "clip_norm=1.0"), _step("ema=0.9", "clip_norm=1.0", "seed=1")
     _steps(learner, 2)
     other.load(learner.state())
     assert _steps(learner, 2) == _steps(other, 2)
-    with learner.averaged() as one, other.averaged() as two:
+    with learner.ema_weights() as one, other.ema_weights() as two:
         assert all((a == b).all() for a, b in zip(_weights(one), _weights(two), strict=True))
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_and_answers_in_float32(precision: str) -> None:
-    learner = _learner(f"precision={precision}", "norm=weight")
+    learner = _step(f"precision={precision}", "norm=weight")
     losses = _steps(learner, 8)
     assert losses[-1] < losses[0]
     assert learner.model.predict_on_batch(PHOTOS).dtype == np.float32
@@ -95,7 +95,7 @@ def test_half_precision_learns_and_answers_in_float32(precision: str) -> None:
 
 def test_a_gradient_that_overflows_is_left_out() -> None:
     """In float16 at the first loss scale, 32,768; the scale is halved, and the next step moves the weights."""
-    learner = _learner("precision=mixed_float16")
+    learner = _step("precision=mixed_float16")
     before = _weights(learner.model)
     learner.step(PHOTOS, MASKS * 1e6, 1e-2)
     assert all((a == b).all() for a, b in zip(before, _weights(learner.model), strict=True))
@@ -106,7 +106,7 @@ def test_a_gradient_that_overflows_is_left_out() -> None:
 def test_a_frozen_encoder_stays_as_it_came_until_it_is_unfrozen() -> None:
     sizes = "stages=[{size=[32, 32], epochs=2, batch=2, rate=1e-2}]"
     recipe = read_recipe("resnet34", ["model.encoder=resnet18", "model.weights=none", "width=1", sizes])
-    learner = Learner(recipe.model_copy(update={"freeze": 1}))
+    learner = TrainStep(recipe.model_copy(update={"freeze": 1}))
     photos = np.random.default_rng(0).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
 
     def moved() -> set[str]:
@@ -116,12 +116,12 @@ def test_a_frozen_encoder_stays_as_it_came_until_it_is_unfrozen() -> None:
             weight.path for weight in learner.model.weights if (before[weight.path] != np.array(weight)).any()
         }
 
-    learner.begin(recipe.stages[0])
+    learner.start_stage(recipe.stages[0])
     learner.model.run_eagerly = True
     early = moved()
     assert early
     assert not any(path.startswith(("conv0", "stage", "bn")) for path in early)
     learner.unfreeze()
-    learner.begin(recipe.stages[0])
+    learner.start_stage(recipe.stages[0])
     learner.model.run_eagerly = True
     assert {"conv0/kernel", "bn0/moving_mean"} <= moved()

@@ -1,4 +1,4 @@
-"""Training a fold, and going on with it."""
+"""FoldTask a fold, and going on with it."""
 
 import threading
 import time
@@ -25,9 +25,9 @@ from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir, finished_runs
 from carvana.training import checkpoint, trainer
-from carvana.training.cross_validation import Training, train_folds
-from carvana.training.train_step import Learner
-from carvana.training.validation import HeldOut
+from carvana.training.cross_validation import FoldTask, train_folds
+from carvana.training.train_step import TrainStep
+from carvana.training.validation import Validator
 
 SHORT = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
 
@@ -50,7 +50,7 @@ def _recipe(*changes: str) -> Recipe:
 
 def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = Training(_recipe(SHORT), RunDir(tmp_path / "fold-0"), photos, held_out)
+    training = FoldTask(_recipe(SHORT), RunDir(tmp_path / "fold-0"), photos, held_out)
     ours = threading.Thread(target=lambda: training.do(None, console))
     with file_lock(training.run.lock, console):
         ours.start()
@@ -62,7 +62,7 @@ def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_
 
 def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = Training(_recipe(), RunDir(tmp_path / "fold-0"), photos, held_out)
+    training = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), photos, held_out)
     assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
     training.run.folder.mkdir()
     checkpoint.save(training.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
@@ -145,7 +145,7 @@ def test_a_recipe_that_could_not_start_is_in_nobodys_way(
         raise UserError("its weights cannot be had")
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be had"):
-        patch.setattr(trainer, "Learner", offline)
+        patch.setattr(trainer, "TrainStep", offline)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     (run,) = train_folds(_recipe(SHORT, "width=2"), split, [0], tmp_path / "runs")
     assert run.read_recipe().width == 2
@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(
 
     def poisoned(training: trainer._Training, batches: object, epoch: int, advance: object) -> dict:
         if epoch == 1:
-            training._learner.model.weights[0].assign(training._learner.model.weights[0] * np.nan)
+            training._step.model.weights[0].assign(training._step.model.weights[0] * np.nan)
         return begin(training, batches, epoch, advance)
 
     monkeypatch.setattr(trainer._Training, "_train_epoch", poisoned)
@@ -257,7 +257,7 @@ def test_a_fold_that_does_not_exist_stops_before_any_work(split: Split, tmp_path
 def test_a_state_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
     (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     run.scores.unlink()
-    checkpoint.save(run.checkpoint, Learner(_recipe("width=2")).state(), checkpoint.Progress(epoch=1))
+    checkpoint.save(run.checkpoint, TrainStep(_recipe("width=2")).state(), checkpoint.Progress(epoch=1))
     with pytest.raises(UserError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
@@ -271,7 +271,7 @@ def test_a_perfect_answer_scores_one(split: Split) -> None:
         def predict_on_batch(self, asked: np.ndarray) -> np.ndarray:
             return np.concatenate([next(truths) for _ in asked])
 
-    scores = HeldOut(photos, _recipe()).scores(Oracle(), (64, 96), "none")
+    scores = Validator(photos, _recipe()).scores(Oracle(), (64, 96), "none")
     assert scores["dice"].tolist() == [1, 1, 1, 1]
 
 
