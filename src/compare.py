@@ -8,7 +8,7 @@ import typer
 from carvana import console
 from carvana.errors import UserError
 from carvana.submission import comparison
-from carvana.submission.ledger import Ledger, Row
+from carvana.submission.ledger import Ledger, LedgerRow
 
 
 def compare(
@@ -56,7 +56,7 @@ def compare(
         console.message(f"{html}: written; open it in a browser")
 
 
-def _show(rows: list[Row]) -> None:
+def _show(rows: list[LedgerRow]) -> None:
     console.show_table(
         "Cross-validation and leaderboard", comparison.HEADINGS, comparison.table(rows), left=2
     )
@@ -71,10 +71,10 @@ def _refresh(record: Ledger) -> None:
     from carvana.kaggle import scores as kaggle_scores
     from carvana.kaggle.client import sign_in  # late: only here is Kaggle's client needed
 
-    changed, strangers = kaggle_scores.refresh(sign_in(), record)
+    changed, unknown_files = kaggle_scores.refresh(sign_in(), record)
     console.message(f"{record.path}: {changed} rows changed by what Kaggle says")
-    if strangers:
-        console.message(f"On Kaggle, but not in the ledger: {', '.join(strangers)}")
+    if unknown_files:
+        console.message(f"On Kaggle, but not in the ledger: {', '.join(unknown_files)}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,14 @@ from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
-from carvana.submission.csv_file import stem_of
-from carvana.submission.predict_test import Entry, Predicted, entries_of, fold_path, predict_entries
+from carvana.submission.csv_file import submission_stem
+from carvana.submission.predict_test import (
+    SubmissionSpec,
+    TestPrediction,
+    fold_path,
+    predict_test_set,
+    submission_specs,
+)
 from carvana.tasks import Crew
 
 _TABLE = 40
@@ -123,7 +129,7 @@ def predict(
     )
     scores = None
     if threshold == "auto":
-        choice = thresholds.choose(config, train_samples(data))
+        choice = thresholds.tune_threshold(config, train_samples(data))
         thresholds.show(choice)
         config, scores = replace(config, threshold=choice.threshold), choice.scores
     elif threshold is not None:
@@ -134,9 +140,11 @@ def predict(
     path = _submission(out, config, number)
     path = path.absolute() if cluster else path
     each = each_fold and number is None
-    config = replace(config, per_fold=each, maps_dir=Path(f"{stem_of(path)}-maps") if keep_maps else None)
-    entries = entries_of(config, path, scores)
-    _show(entries, predict_entries(entries, test_samples(data), _crew(cluster) if cluster else None))
+    config = replace(
+        config, per_fold=each, maps_dir=Path(f"{submission_stem(path)}-maps") if keep_maps else None
+    )
+    entries = submission_specs(config, path, scores)
+    _show(entries, predict_test_set(entries, test_samples(data), _crew(cluster) if cluster else None))
 
 
 def _findable(part: str) -> str:
@@ -168,7 +176,7 @@ def _submission(out: Path | None, config: PredictionConfig, fold: int | None) ->
     return path if out or fold is None else fold_path(path, fold)
 
 
-def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
+def _show(entries: Sequence[SubmissionSpec], predicted: TestPrediction) -> None:
     rows = [
         [str(entry.path), entry.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
         for entry, check in zip(entries, predicted.checks, strict=True)
@@ -178,11 +186,11 @@ def _show(entries: Sequence[Entry], predicted: Predicted) -> None:
     )
     if predicted.facts is None:
         return
-    photos = mask_checks.measured(predicted.facts)
-    path = mask_checks.path_of(entries[0].path)
-    mask_checks.write_worst(photos, path)
+    photos = mask_checks.measure_masks(predicted.facts)
+    path = mask_checks.suspects_path(entries[0].path)
+    mask_checks.write_suspects(photos, path)
     console.show_table("Masks that may have gone wrong", mask_checks.HEADINGS, mask_checks.table(photos))
-    console.message(f"{path}: the {min(mask_checks.WORST, len(photos))} photos to look at")
+    console.message(f"{path}: the {min(mask_checks.MAX_SUSPECTS, len(photos))} photos to look at")
 
 
 def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.evaluation.scores import score_submission, summary
+from carvana.evaluation.scores import mean_with_ci, score_submission
 
 
 def score(
@@ -23,7 +23,7 @@ def score(
     parts = {"all": scores}
     if "Usage" in scores:
         parts |= {usage.lower(): part for usage, part in scores.groupby("Usage", sort=False)}
-    rows = [[name, *summary(part).cells()] for name, part in parts.items()]
+    rows = [[name, *mean_with_ci(part).cells()] for name, part in parts.items()]
     console.show_table(str(submission), ["photos of", "Dice", "95% interval", "photos"], rows)
 
 

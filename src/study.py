@@ -46,7 +46,7 @@ def study(
         trained = train_folds(recipe, split, numbers, runs / study.stem)
         baseline = baseline or trained
         results.append(
-            studies.result_of(
+            studies.summarize_runs(
                 name, trained, baseline, parameters=build(recipe).count_params(), photos=an_epoch
             )
         )

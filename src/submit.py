@@ -13,8 +13,8 @@ from carvana.errors import UserError
 from carvana.kaggle import upload
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger
-from carvana.submission.local_board import submit_locally
-from carvana.submission.predict_test import check_entry, fold_path, photo_sizes
+from carvana.submission.local_board import submit_to_local_board
+from carvana.submission.predict_test import check_against_photos, fold_path, photo_sizes
 
 
 class Board(StrEnum):
@@ -65,13 +65,13 @@ def submit(
     board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
     sizes = _sizes(data, board)
     for path in paths:
-        check = check_entry(path, sizes)
+        check = check_against_photos(path, sizes)
         if dry_run:
             console.message(f"{path}: in order, {check.photos:,} photos; would go to the {board} board")
     if dry_run:
         return
     if board == Board.local:
-        rows = [submit_locally(path, data / "test_masks.csv") for path in paths]
+        rows = [submit_to_local_board(path, data / "test_masks.csv") for path in paths]
     else:
         rows = upload.submit(paths, message=message, again=again, wait_s=60 * wait)
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)

@@ -9,7 +9,7 @@ import typer
 from carvana import console
 from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.split import Split, parse_fold
-from carvana.evaluation.scores import summary
+from carvana.evaluation.scores import mean_with_ci
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir
 
@@ -93,7 +93,7 @@ def _findable(recipe: str) -> str:
 
 def _show(trained: Sequence[RunDir]) -> None:
     rows = [
-        [run.folder.parent.name, str(run.fold), str(run.folder), *summary(run.read_scores()).cells()]
+        [run.folder.parent.name, str(run.fold), str(run.folder), *mean_with_ci(run.read_scores()).cells()]
         for run in trained
     ]
     console.show_table(

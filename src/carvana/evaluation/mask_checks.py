@@ -13,18 +13,18 @@ import pandas as pd
 from carvana.competition.names import car_and_angle
 from carvana.data.dataset import read_csv
 from carvana.files import atomic_path
-from carvana.submission.csv_file import stem_of
+from carvana.submission.csv_file import submission_stem
 
-WORST = 50
+MAX_SUSPECTS = 50
 """Photos on the list."""
 
 OUTLIER = 5.0
 """Robust standard deviations (1.4826 MAD) from which on a view's size is an outlier."""
 
-_LISTED = {"img": str, "reason": str, "area": int, "share": float, "off": float} | {
-    "pieces": int,
-    "second": int,
-    "spread": float,
+_LISTED = {"img": str, "reason": str, "area": int, "share": float, "area_residual": float} | {
+    "n_components": int,
+    "second_area": int,
+    "disagreement": float,
 }
 """The list's columns, and what they hold."""
 
@@ -43,14 +43,14 @@ class _Measure:
 
 _MEASURES = (
     _Measure("empty", "empty", ".0f"),
-    _Measure("off", "size unlike the car's other views"),
-    _Measure("second", "a second piece", ",.0f"),
-    _Measure("pieces", "in many pieces", ",.0f"),
-    _Measure("spread", "the folds disagree"),
+    _Measure("area_residual", "size unlike the car's other views"),
+    _Measure("second_area", "a second piece", ",.0f"),
+    _Measure("n_components", "in many pieces", ",.0f"),
+    _Measure("disagreement", "the folds disagree"),
 )
 
 
-def measured(facts: pd.DataFrame) -> pd.DataFrame:
+def measure_masks(facts: pd.DataFrame) -> pd.DataFrame:
     """Each photo's measures.
 
     Args:
@@ -61,47 +61,51 @@ def measured(facts: pd.DataFrame) -> pd.DataFrame:
         The like, with the columns share (of the photo that is car), empty (0 or 1), off (how much larger or smaller
         the car is than its other views let expect, as a share, 0 and above) and outlier (bool).
     """
-    off = _off(facts)
+    off = _area_residual(facts)
     deviation = 1.4826 * float(np.median(off))
     return facts.assign(
         share=facts["area"] / (facts["height"] * facts["width"]),
         empty=(facts["area"] == 0).astype(int),
-        off=np.expm1(off),
+        area_residual=np.expm1(off),
         outlier=off > max(OUTLIER * deviation, np.log1p(0.01)),
     )
 
 
-def worst(photos: pd.DataFrame, count: int = WORST) -> pd.DataFrame:
+def rank_suspects(photos: pd.DataFrame, count: int = MAX_SUSPECTS) -> pd.DataFrame:
     """The photos to look at: the worst by each measure, by turns, with the reason.
 
     Args:
-        photos: as `measured` gives them.
+        photos: as `measure_masks` gives them.
         count: how many.
     """
     orders = [
-        photos[photos[measure.column] > (1 if measure.column == "pieces" else 0)]
+        photos[photos[measure.column] > (1 if measure.column == "n_components" else 0)]
         .sort_values([measure.column, "img"], ascending=[False, True])
         .assign(reason=measure.reason)
         for measure in _MEASURES
     ]
     turns = [order.assign(turn=np.arange(len(order))) for order in orders]
     listed = pd.concat(turns).sort_values("turn", kind="stable").drop_duplicates("img").head(count)
-    return listed[list(_LISTED)].round({"share": 6, "off": 6, "spread": 6}).reset_index(drop=True)
+    return (
+        listed[list(_LISTED)]
+        .round({"share": 6, "area_residual": 6, "disagreement": 6})
+        .reset_index(drop=True)
+    )
 
 
-def path_of(submission: Path) -> Path:
+def suspects_path(submission: Path) -> Path:
     """Where the list of the worst photos of a submission lies."""
-    return Path(f"{stem_of(submission)}-checks.csv")
+    return Path(f"{submission_stem(submission)}-checks.csv")
 
 
-def write_worst(photos: pd.DataFrame, path: Path) -> None:
+def write_suspects(photos: pd.DataFrame, path: Path) -> None:
     """Write the list of the worst photos as a CSV file."""
     with atomic_path(path) as part:
-        worst(photos).to_csv(part, index=False, lineterminator="\n")
+        rank_suspects(photos).to_csv(part, index=False, lineterminator="\n")
 
 
-def read_worst(path: Path) -> pd.DataFrame:
-    """Read the list again, as `worst` gave it.
+def read_suspects(path: Path) -> pd.DataFrame:
+    """Read the list again, as `rank_suspects` gave it.
 
     Raises:
         UserError: the file is missing, or lacks a column.
@@ -113,17 +117,17 @@ def table(photos: pd.DataFrame) -> list[list[str]]:
     """A row a check, as text under `HEADINGS`."""
     standing_out = {
         "empty": photos["empty"] > 0,
-        "off": photos["outlier"],
-        "second": photos["second"] > 0,
-        "pieces": photos["pieces"] > 1,
-        "spread": photos["spread"] > 0.05,
+        "area_residual": photos["outlier"],
+        "second_area": photos["second_area"] > 0,
+        "n_components": photos["n_components"] > 1,
+        "disagreement": photos["disagreement"] > 0.05,
     }
     names = {
         "empty": "empty masks",
-        "off": f"size off its car's other views by over {OUTLIER:g} sd",
-        "second": "second largest contour [pixels]",
-        "pieces": "contours: more than one",
-        "spread": "folds disagree on over 5% of the car",
+        "area_residual": f"size off its car's other views by over {OUTLIER:g} sd",
+        "second_area": "second largest contour [pixels]",
+        "n_components": "contours: more than one",
+        "disagreement": "folds disagree on over 5% of the car",
     }
     return [
         _cells(photos, measure, names[measure.column], standing_out[measure.column]) for measure in _MEASURES
@@ -138,7 +142,7 @@ def _cells(photos: pd.DataFrame, measure: _Measure, name: str, standing_out: pd.
     return [name, f"{count:,}", f"{count / len(photos):.2%}", typical, highest, photo]
 
 
-def _off(facts: pd.DataFrame) -> pd.Series:
+def _area_residual(facts: pd.DataFrame) -> pd.Series:
     """How far the logarithm of each mask's area lies from what its angle and its car let expect; 0 and above.
 
     A car seen from the side fills more of the photo than one seen from the front, and a large one more than a small

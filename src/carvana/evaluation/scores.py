@@ -15,7 +15,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """A mean Dice with its 95% interval."""
 
     dice: float
@@ -28,7 +28,7 @@ class Summary:
         return [f"{self.dice:.6f}", f"{self.low:.6f} .. {self.high:.6f}", str(self.photos)]
 
 
-def summary(scores: pd.DataFrame, seed: int = 0) -> Summary:
+def mean_with_ci(scores: pd.DataFrame, seed: int = 0) -> ScoreSummary:
     """The mean Dice of photos, and its 95% bootstrap interval over cars.
 
     Cars are drawn, not photos: the 16 views of a car are not independent. Percentile bootstrap, Efron and
@@ -42,11 +42,11 @@ def summary(scores: pd.DataFrame, seed: int = 0) -> Summary:
     drawn = np.random.default_rng(seed).integers(len(by_car), size=(RESAMPLES, len(by_car)))
     sums, counts = by_car["sum"].to_numpy()[drawn], by_car["count"].to_numpy()[drawn]
     low, high = np.percentile(sums.sum(axis=1) / counts.sum(axis=1), [2.5, 97.5])
-    return Summary(float(scores["dice"].mean()), float(low), float(high), len(scores))
+    return ScoreSummary(float(scores["dice"].mean()), float(low), float(high), len(scores))
 
 
-def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> Summary:
-    """How much higher `scores` are than `baseline` on the same photos, as `summary` has it.
+def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> ScoreSummary:
+    """How much higher `scores` are than `baseline` on the same photos, as `mean_with_ci` has it.
 
     Hard cars are hard for both, so the difference is far surer than either mean.
 
@@ -56,7 +56,7 @@ def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> Summary:
     pairs = scores.merge(baseline, on="img", suffixes=("", "_baseline"), validate="one_to_one")
     if not len(pairs) == len(scores) == len(baseline):
         raise UserError(f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} in common")
-    return summary(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
+    return mean_with_ci(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
 
 
 def score_submission(submission: Path, truth: Path) -> pd.DataFrame:

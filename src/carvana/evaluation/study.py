@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import Summary, paired_difference, summary
+from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
 
@@ -58,8 +58,8 @@ class Result:
     """What came of one recipe."""
 
     name: str
-    dice: Summary
-    difference: Summary | None
+    dice: ScoreSummary
+    difference: ScoreSummary | None
     """Paired with the baseline's Dice, photo by photo; None for the baseline itself."""
     parameters: int
     minutes: float
@@ -68,7 +68,7 @@ class Result:
     """In training, over all its resolutions."""
 
 
-def result_of(
+def summarize_runs(
     name: str, runs: Sequence[RunDir], baseline: Sequence[RunDir], parameters: int, photos: int
 ) -> Result:
     """Sum up a recipe's runs.
@@ -86,7 +86,7 @@ def result_of(
     same = [run.folder for run in runs] == [run.folder for run in baseline]
     return Result(
         name=name,
-        dice=summary(scores),
+        dice=mean_with_ci(scores),
         difference=None if same else paired_difference(scores, others),
         parameters=parameters,
         minutes=seconds / 60,

@@ -18,7 +18,7 @@ from carvana.competition.names import car_id
 from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
-from carvana.evaluation.scores import Summary, paired_difference, summary
+from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
 from carvana.files import atomic_path
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.runs import RunDir
@@ -30,20 +30,20 @@ DEFAULT = 0.5
 
 
 @dataclass(frozen=True)
-class Choice:
+class ThresholdResult:
     """A threshold and what it is worth."""
 
     threshold: float
     """0.5 where no other gains."""
     best: float
     """The one with the best mean Dice."""
-    gain: Summary
+    gain: ScoreSummary
     """Of a threshold that was chosen on the other cars, against 0.5; with its 95% interval over cars."""
     scores: pd.DataFrame
     """Columns img and dice: out of fold, at `threshold`."""
 
 
-def choose(config: PredictionConfig, photos: Sequence[Sample]) -> Choice:
+def tune_threshold(config: PredictionConfig, photos: Sequence[Sample]) -> ThresholdResult:
     """Choose the threshold with the best mean Dice of out-of-fold photos.
 
     Its gain is measured on cars that had no say in it: five times, a fifth of the cars is held out, the threshold
@@ -70,10 +70,12 @@ def choose(config: PredictionConfig, photos: Sequence[Sample]) -> Choice:
     )
     best = int(dice.mean(axis=0).argmax())
     kept = best if gain.low > 0 else middle
-    return Choice(float(thresholds[kept]), float(thresholds[best]), gain, _scores(names, dice[:, kept]))
+    return ThresholdResult(
+        float(thresholds[kept]), float(thresholds[best]), gain, _scores(names, dice[:, kept])
+    )
 
 
-def show(choice: Choice) -> None:
+def show(choice: ThresholdResult) -> None:
     """Print what was chosen, and why."""
     rows = [
         [
@@ -82,7 +84,7 @@ def show(choice: Choice) -> None:
             f"{choice.gain.low:+.6f} .. {choice.gain.high:+.6f}",
         ]
     ]
-    rows[0] += [f"{choice.threshold:.4f}", *summary(choice.scores).cells()]
+    rows[0] += [f"{choice.threshold:.4f}", *mean_with_ci(choice.scores).cells()]
     console.show_table(
         "Threshold, out of fold",
         ["best", "gain over 0.5", "95% interval", "taken", "Dice", "95% interval", "photos"],

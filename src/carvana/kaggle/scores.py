@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
 from carvana.kaggle.client import COMPETITION, translate_errors
-from carvana.submission.ledger import Ledger, Row
+from carvana.submission.ledger import Ledger, LedgerRow
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import ApiSubmission, KaggleApi
@@ -40,7 +40,7 @@ class Score:
     """Why it could not be scored."""
 
 
-def message_of(row: Row, message: str | None = None) -> str:
+def submission_message(row: LedgerRow, message: str | None = None) -> str:
     """The message that a submission carries on Kaggle: `message` or what the ledger knows, and the file's mark."""
     known = [row.get("recipe", ""), row.get("fold") and f"fold {row['fold']}"]
     known += [row.get("cv_dice") and f"CV {row['cv_dice']}"]
@@ -51,7 +51,7 @@ def message_of(row: Row, message: str | None = None) -> str:
 def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
     """Bring the scores on Kaggle into the ledger, by file name and message.
 
-    A message that carries the mark of `message_of` names the very bytes; one that was written by hand goes to the
+    A message that carries the mark of `submission_message` names the very bytes; one that was written by hand goes to the
     newest row of that file name from before.
 
     Returns:
@@ -61,12 +61,12 @@ def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
         UserError: Kaggle does not answer, or could not score one of them.
     """
     rows = ledger.rows()
-    found: dict[tuple[str, str], tuple[Row, Score]] = {}
-    strangers = []
+    found: dict[tuple[str, str], tuple[LedgerRow, Score]] = {}
+    unknown_files = []
     for score in submissions(api):
         row = _row_for(score, rows)
         if row is None:
-            strangers.append(score.file)
+            unknown_files.append(score.file)
             continue
         key = row["submission"], row["sha256"]
         scored_at_last = score.status == "COMPLETE" and key in found and found[key][1].status != "COMPLETE"
@@ -77,11 +77,11 @@ def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
         on_board = row["board"] == BOARD
         if score.status != "ERROR" or on_board:  # else the ledger never counted it
             date = row["when"] if on_board else score.when
-            failures += settle(ledger, row | {"board": BOARD, "when": date}, score)[1]
+            failures += record_score(ledger, row | {"board": BOARD, "when": date}, score)[1]
     if failures:
         raise UserError("; ".join(failures))
     changed = sum(row not in rows for row in ledger.rows())
-    return changed, list(dict.fromkeys(strangers))
+    return changed, list(dict.fromkeys(unknown_files))
 
 
 def submissions(api: "KaggleApi") -> Iterator[Score]:
@@ -120,11 +120,11 @@ def _dice(text: str) -> str:
     return f"{value:.6f}" if math.isfinite(value) else ""
 
 
-def settle(ledger: Ledger, row: Row, score: Score | None) -> tuple[Row, list[str]]:
+def record_score(ledger: Ledger, row: LedgerRow, score: Score | None) -> tuple[LedgerRow, list[str]]:
     """Write what Kaggle says of a row's submission into the ledger; returns the row, and what went wrong."""
     if score is not None and score.status == "ERROR":
         if not row["public"]:
-            ledger.withdraw(row)
+            ledger.clear_score(row)
         reason = score.reason or "it does not say why"
         return row, [f"{row['submission']}: Kaggle could not score it ({reason})"]
     if score is not None and score.status == "COMPLETE":
@@ -134,7 +134,7 @@ def settle(ledger: Ledger, row: Row, score: Score | None) -> tuple[Row, list[str
     return row, []
 
 
-def _row_for(score: Score, rows: Sequence[Row]) -> Row | None:
+def _row_for(score: Score, rows: Sequence[LedgerRow]) -> LedgerRow | None:
     """The row that a submission on Kaggle belongs to: its own on this board, else the file's newest."""
     named = [row for row in rows if row["submission"] == score.file]
     mark = re.search(rf"\(sha256 ([0-9a-f]{{{_DIGITS}}})\)$", score.message)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from carvana import console
 from carvana.errors import UserError
 from carvana.kaggle.client import COMPETITION, sign_in, translate_errors
-from carvana.kaggle.scores import BOARD, Score, message_of, settle, submissions
-from carvana.submission.ledger import Ledger, Row, now, sha256
+from carvana.kaggle.scores import BOARD, Score, record_score, submission_message, submissions
+from carvana.submission.ledger import Ledger, LedgerRow, now, sha256
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -26,13 +26,13 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 class Upload:
     """A submission that Kaggle has taken."""
 
-    row: Row
+    row: LedgerRow
     ref: int
 
 
 def submit(
     paths: Sequence[Path], *, message: str | None = None, again: bool = False, wait_s: float = 600.0
-) -> list[Row]:
+) -> list[LedgerRow]:
     """Submit checked submissions that lie in one folder, and wait for their scores.
 
     Args:
@@ -57,7 +57,7 @@ def submit(
         console.message(f"{_said_before(path, row)}; it is left out")
     api = sign_in()
     wanted = [path for path in paths if path not in before]
-    left = left_today(api)
+    left = remaining_submissions(api)
     if left is not None:
         console.message(f"Kaggle takes {left} more submissions today (UTC); here are {len(wanted)}")
     uploads, failures = _upload_all(api, wanted, message, left)
@@ -87,19 +87,19 @@ def _upload_all(
     return uploads, []
 
 
-def _submitted_before(ledger: Ledger, path: Path) -> Row | None:
+def _submitted_before(ledger: Ledger, path: Path) -> LedgerRow | None:
     """The newest row of the same bytes, whatever the file's name, that is on Kaggle already."""
     digest = sha256(path)
     same = [row for row in ledger.rows() if (row["board"], row["sha256"]) == (BOARD, digest)]
     return same[-1] if same else None
 
 
-def _said_before(path: Path, row: Row) -> str:
+def _said_before(path: Path, row: LedgerRow) -> str:
     scores = f"public {row['public']}, private {row['private']}" if row["public"] else "not scored yet"
     return f"{path}: was submitted on {row['when']} as {row['submission']} ({scores})"
 
 
-def left_today(api: "KaggleApi") -> int | None:
+def remaining_submissions(api: "KaggleApi") -> int | None:
     """How many submissions Kaggle still takes today (UTC); None where the account has not merge_models yet.
 
     Raises:
@@ -121,7 +121,7 @@ def upload(api: "KaggleApi", submission: Path, message: str | None = None) -> Up
     """
     ledger = Ledger.beside(submission)
     row = ledger.row_of(submission)
-    text = message_of(row, message)
+    text = submission_message(row, message)
     known = {score.ref for score in submissions(api)}
     console.message(f"{submission}: uploading {submission.stat().st_size / 1e6:,.1f} MB")
     try:
@@ -167,7 +167,7 @@ def _arrived(api: "KaggleApi", submission: Path, text: str, known: set[int], err
 
 def wait(
     api: "KaggleApi", ledger: Ledger, uploads: Sequence[Upload], limit_s: float
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[LedgerRow], list[str]]:
     """Wait until Kaggle has scored all uploads, and write the scores into the ledger.
 
     Args:
@@ -183,7 +183,7 @@ def wait(
     scores = _wait_for({sent.ref for sent in uploads}, api, limit_s)
     rows, failures = [], []
     for sent in uploads:
-        row, failure = settle(ledger, sent.row, scores.get(sent.ref))
+        row, failure = record_score(ledger, sent.row, scores.get(sent.ref))
         rows.append(row)
         failures += failure
         if not row["public"] and not failure:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from carvana.competition.names import car_and_angle
 from carvana.data.dataset import read_csv
-from carvana.evaluation.scores import Summary, paired_difference, summary
+from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
 from carvana.runs import RunDir
 
 UNKNOWN = "unknown"
@@ -37,17 +37,17 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class RecipeComparison:
     """A recipe beside the best one."""
 
     name: str
     folds: Sequence[int]
-    dice: Summary
-    difference: Summary | None
+    dice: ScoreSummary
+    difference: ScoreSummary | None
     """Of the photos that both have, paired with the best recipe's; None for that one, or where they share none."""
 
 
-def experiments_of(runs: Path) -> list[Experiment]:
+def find_experiments(runs: Path) -> list[Experiment]:
     """All recipes with a finished fold under `runs`, by name."""
     finished = [run for run in map(RunDir, sorted(runs.glob("*/fold-*"))) if run.finished]
     names = dict.fromkeys(run.folder.parent.name for run in finished)
@@ -60,18 +60,21 @@ def experiments_of(runs: Path) -> list[Experiment]:
     ]
 
 
-def contrasts(experiments: Sequence[Experiment]) -> list[Contrast]:
+def compare_recipes(experiments: Sequence[Experiment]) -> list[RecipeComparison]:
     """The recipes, the best first, each with its paired difference from the best."""
     ranked = sorted(experiments, key=lambda one: -one.scores["dice"].mean())
     return [
-        Contrast(
-            one.name, [run.fold for run in one.runs], summary(one.scores), _difference(one.scores, ranked[0])
+        RecipeComparison(
+            one.name,
+            [run.fold for run in one.runs],
+            mean_with_ci(one.scores),
+            _difference(one.scores, ranked[0]),
         )
         for one in ranked
     ]
 
 
-def makes_of(data: Path) -> pd.Series:
+def read_makes(data: Path) -> pd.Series:
     """The make of each car, indexed by car; blanks are `UNKNOWN`. Empty where there is no metadata.csv."""
     path = data / "metadata.csv"
     if not path.is_file():
@@ -80,7 +83,7 @@ def makes_of(data: Path) -> pd.Series:
     return table.where(table != "", UNKNOWN)
 
 
-def _difference(scores: pd.DataFrame, best: Experiment) -> Summary | None:
+def _difference(scores: pd.DataFrame, best: Experiment) -> ScoreSummary | None:
     if scores is best.scores:
         return None
     columns = ["img", "dice"]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from carvana.report.experiments import Experiment
-from carvana.submission.ledger import Row
+from carvana.submission.ledger import LedgerRow
 
 COLOURS = ("#2f7ed8", "#e8793a", "#2aa876", "#b667d6", "#d1495b", "#9a8a00", "#00a0b0", "#a07860")
 """Told apart on white and on black alike."""
@@ -22,7 +22,7 @@ _WIDTH = 4.8
 """Inches: narrow enough that its letters are still read on a phone."""
 
 
-def board_figure(rows: Sequence[Row]) -> str:
+def board_figure(rows: Sequence[LedgerRow]) -> str:
     """CV with its interval, and the board's public and private score, a submission a line."""
     shown = [row for row in rows if row["cv_dice"] or row["public"] or row["private"]]
 
@@ -162,7 +162,7 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _label(row: Row) -> str:
+def _label(row: LedgerRow) -> str:
     board = f", {row['board']}" if row["board"] else ""
     return f"{row['recipe'] or row['submission']} {row['fold']}{board}"
 

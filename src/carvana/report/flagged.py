@@ -13,12 +13,12 @@ from carvana.data.dataset import Sample, test_samples
 from carvana.evaluation import mask_checks
 from carvana.report.drawing import MASK, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN
-from carvana.submission.csv_file import masks_of
-from carvana.submission.ledger import Row
+from carvana.submission.csv_file import read_masks
+from carvana.submission.ledger import LedgerRow
 
 
 @dataclass(frozen=True)
-class Doubt:
+class FlaggedMask:
     """A photo of the list, as pictures that lie in the page itself."""
 
     submission: str
@@ -37,7 +37,7 @@ class Doubt:
     mask: str
 
 
-def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -> list[Doubt]:
+def flagged_masks(rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series) -> list[FlaggedMask]:
     """Draw the photos that are listed beside submissions, the newest submission's first.
 
     Args:
@@ -50,17 +50,17 @@ def doubts_of(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -
         UserError: the data folder has no test photos, or a file is not whole.
     """
     files = [folder / name for name in dict.fromkeys(row["submission"] for row in reversed(rows))]
-    listed = [file for file in files if file.is_file() and mask_checks.path_of(file).is_file()]
+    listed = [file for file in files if file.is_file() and mask_checks.suspects_path(file).is_file()]
     if not listed:
         return []
     photos = {photo.name: photo for photo in test_samples(data)}
-    return [doubt for file in listed for doubt in _of_submission(file, photos, makes)]
+    return [flagged_mask for file in listed for flagged_mask in _of_submission(file, photos, makes)]
 
 
-def _of_submission(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[Doubt]:
-    table = mask_checks.read_worst(mask_checks.path_of(submission))
+def _of_submission(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[FlaggedMask]:
+    table = mask_checks.read_suspects(mask_checks.suspects_path(submission))
     table = table[table["img"].isin(photos)]
-    masks = masks_of(submission, set(table["img"]))
+    masks = read_masks(submission, set(table["img"]))
     return [
         _doubt(submission.name, place, row, photos[row.img], masks[row.img], makes)
         for place, row in enumerate(table.itertuples(), start=1)
@@ -68,11 +68,13 @@ def _of_submission(submission: Path, photos: dict[str, Sample], makes: pd.Series
     ]
 
 
-def _doubt(submission: str, place: int, row: object, photo: Sample, mask: str, makes: pd.Series) -> Doubt:
+def _doubt(
+    submission: str, place: int, row: object, photo: Sample, mask: str, makes: pd.Series
+) -> FlaggedMask:
     own = images.photo_size(photo.path)
     size = shown_size(own)
     car, angle = car_and_angle(row.img)
-    return Doubt(
+    return FlaggedMask(
         submission=submission,
         place=place,
         reason=row.reason,
@@ -88,9 +90,9 @@ def _doubt(submission: str, place: int, row: object, photo: Sample, mask: str, m
 
 
 def _measures(row: object) -> str:
-    found = [f"{row.share:.1%} of the photo", f"{row.off:.1%} off its other views"]
-    if row.pieces > 1:
-        found.append(f"{row.pieces} contours, the second of {row.second:,} pixels")
-    if row.spread:
-        found.append(f"folds disagree on {row.spread:.1%} of the car")
+    found = [f"{row.share:.1%} of the photo", f"{row.area_residual:.1%} off its other views"]
+    if row.n_components > 1:
+        found.append(f"{row.n_components} contours, the second of {row.second_area:,} pixels")
+    if row.disagreement:
+        found.append(f"folds disagree on {row.disagreement:.1%} of the car")
     return ", ".join(found)

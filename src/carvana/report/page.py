@@ -14,15 +14,15 @@ from carvana.files import atomic_path
 from carvana.report import drawing, figures, gallery
 from carvana.report.experiments import (
     UNKNOWN,
-    Contrast,
     Experiment,
-    contrasts,
-    experiments_of,
-    makes_of,
+    RecipeComparison,
+    compare_recipes,
+    find_experiments,
+    read_makes,
 )
-from carvana.report.flagged import Doubt, doubts_of
+from carvana.report.flagged import FlaggedMask, flagged_masks
 from carvana.submission import comparison
-from carvana.submission.ledger import Ledger, Row, commit, now
+from carvana.submission.ledger import Ledger, LedgerRow, commit, now
 
 _TEMPLATE = Path(__file__).parent / "template"
 
@@ -43,9 +43,9 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         data: the data folder that the runs were trained on.
         worst: photos a run in the gallery.
     """
-    rows, experiments, makes = ledger.rows(), experiments_of(runs), makes_of(data)
+    rows, experiments, makes = ledger.rows(), find_experiments(runs), read_makes(data)
     pictures, no_pictures = _pictures(experiments, data, makes, worst)
-    doubts, no_doubts = _doubts(rows, ledger.path.parent, data, makes)
+    flagged, no_doubts = _doubts(rows, ledger.path.parent, data, makes)
     page = {
         "when": now(),
         "commit": commit(),
@@ -53,16 +53,16 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         "board": _table(comparison.HEADINGS, comparison.table(rows)),
         "board_figure": _figure(figures.board_figure(comparison.newest(rows))) if rows else "",
         "agreement": _table(comparison.AGREEMENT_HEADINGS, comparison.agreement_table(rows)),
-        "contrasts": _contrast_table(contrasts(experiments)),
+        "compare_recipes": _contrast_table(compare_recipes(experiments)),
         "learning": [_figure(text) for one in experiments for text in _learning(one)],
         **_parts(experiments, makes),
         "pictures": [asdict(picture) for picture in pictures],
         "picture_choices": _choices(pictures, "recipe", "fold", "angle"),
         "no_pictures": no_pictures,
-        "doubts": [asdict(doubt) for doubt in doubts],
+        "flagged": [asdict(flagged_mask) for flagged_mask in flagged],
         "doubt_choices": {
-            "submission": list(dict.fromkeys(doubt.submission for doubt in doubts)),
-            **_choices(doubts, "reason", "angle"),
+            "submission": list(dict.fromkeys(flagged_mask.submission for flagged_mask in flagged)),
+            **_choices(flagged, "reason", "angle"),
         },
         "no_doubts": no_doubts,
         "colours": {
@@ -99,10 +99,12 @@ def _pictures(
     return found, "" if found else f"None of the runs' photos lies in {data}."
 
 
-def _doubts(rows: Sequence[Row], folder: Path, data: Path, makes: pd.Series) -> tuple[list[Doubt], str]:
+def _doubts(
+    rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series
+) -> tuple[list[FlaggedMask], str]:
     """The test photos to look at, or why there are none."""
     try:
-        found = doubts_of(rows, folder, data, makes)
+        found = flagged_masks(rows, folder, data, makes)
     except UserError as error:
         return [], f"No photos: {error}"
     return found, "" if found else f"No list of such photos lies beside the submissions in {folder}."
@@ -150,7 +152,7 @@ def _means_table(means: pd.DataFrame, part: str) -> Table:
     return _table([part, *means.columns], rows)
 
 
-def _contrast_table(compared: Sequence[Contrast]) -> Table:
+def _contrast_table(compared: Sequence[RecipeComparison]) -> Table:
     headings = ["recipe", "folds", "Dice", "95% interval", "from the best", "95% interval of it", "photos"]
     rows = []
     for one in compared:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from carvana.submission.ledger import Row
+from carvana.submission.ledger import LedgerRow
 
 HEADINGS = [
     "recipe",
@@ -31,18 +31,18 @@ _LEAST = 3
 """Folds below which a rank correlation says nothing: of two it is always 1 or -1."""
 
 
-def newest(rows: Sequence[Row]) -> list[Row]:
+def newest(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
     """Of each submission on each board its newest row; by recipe and board, folds first, then the ensemble."""
     latest = {(row["submission"], row["board"]): row for row in rows}
     return sorted(latest.values(), key=_place)
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
+def table(rows: Sequence[LedgerRow]) -> list[list[str]]:
     """The comparison's rows, as text under `HEADINGS`."""
     return [_cells(row) for row in newest(rows)]
 
 
-def agreement_table(rows: Sequence[Row]) -> list[list[str]]:
+def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
     """How CV and board agree over the folds of each recipe, and over all recipes; text, `AGREEMENT_HEADINGS`.
 
     The correlation is Spearman's: Pearson's of the ranks, ties sharing their mean rank. The ensemble is left out:
@@ -73,12 +73,12 @@ def _agreement(folds: pd.DataFrame) -> list[str]:
     return [*correlations, *gaps]
 
 
-def _place(row: Row) -> tuple:
+def _place(row: LedgerRow) -> tuple:
     is_ensemble = not row["fold"].isdigit()
     return row["recipe"], row["board"], row["folds"], is_ensemble, row["fold"].zfill(4), row["submission"]
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: LedgerRow) -> list[str]:
     interval = f"{row['cv_low']} .. {row['cv_high']}" if row["cv_low"] else ""
     return [
         row["recipe"],
@@ -93,7 +93,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _gap(row: Row) -> str:
+def _gap(row: LedgerRow) -> str:
     if not (row["private"] and row["cv_dice"]):
         return ""
     return f"{float(row['private']) - float(row['cv_dice']):+.6f}"

@@ -17,7 +17,7 @@ _COLUMNS = ["img", "rle_mask"]
 _ROWS_AT_ONCE = 2_000
 
 
-def stem_of(path: Path) -> Path:
+def submission_stem(path: Path) -> Path:
     """A submission's path without its endings, after which what belongs to it is named."""
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
 
@@ -70,7 +70,7 @@ def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str],
     return Check(len(all_names), empty, runs / len(all_names))
 
 
-def masks_of(path: Path, photos: Collection[str]) -> dict[str, str]:
+def read_masks(path: Path, photos: Collection[str]) -> dict[str, str]:
     """The run-length texts of some of a submission's photos, by name, as far as it has them.
 
     Raises:

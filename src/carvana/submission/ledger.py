@@ -18,7 +18,7 @@ COLUMNS = [
 """`folds` is the fold table's name, `fold` a number or `all`, `board` `kaggle` or `local` or not yet any; a
 score is a mean Dice, and `cv_low`, `cv_high` its 95% bootstrap interval over cars."""
 
-Row = dict[str, str]
+LedgerRow = dict[str, str]
 """A row, by column, as text; "" where nothing is known."""
 
 
@@ -34,17 +34,17 @@ class Ledger:
         """The ledger of the folder that a submission lies in."""
         return cls(submission.parent / "ledger.csv")
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[LedgerRow]:
         """All rows, the oldest first."""
         return read_csv(self.path, COLUMNS)[COLUMNS].to_dict("records") if self.path.exists() else []
 
-    def find(self, submission: str, sha256: str, board: str | None = None) -> Row | None:
+    def find(self, submission: str, sha256: str, board: str | None = None) -> LedgerRow | None:
         """The newest row of a submission (its file's name) with these very bytes, or None; of one board alone."""
         same = [row for row in self.rows() if _bytes_of(row) == (submission, sha256)]
         same = [row for row in same if board in (None, row["board"])]
         return same[-1] if same else None
 
-    def row_of(self, submission: Path) -> Row:
+    def row_of(self, submission: Path) -> LedgerRow:
         """What is known of a submission's file whatever the board: a new row, without scores and date."""
         digest = sha256(submission)
         known = self.find(submission.name, digest) or {
@@ -55,7 +55,7 @@ class Ledger:
         unscored = {"public": "", "private": "", "board": "", "when": ""}
         return dict.fromkeys(COLUMNS, "") | known | unscored
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LedgerRow) -> None:
         """Add a row, in the place of those of the same submission that no board has scored.
 
         Scores of the same bytes on the same board are replaced too; all others stay.
@@ -66,19 +66,19 @@ class Ledger:
         kept = [old for old in kept if any(old[column] != row[column] for column in same)]
         self._write([*kept, row])
 
-    def withdraw(self, row: Row) -> None:
+    def clear_score(self, row: LedgerRow) -> None:
         """Take back a row whose board gave it no score: the submission stays, as one that no board has scored."""
         rows = self.rows()
         others = [old for old in rows if old != row]
         stands = any(_bytes_of(old) == _bytes_of(row) for old in others)
         self._write(others if stands else [row | {"board": ""} if old == row else old for old in rows])
 
-    def _write(self, rows: Sequence[Row]) -> None:
+    def _write(self, rows: Sequence[LedgerRow]) -> None:
         with atomic_path(self.path) as part:
             pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
 
 
-def _bytes_of(row: Row) -> tuple[str, str]:
+def _bytes_of(row: LedgerRow) -> tuple[str, str]:
     return row["submission"], row["sha256"]
 
 

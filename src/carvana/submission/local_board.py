@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.evaluation.scores import score_submission
-from carvana.submission.ledger import Ledger, Row, now
+from carvana.submission.ledger import Ledger, LedgerRow, now
 
 
-def submit_locally(submission: Path, truth: Path) -> Row:
+def submit_to_local_board(submission: Path, truth: Path) -> LedgerRow:
     """Score a submission on the local board, and write the scores into its ledger.
 
     Args:

@@ -14,13 +14,13 @@ from carvana import console
 from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
-from carvana.evaluation.scores import summary
+from carvana.evaluation.scores import mean_with_ci
 from carvana.files import atomic_path
 from carvana.inference.config import PredictionConfig
 from carvana.locks import file_lock
 from carvana.runs import RunDir
-from carvana.submission.csv_file import Check, check_submission, stem_of, write_submission
-from carvana.submission.ledger import Ledger, Row, commit, now, sha256
+from carvana.submission.csv_file import Check, check_submission, submission_stem, write_submission
+from carvana.submission.ledger import Ledger, LedgerRow, commit, now, sha256
 from carvana.tasks import Crew
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SubmissionSpec:
     """A submission's file, and what is known of the networks whose mean it is."""
 
     path: Path
@@ -51,7 +51,9 @@ class Entry:
         return self.runs[0].read_metadata()["table"] if self.runs else ""
 
 
-def entries_of(config: PredictionConfig, path: Path, scores: pd.DataFrame | None = None) -> list[Entry]:
+def submission_specs(
+    config: PredictionConfig, path: Path, scores: pd.DataFrame | None = None
+) -> list[SubmissionSpec]:
     """The submission of all networks together at `path`; where each is kept, also one a fold (`-fold0`, ...).
 
     Args:
@@ -62,7 +64,9 @@ def entries_of(config: PredictionConfig, path: Path, scores: pd.DataFrame | None
     """
     runs = next((part.runs for part in config.members if part.runs), ())
     groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if config.per_fold)]
-    return [Entry(file, config, of_file, _scores(config, of_file, scores)) for file, of_file in groups]
+    return [
+        SubmissionSpec(file, config, of_file, _scores(config, of_file, scores)) for file, of_file in groups
+    ]
 
 
 def _scores(
@@ -79,44 +83,44 @@ def _scores(
 
 def fold_path(path: Path, fold: int) -> Path:
     """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
-    stem = stem_of(path).name
+    stem = submission_stem(path).name
     return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
 
 
 @dataclass(frozen=True)
-class Predicted:
+class TestPrediction:
     """What came of a prediction."""
 
     checks: list[Check]
     """What each entry's submission holds."""
     facts: pd.DataFrame | None
-    """Of each photo's mask, as `mask_checks.worst` takes them; None where all was predicted already."""
+    """Of each photo's mask, as `mask_checks.rank_suspects` takes them; None where all was predicted already."""
 
 
-def predict_entries(
-    entries: Sequence[Entry], photos: Sequence[Sample], crew: Crew | None = None
-) -> Predicted:
+def predict_test_set(
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], crew: Crew | None = None
+) -> TestPrediction:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
 
     The work is kept in shards beside the first submission until all is written, so that the same call goes on where
     it was killed.
 
     Args:
-        entries: as `entries_of` gives them.
+        entries: as `submission_specs` gives them.
         photos: in the order of the rows.
         crew: predicts the shards; by default this process, in one stream.
 
     Returns:
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
-    folder = entries[0].path.with_name(f".{stem_of(entries[0].path).name}.shards")
+    folder = entries[0].path.with_name(f".{submission_stem(entries[0].path).name}.shards")
     with file_lock(folder.with_suffix(".lock"), console):
         return _predict(entries, photos, folder, crew)
 
 
 def _predict(
-    entries: Sequence[Entry], photos: Sequence[Sample], folder: Path, crew: Crew | None
-) -> Predicted:
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
+) -> TestPrediction:
     if all(_is_current(entry) for entry in entries):
         sizes = photo_sizes(photos)
         checks = [_check_or_none(entry, sizes) for entry in entries]
@@ -124,22 +128,22 @@ def _predict(
             shutil.rmtree(folder, ignore_errors=True)
             for entry in entries:
                 console.message(f"{entry.path}: predicted already")
-            return Predicted(checks, None)
+            return TestPrediction(checks, None)
     facts = _write(entries, photos, folder, crew)
     sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
-    checks = [check_entry(entry.path, sizes) for entry in entries]
+    checks = [check_against_photos(entry.path, sizes) for entry in entries]
     for entry in entries:
         Ledger.beside(entry.path).add(_row(entry))
     shutil.rmtree(folder, ignore_errors=True)
-    return Predicted(checks, facts)
+    return TestPrediction(checks, facts)
 
 
 def photo_sizes(photos: Sequence[Sample]) -> dict[str, tuple[int, int]]:
-    """The (height, width) of each photo, by its name: what `check_entry` holds submissions against."""
+    """The (height, width) of each photo, by its name: what `check_against_photos` holds submissions against."""
     return {photo.name: images.photo_size(photo.path) for photo in photos}
 
 
-def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
+def check_against_photos(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
     """Check a submission against the photos that it is for, whose `photo_sizes` are given.
 
     Raises:
@@ -149,7 +153,7 @@ def check_entry(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
 
 
 def _write(
-    entries: Sequence[Entry], photos: Sequence[Sample], folder: Path, crew: Crew | None
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
 ) -> pd.DataFrame:
     """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
     from carvana.inference import shards  # late: TensorFlow takes seconds to import
@@ -176,7 +180,7 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
 
     Returns:
         What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
-        disagreement, as `rows.Row` has them.
+        disagreement, as `rows.LedgerRow` has them.
     """
     from carvana.inference.shards import FACTS, read_records  # late, as above
 
@@ -204,7 +208,7 @@ def _begin(folder: Path, config: PredictionConfig) -> None:
         part.write_text(text)
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: SubmissionSpec) -> LedgerRow:
     return {
         **_asked(entry),
         **_cross_validation(entry),
@@ -215,15 +219,15 @@ def _row(entry: Entry) -> Row:
     }
 
 
-def _cross_validation(entry: Entry) -> Row:
+def _cross_validation(entry: SubmissionSpec) -> LedgerRow:
     """The out-of-fold Dice and its interval; nothing where the held-out photos were asked in another way."""
     if entry.scores is None:
         return {}
-    result = summary(entry.scores)
+    result = mean_with_ci(entry.scores)
     return {"cv_dice": f"{result.dice:.6f}", "cv_low": f"{result.low:.6f}", "cv_high": f"{result.high:.6f}"}
 
 
-def _asked(entry: Entry) -> Row:
+def _asked(entry: SubmissionSpec) -> LedgerRow:
     """The ledger's columns that say which networks were asked, and how."""
     return {
         "submission": entry.path.name,
@@ -234,7 +238,7 @@ def _asked(entry: Entry) -> Row:
     }
 
 
-def _is_current(entry: Entry) -> bool:
+def _is_current(entry: SubmissionSpec) -> bool:
     """Whether a submission is there, with the maps that shall be kept, newer than its networks, and asked so."""
     used = [run.model for part in entry.config.members for run in part.runs]
     used += [part.maps for part in entry.config.members if part.maps]
@@ -246,8 +250,8 @@ def _is_current(entry: Entry) -> bool:
     return row is not None and all(row[column] == text for column, text in _asked(entry).items())
 
 
-def _check_or_none(entry: Entry, sizes: dict[str, tuple[int, int]]) -> Check | None:
+def _check_or_none(entry: SubmissionSpec, sizes: dict[str, tuple[int, int]]) -> Check | None:
     try:
-        return check_entry(entry.path, sizes)
+        return check_against_photos(entry.path, sizes)
     except UserError:
         return None

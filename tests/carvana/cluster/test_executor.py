@@ -188,7 +188,7 @@ def test_workers_that_join_late_get_work_if_they_see_the_same(
     def join() -> None:
         until((tmp_path / "1.begun").exists, "both workers' work")
         late.extend([pair.worker(), pair.worker(source=source), pair.worker(source=None)])
-        until(lambda: sum("it gets no work" in line for line in said) == 2, "two strangers")
+        until(lambda: sum("it gets no work" in line for line in said) == 2, "two unknown_files")
         until((tmp_path / "2.begun").exists, "the late one's work")
         (tmp_path / "alarm").touch()
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import score_submission, summary
+from carvana.evaluation.scores import mean_with_ci, score_submission
 
 
 def _write(path: Path, text: str) -> Path:
@@ -51,7 +51,7 @@ def _scores(by_car: np.ndarray) -> pd.DataFrame:
 def test_the_interval_is_as_wide_as_cars_differ_not_photos() -> None:
     """Views of a car that are all alike say no more than one: the interval is that of the 25 cars' mean."""
     by_car = np.random.default_rng(0).normal(0.99, 0.002, size=25)
-    result = summary(_scores(by_car))
+    result = mean_with_ci(_scores(by_car))
     assert result.dice == pytest.approx(by_car.mean())
     assert result.photos == 400
     expected = 1.96 * by_car.std() / 5
@@ -61,4 +61,4 @@ def test_the_interval_is_as_wide_as_cars_differ_not_photos() -> None:
 
 def test_the_interval_is_the_same_each_time() -> None:
     scores = _scores(np.linspace(0.9, 1, 7))
-    assert summary(scores) == summary(scores)
+    assert mean_with_ci(scores) == mean_with_ci(scores)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import paired_difference, summary
-from carvana.evaluation.study import Study, cells, draw, markdown, read_study, result_of
+from carvana.evaluation.scores import mean_with_ci, paired_difference
+from carvana.evaluation.study import Study, cells, draw, markdown, read_study, summarize_runs
 from carvana.runs import RunDir
 
 
@@ -32,7 +32,7 @@ def test_a_paired_difference_is_surer_than_the_means() -> None:
     change = paired_difference(better, _scores(cars))
     assert change.dice == pytest.approx(0.001, abs=2e-4)
     assert 0 < change.low < change.dice < change.high
-    assert summary(better).low < summary(_scores(cars)).dice
+    assert mean_with_ci(better).low < mean_with_ci(_scores(cars)).dice
 
 
 def test_other_photos_are_not_paired() -> None:
@@ -52,8 +52,8 @@ def test_the_page_holds_every_recipe(tmp_path: Path) -> None:
         _run(tmp_path / "deep", np.array([0.92, 0.83])),
     )
     results = [
-        result_of("plain", [plain], [plain], parameters=1000, photos=300),
-        result_of("deep", [deep], [plain], parameters=2000, photos=300),
+        summarize_runs("plain", [plain], [plain], parameters=1000, photos=300),
+        summarize_runs("deep", [deep], [plain], parameters=2000, photos=300),
     ]
     assert cells(results[0])[:4] == ["plain", "0.850000", "0.800000 .. 0.900000", ""]
     assert cells(results[1])[3:] == ["+0.025000", "+0.020000 .. +0.030000", "2,000", "1.0", "10.0"]

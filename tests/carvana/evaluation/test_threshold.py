@@ -30,14 +30,14 @@ def test_nothing_found_and_nothing_there_is_one() -> None:
     assert curve.tolist() == [1.0] * 255
 
 
-def _chosen(monkeypatch: pytest.MonkeyPatch, peak: float, noise: float) -> threshold.Choice:
+def _chosen(monkeypatch: pytest.MonkeyPatch, peak: float, noise: float) -> threshold.ThresholdResult:
     """Of 20 cars, whose Dice is highest near `peak`."""
     random = np.random.default_rng(1)
     names = [photo_name(f"{car:012x}", angle) for car in range(20) for angle in (1, 2)]
     levels = np.arange(1, 256) / 256
     dice = 0.99 - 0.05 * (levels - peak - random.normal(0, noise, (40, 1))) ** 2
     monkeypatch.setattr(threshold, "_out_of_fold", lambda config, photos: (names, dice))
-    return threshold.choose(PredictionConfig(()), [])
+    return threshold.tune_threshold(PredictionConfig(()), [])
 
 
 def test_a_threshold_that_gains_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tests.kaggle_stand_in import KEY, SIGNATURE, TOKEN, USER, KaggleStandIn, Re
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.scores import refresh, submissions
-from carvana.kaggle.upload import left_today, submit
+from carvana.kaggle.upload import remaining_submissions, submit
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger
 
@@ -98,7 +98,7 @@ def test_what_is_left_today_is_said_and_kept_to(
 
 def test_who_has_not_joined_is_not_told_of_a_limit(board: KaggleStandIn) -> None:
     board.on_a_team = False
-    assert left_today(sign_in()) is None
+    assert remaining_submissions(sign_in()) is None
 
 
 RULES = "You must accept this competition's rules before you'll be able to submit."
@@ -245,9 +245,9 @@ def test_refresh_knows_files_that_were_submitted_by_hand(board: KaggleStandIn, f
     by_hand("fast-fold2.csv.gz", f"x (sha256 {'0' * 12})", "2020-03-02T00:00:00.0Z", "0.4")
     for number in range(120):  # more than a page
         by_hand(f"old{number}.csv", "", "2018-02-01T00:00:00.0Z", "0.1")
-    changed, strangers = refresh(sign_in(), Ledger.beside(folds[0]))
+    changed, unknown_files = refresh(sign_in(), Ledger.beside(folds[0]))
     assert changed == 2
-    assert {"other.csv", "fast-fold0.csv.gz", "old0.csv", "old119.csv"} <= set(strangers)
+    assert {"other.csv", "fast-fold0.csv.gz", "old0.csv", "old119.csv"} <= set(unknown_files)
     found = {row["submission"]: (row["board"], row["public"], row["when"]) for row in _rows(folds)}
     assert found == {
         "fast-fold0.csv.gz": ("", "", "2020-01-01T00:00:00Z"),

@@ -22,8 +22,8 @@ from carvana.data.dataset import read_csv, train_samples
 from carvana.evaluation import mask_checks
 from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
-from carvana.report.experiments import contrasts, experiments_of, makes_of
-from carvana.report.flagged import doubts_of
+from carvana.report.experiments import compare_recipes, find_experiments, read_makes
+from carvana.report.flagged import flagged_masks
 from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
@@ -79,9 +79,9 @@ def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
             write(img, mask)
             area = int(rle.parse_runs(mask)[1].sum())
             facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
-    columns = ["img", "height", "width", "area", "pieces", "second", "disagreement"]
-    photos = mask_checks.measured(pd.DataFrame(facts, columns=columns))
-    mask_checks.write_worst(photos, mask_checks.path_of(submission))
+    columns = ["img", "height", "width", "area", "n_components", "second_area", "disagreement"]
+    photos = mask_checks.measure_masks(pd.DataFrame(facts, columns=columns))
+    mask_checks.write_suspects(photos, mask_checks.suspects_path(submission))
     return ledger
 
 
@@ -146,20 +146,20 @@ def test_it_shows_the_numbers_of_the_ledger(page: webdriver.Chrome) -> None:
 
 
 def test_it_shows_recipes_with_their_paired_difference(page: webdriver.Chrome, runs: Path) -> None:
-    plain, deep = contrasts(experiments_of(runs))
+    plain, deep = compare_recipes(find_experiments(runs))
     assert (plain.name, plain.difference, deep.difference.photos) == ("plain", None, 64)
-    first, second = _cells(page, "contrasts")
+    first, second = _cells(page, "compare_recipes")
     assert first[:3] == ["plain", "0 1", f"{plain.dice.dice:.6f}"]
     assert second[4] == f"{deep.difference.dice:+.6f}"
     assert deep.difference.dice == pytest.approx(deep.dice.dice - plain.dice.dice)
 
 
 def test_dice_by_angle_and_make_are_means(page: webdriver.Chrome, runs: Path, rendered: Path) -> None:
-    deep, _ = experiments_of(runs)
+    deep, _ = find_experiments(runs)
     rows = {row[0]: row[1:] for row in _cells(page, "angles")}
     of_angle = deep.scores[deep.scores["angle"] == 7]
     assert rows["7"][0] == f"{of_angle['dice'].mean():.6f}"
-    makes = makes_of(rendered)
+    makes = read_makes(rendered)
     rows = {row[0]: row[1:] for row in _cells(page, "makes")}
     for make, (dice, _, cars) in rows.items():
         own = deep.scores[deep.scores["car"].map(makes) == make]
@@ -181,7 +181,7 @@ def test_the_gallery_holds_the_worst_and_is_filtered(page: webdriver.Chrome, run
     assert len(cards) == 2 * 2 * 3
     dice = [float(card["dice"]) for card in cards]
     assert dice == sorted(dice)
-    for experiment in experiments_of(runs):
+    for experiment in find_experiments(runs):
         for fold, scores in experiment.scores.groupby("fold"):
             own = [card for card in cards if (card["recipe"], card["fold"]) == (experiment.name, str(fold))]
             assert [float(card["dice"]) for card in own] == sorted(scores["dice"])[:3]
@@ -207,18 +207,18 @@ def test_the_gallery_is_sorted(page: webdriver.Chrome) -> None:
 
 
 def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
-    listed = mask_checks.read_worst(ledger.path.with_name("plain-fold1-checks.csv"))
-    cards = _cards(page, "doubts")
+    listed = mask_checks.read_suspects(ledger.path.with_name("plain-fold1-checks.csv"))
+    cards = _cards(page, "flagged")
     assert [card["reason"] for card in cards] == listed["reason"].tolist()
     assert [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards] == listed["img"].tolist()
     reason = listed["reason"][1]
-    _choose(page, "doubts-reason", reason)
-    assert len(_cards(page, "doubts")) == (listed["reason"] == reason).sum() < len(listed)
-    _choose(page, "doubts-sort", "by angle")
-    angles = [int(card["angle"]) for card in _cards(page, "doubts")]
+    _choose(page, "flagged-reason", reason)
+    assert len(_cards(page, "flagged")) == (listed["reason"] == reason).sum() < len(listed)
+    _choose(page, "flagged-sort", "by angle")
+    angles = [int(card["angle"]) for card in _cards(page, "flagged")]
     assert angles == sorted(angles)
     assert len(_cards(page)) == 12  # the other gallery is left alone
-    card = page.find_element(By.CSS_SELECTOR, "#doubts .card:not([hidden])")
+    card = page.find_element(By.CSS_SELECTOR, "#flagged .card:not([hidden])")
     overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 100%)"
@@ -228,12 +228,12 @@ def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, le
 def test_the_doubtful_masks_are_those_of_the_submission(
     ledger: Ledger, rendered: Path, tmp_path: Path
 ) -> None:
-    rows, makes = ledger.rows(), makes_of(rendered)
-    first, *_ = doubts_of(rows, ledger.path.parent, rendered, makes)
+    rows, makes = ledger.rows(), read_makes(rendered)
+    first, *_ = flagged_masks(rows, ledger.path.parent, rendered, makes)
     truth = read_csv(rendered / "test_masks.csv", ["img"]).set_index("img")["rle_mask"]
     assert np.array_equal(_classes(first.mask) > 0, rle.decode(truth[first.img], (64, 96)))
     assert (first.submission, first.place, first.make) == ("plain-fold1.csv.gz", 1, makes[first.car])
-    assert doubts_of(rows, tmp_path, rendered, makes) == []
+    assert flagged_masks(rows, tmp_path, rendered, makes) == []
 
 
 def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdriver.Chrome) -> None:
@@ -305,7 +305,7 @@ def test_it_is_read_by_day_and_by_night(page: webdriver.Chrome, scheme: str) -> 
         "td": "color",
         ".chart svg text": "fill",
         "figcaption code": "color",
-        "#doubts figcaption span": "color",
+        "#flagged figcaption span": "color",
     }
     for what, ink in words.items():
         colour = _luminance(page.find_element(By.CSS_SELECTOR, what).value_of_css_property(ink))
@@ -324,8 +324,8 @@ def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: 
     from carvana.inference.maps import mask_of, probability_maps
     from carvana.models.build import load, size_spec
 
-    experiments = experiments_of(runs)[:1]
-    first, *_ = gallery.pictures(experiments, rendered, makes_of(rendered), worst=1)
+    experiments = find_experiments(runs)[:1]
+    first, *_ = gallery.pictures(experiments, rendered, read_makes(rendered), worst=1)
     photo = next(photo for photo in train_samples(rendered) if photo.name == first.img)
     run = experiments[0].runs[0]
     recipe = run.read_recipe()
@@ -337,7 +337,7 @@ def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: 
     difference = _classes(first.difference)
     assert np.array_equal(difference == 1, truth & ~mask)
     assert np.array_equal(difference == 2, mask & ~truth)
-    assert (first.car, first.make) == (photo.car, makes_of(rendered)[photo.car])
+    assert (first.car, first.make) == (photo.car, read_makes(rendered)[photo.car])
 
 
 def test_without_runs_and_photos_it_says_so(tmp_path: Path, ledger: Ledger, runs: Path) -> None:

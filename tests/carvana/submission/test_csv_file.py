@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.submission.csv_file import Check, check_submission, masks_of, write_submission
+from carvana.submission.csv_file import Check, check_submission, read_masks, write_submission
 
 PHOTOS = ["00000000000a_01.jpg", "00000000000a_02.jpg", "00000000000b_01.jpg"]
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_in_order(tmp_path: Path) -> None:
 
 def test_some_masks_are_found_again(tmp_path: Path) -> None:
     path = _write(tmp_path / "mine.csv.gz", *(f"{photo},{1 + place} 1" for place, photo in enumerate(PHOTOS)))
-    assert masks_of(path, [PHOTOS[2], PHOTOS[0], "none.jpg"]) == {PHOTOS[0]: "1 1", PHOTOS[2]: "3 1"}
+    assert read_masks(path, [PHOTOS[2], PHOTOS[0], "none.jpg"]) == {PHOTOS[0]: "1 1", PHOTOS[2]: "3 1"}
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
