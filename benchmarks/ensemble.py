@@ -43,7 +43,7 @@ def benchmark(
     """
     asked = read_recipe(recipe, set_ or [])
     if asked.model != "unet":  # whose weights would only be downloaded
-        asked = read_recipe(recipe, ["model.weights=none", "freeze=0", *(set_ or [])])
+        asked = read_recipe(recipe, ["model.weights=none", "freeze_encoder_epochs=0", *(set_ or [])])
     models = [build(asked.model_copy(update={"seed": fold})) for fold in range(folds)]
     networks = ModelEnsemble(models, size_spec(asked), tta=asked.tta)
     source = Constant(asked.size, maps_of_cars(data, asked.size), networks)

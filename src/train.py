@@ -47,7 +47,7 @@ def train(
 
         ./run.sh train --recipe miniature --data data --folds folds/data-5.csv
 
-        ./run.sh train --recipe baseline --data data --folds folds/data-5.csv --fold 0 --set stages.0.batch=4
+        ./run.sh train --recipe baseline --data data --folds folds/data-5.csv --fold 0 --set stages.0.batch_size=4
 
         ./run.sh train --recipe baseline --recipe resnet34 --data data --folds folds/data-5.csv --cluster tcp://HOST:8786
     """

@@ -24,7 +24,7 @@ from .conftest import SRC
 from .kaggle_stand_in import KaggleStandIn
 
 SMALL = [
-    *("--set", "width=4", "--set", "depth=2"),
+    *("--set", "base_filters=4", "--set", "depth=2"),
     *("--set", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"),
 ]
 
@@ -145,7 +145,7 @@ def test_rows_come_in_the_sample_submissions_order(worked: Path) -> None:
 def test_a_training_killed_in_the_middle_goes_on(worked: Path, tmp_path: Path) -> None:
     stages = "stages=[{size=[32, 48], epochs=40, batch=8, rate=1e-2}]"
     options = ["--recipe", "miniature", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
-    options += ["--fold", "0", "--set", "width=4", "--set", "depth=2", "--set", stages]
+    options += ["--fold", "0", "--set", "base_filters=4", "--set", "depth=2", "--set", stages]
     training = subprocess.Popen(
         [sys.executable, SRC / "train.py", *options], cwd=tmp_path, stdout=subprocess.PIPE
     )
@@ -314,7 +314,7 @@ def test_a_study_compares_recipes_and_goes_on(worked: Path, tmp_path: Path) -> N
     stage = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"
     (tmp_path / "wide.toml").write_text(
         f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{stage}"]\n'
-        '[recipes]\nminiature = ["width=2"]\nfast = ["width=4"]\n'
+        '[recipes]\nminiature = ["base_filters=2"]\nfast = ["base_filters=4"]\n'
     )
     options = ["--study", "wide.toml", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
     text = ok("study", *options, cwd=tmp_path)

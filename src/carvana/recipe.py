@@ -23,12 +23,12 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 _UNET_ONLY = (
     "depth",
     "norm",
-    "fold",
+    "space_to_depth",
     "residual",
     "bottleneck",
     "upsampling",
-    "photo_skip",
-    "cropped",
+    "input_skip",
+    "padding",
     "dropout",
 )
 """Keys that networks of segmentation-models have no use for."""
@@ -44,19 +44,19 @@ class Stage(_Table):
     size: tuple[PositiveInt, PositiveInt]
     """Height and width in pixels that photos are resized to."""
     epochs: PositiveInt
-    batch: PositiveInt
+    batch_size: PositiveInt
     """Photos a step."""
     accumulate: PositiveInt = 1
     """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
-    rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0)
     """Learning rate at the stage's start, before the schedule."""
     cycles: PositiveInt = 1
     """How often a cyclic schedule falls within the stage."""
 
     @model_validator(mode="after")
     def _parts_are_alike(self) -> Self:
-        if self.batch % self.accumulate:
-            raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch_size}")
         return self
 
 
@@ -119,25 +119,25 @@ class Recipe(_Table):
     model: Annotated[
         Annotated[Literal["unet"], Tag(_UNET)] | Annotated[Encoder, Tag(_ENCODER)], Discriminator(_kind)
     ] = "unet"
-    width: PositiveInt = 64
+    base_filters: PositiveInt = 64
     """Filters of the first level; each level below has twice as many. With an encoder: of the decoder's last
     stage, by which its others grow; the library's own is 16."""
     depth: PositiveInt = 4
     """How often the photo is halved."""
-    norm: Literal["none", "batch", "weight"] = "none"
+    norm: Literal["none", "batch", "weight_standardized"] = "none"
     """Of what a convolution makes, over the batch; or of its filters, which costs less and ties no photos."""
-    fold: PositiveInt = 1
+    space_to_depth: PositiveInt = 1
     """Squares of so many pixels a side become the channels of one: the network works on a smaller map, and its
     answer is unfolded again."""
     residual: bool = False
     """Add a block's input, by a 1x1 convolution, to its output."""
     bottleneck: Literal["plain", "dilated"] = "plain"
     """Dilated: six convolutions of rates 1 to 32 after each other, and their sum."""
-    upsampling: Literal["transposed", "repeated"] = "transposed"
+    upsampling: Literal["transposed", "nearest"] = "transposed"
     """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
-    photo_skip: bool = False
+    input_skip: bool = False
     """Reporter the photo itself to the last decoder stage."""
-    cropped: bool = False
+    padding: Literal["same", "valid"] = "same"
     """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Before the lowest level."""
@@ -154,11 +154,11 @@ class Recipe(_Table):
     schedule: Literal["constant", "cosine", "cyclic"] = "constant"
     """Cosine: one fall to zero over all stages, by the pixels seen. Cyclic: a fall and a restart, `cycles` times a
     stage."""
-    warm_up: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0)
     """Steps in which the rate rises from zero."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay a step of the exponential moving average of weights that is evaluated and kept; 0 keeps the last."""
-    freeze: int = Field(0, ge=0)
+    freeze_encoder_epochs: int = Field(0, ge=0)
     """Epochs in which a pretrained encoder is left as it came."""
     replay: Replay | None = None
     seed: int = Field(0, ge=0)
@@ -173,12 +173,16 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.cropped and (self.bottleneck, self.upsampling, self.fold) != ("plain", "transposed", 1):
+        if self.padding == "valid" and (self.bottleneck, self.upsampling, self.space_to_depth) != (
+            "plain",
+            "transposed",
+            1,
+        ):
             raise ValueError(
-                "cropped goes with a plain bottleneck, transposed upsampling and fold = 1 alone: others pad inside"
+                'padding = "valid" goes with a plain bottleneck, transposed upsampling and space_to_depth = 1 alone: others pad inside'
             )
-        if self.freeze and (self.model == "unet" or self.model.weights == "none"):
-            raise ValueError("freeze: only with an encoder that comes with weights")
+        if self.freeze_encoder_epochs and (self.model == "unet" or self.model.weights == "none"):
+            raise ValueError("freeze_encoder_epochs: only with an encoder that comes with weights")
         if self.model != "unet":
             self._fit_encoder(self.model)
         return self
@@ -215,7 +219,7 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
 
     Args:
         name: e.g. `baseline`, or the path of a TOML file.
-        changes: `key=value` pairs that override the file's, e.g. `width=8`, `stages.0.epochs=2`.
+        changes: `key=value` pairs that override the file's, e.g. `base_filters=8`, `stages.0.epochs=2`.
 
     Raises:
         UserError: no such recipe, an unknown key, or a value that does not fit.

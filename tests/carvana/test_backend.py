@@ -21,7 +21,7 @@ from carvana.backend import AllDevices
 from carvana.recipe import read_recipe
 from carvana.training.train_step import TrainStep
 
-recipe = read_recipe("baseline", ["width=2", "depth=1", "dropout=0", "norm=weight", "ema=0.9", "clip_norm=1.0"])
+recipe = read_recipe("baseline", ["base_filters=2", "depth=1", "dropout=0", "norm=weight_standardized", "ema_decay=0.9", "clip_norm=1.0"])
 photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
 

@@ -18,7 +18,7 @@ def test_every_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
 def test_the_baseline_is_the_posts() -> None:
     recipe = read_recipe("baseline")
     assert recipe.size == (288, 432)  # landscape: height comes first
-    assert (recipe.width, recipe.depth, recipe.dropout, recipe.norm) == (64, 4, 0.3, "none")
+    assert (recipe.base_filters, recipe.depth, recipe.dropout, recipe.norm) == (64, 4, 0.3, "none")
     assert (recipe.loss, recipe.optimizer) == ("bce", "adam")
     assert not any(recipe.augmentation.model_dump(exclude={"probability"}).values())
 
@@ -31,7 +31,7 @@ def test_the_baseline_is_the_posts() -> None:
         ("cropped", ["cropped"]),
         ("dilated", ["bottleneck"]),
         ("highres", ["stages"]),
-        ("photo_skip", ["photo_skip"]),
+        ("input_skip", ["input_skip"]),
         ("residual", ["residual"]),
         ("upsampling", ["upsampling"]),
     ],
@@ -45,11 +45,12 @@ def test_a_variant_differs_from_the_baseline_in_what_its_name_says(name: str, ke
 
 def test_keys_are_set_from_the_command_line() -> None:
     recipe = read_recipe(
-        "fast", ["width=4", "stages.0.epochs=2", "augmentation.flip=0", "loss=bce", "stages.0.size=[32, 48]"]
+        "fast",
+        ["base_filters=4", "stages.0.epochs=2", "augmentation.flip=0", "loss=bce", "stages.0.size=[32, 48]"],
     )
-    assert (recipe.width, recipe.stages[0].epochs, recipe.stages[0].size) == (4, 2, (32, 48))
+    assert (recipe.base_filters, recipe.stages[0].epochs, recipe.stages[0].size) == (4, 2, (32, 48))
     assert (recipe.augmentation.flip, recipe.loss) == (0, "bce")
-    assert [line.split()[0] for line in differences(recipe, read_recipe("fast", ["width=4"]))] == [
+    assert [line.split()[0] for line in differences(recipe, read_recipe("fast", ["base_filters=4"]))] == [
         "loss",
         "augmentation",
         "stages",
@@ -61,7 +62,7 @@ def test_keys_are_set_from_the_command_line() -> None:
     [
         ("widht=4", "unknown key 'widht'"),
         ("stages.0.epoch=4", "unknown key 'stages.0.epoch'"),
-        ("width=0", "width: .*greater than 0"),
+        ("base_filters=0", "width: .*greater than 0"),
         ("loss=mse", "loss: .*'bce'"),
         ("stages.9.epochs=4", "has no stages.9.epochs"),
         ("width", "expected key=value"),
@@ -70,7 +71,7 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("model=segnet", "model: .*'unet'"),
         ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
         ("stages.0.accumulate=3", "stages.0: accumulate 3 does not divide the batch of 8"),
-        ("freeze=1", "freeze: only with an encoder that comes with weights"),
+        ("freeze_encoder_epochs=1", "freeze: only with an encoder that comes with weights"),
         ("replay={share=0.2}", "replay.recipe: field required"),
         ("model={decoder='unet'}", "model.encoder: field required"),
         ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
@@ -83,9 +84,9 @@ def test_what_does_not_fit_is_named(change: str, says: str) -> None:
 
 def test_keys_that_do_not_go_together_are_named() -> None:
     with pytest.raises(UserError, match=r"baseline\.toml: cropped goes with a plain bottleneck"):
-        read_recipe("baseline", ["cropped=true", "bottleneck=dilated"])
+        read_recipe("baseline", ["padding=valid", "bottleneck=dilated"])
     with pytest.raises(UserError, match=r"cropped goes with .* fold = 1"):
-        read_recipe("cropped", ["fold=2"])
+        read_recipe("cropped", ["space_to_depth=2"])
     with pytest.raises(UserError, match='norm, dropout: only with model = "unet"'):
         read_recipe("vgg16", ["norm=batch", "dropout=0.1"])
     with pytest.raises(UserError, match=r"model\.sha256: only with a file"):

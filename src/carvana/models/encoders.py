@@ -153,7 +153,7 @@ def _precision(policy: str) -> Iterator[None]:
 
 def _network(recipe: Recipe, size: tuple[int | None, int | None], library: ModuleType) -> keras.Model:
     encoder = recipe.model
-    builder, filters = _decoder(encoder.decoder, recipe.width, library)
+    builder, filters = _decoder(encoder.decoder, recipe.base_filters, library)
     weights = _weights(encoder)
     try:
         return builder(
@@ -162,7 +162,7 @@ def _network(recipe: Recipe, size: tuple[int | None, int | None], library: Modul
             classes=1,
             activation="sigmoid",
             encoder_weights=weights,
-            encoder_freeze=recipe.freeze > 0,
+            encoder_freeze=recipe.freeze_encoder_epochs > 0,
             **filters,
             **_modules(),
         )

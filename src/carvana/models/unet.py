@@ -38,24 +38,26 @@ def unet(recipe: Recipe) -> keras.Model:
     fitting = CheckInputSize(**asdict(unet_size_spec(recipe)), name="input_size")(photo)
     bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
     entrance = (
-        SpaceToDepth(recipe.fold, name="fold", dtype=recipe.precision)(bright) if recipe.fold > 1 else bright
+        SpaceToDepth(recipe.space_to_depth, name="fold", dtype=recipe.precision)(bright)
+        if recipe.space_to_depth > 1
+        else bright
     )
     x, skips = entrance, []
     for level in range(recipe.depth):
-        x = _block(x, recipe.width << level, f"encoder{level}", recipe)
+        x = _block(x, recipe.base_filters << level, f"encoder{level}", recipe)
         skips.append(x)
         x = layers.MaxPooling2D(name=f"encoder{level}_pool", dtype=recipe.precision)(x)
     if recipe.dropout:
         x = layers.Dropout(recipe.dropout, name="dropout", dtype=recipe.precision)(x)
     x = _bottom(x, recipe)
     for level in reversed(range(recipe.depth)):
-        x = _upsampled(x, recipe.width << level, f"decoder{level}_up", recipe)
+        x = _upsampled(x, recipe.base_filters << level, f"decoder{level}_up", recipe)
         beside = [_cropped(skips[level], _skip_crop(recipe, level), f"decoder{level}_crop", recipe), x]
-        if recipe.photo_skip and level == 0:
+        if recipe.input_skip and level == 0:
             beside.append(_cropped(entrance, _photo_crop(recipe), "photo_crop", recipe))
         x = layers.Concatenate(name=f"decoder{level}_skip", dtype=recipe.precision)(beside)
-        x = _block(x, recipe.width << level, f"decoder{level}", recipe)
-    return keras.Model(photo, _probabilities(x, recipe.fold), name="unet")
+        x = _block(x, recipe.base_filters << level, f"decoder{level}", recipe)
+    return keras.Model(photo, _probabilities(x, recipe.space_to_depth), name="unet")
 
 
 def _probabilities(x: keras.KerasTensor, fold: int) -> keras.KerasTensor:
@@ -73,8 +75,12 @@ def unet_size_spec(recipe: Recipe) -> SizeSpec:
     A cropped one whose lowest level ends with n pixels answers with 2**depth (n - 4) + 4: each decoder stage
     doubles, and its two convolutions take 4.
     """
-    multiple = recipe.fold * 2**recipe.depth
-    return SizeSpec(multiple, 4 % multiple, _lost(recipe.depth)) if recipe.cropped else SizeSpec(multiple)
+    multiple = recipe.space_to_depth * 2**recipe.depth
+    return (
+        SizeSpec(multiple, 4 % multiple, _lost(recipe.depth))
+        if (recipe.padding == "valid")
+        else SizeSpec(multiple)
+    )
 
 
 def _lost(depth: int) -> int:
@@ -84,12 +90,12 @@ def _lost(depth: int) -> int:
 
 def _skip_crop(recipe: Recipe, level: int) -> int:
     """Pixels to crop on each side of a skip: what the levels below have lost, doubled by the upsampling."""
-    return 2 * _lost(recipe.depth - level - 1) if recipe.cropped else 0
+    return 2 * _lost(recipe.depth - level - 1) if (recipe.padding == "valid") else 0
 
 
 def _photo_crop(recipe: Recipe) -> int:
     """As the highest skip's, before its two convolutions took 2 pixels."""
-    return _skip_crop(recipe, 0) + 2 if recipe.cropped else 0
+    return _skip_crop(recipe, 0) + 2 if (recipe.padding == "valid") else 0
 
 
 def _cropped(x: keras.KerasTensor, pixels: int, name: str, recipe: Recipe) -> keras.KerasTensor:
@@ -97,7 +103,7 @@ def _cropped(x: keras.KerasTensor, pixels: int, name: str, recipe: Recipe) -> ke
 
 
 def _bottom(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    filters = recipe.width << recipe.depth
+    filters = recipe.base_filters << recipe.depth
     if recipe.bottleneck == "plain":
         return _block(x, filters, "bottom", recipe)
     seen = []
@@ -122,7 +128,7 @@ def _block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> ker
     x = layers.ReLU(name=f"{name}_conv1_relu", dtype=recipe.precision)(x)
     x = _convolution(x, filters, f"{name}_conv2", recipe)
     if recipe.residual:
-        before = _cropped(before, 2 if recipe.cropped else 0, f"{name}_shortcut_crop", recipe)
+        before = _cropped(before, 2 if (recipe.padding == "valid") else 0, f"{name}_shortcut_crop", recipe)
         before = layers.Conv2D(filters, 1, name=f"{name}_shortcut", dtype=recipe.precision)(before)
         x = layers.Add(name=f"{name}_sum", dtype=recipe.precision)([x, before])
     return layers.ReLU(name=f"{name}_conv2_relu", dtype=recipe.precision)(x)
@@ -131,9 +137,9 @@ def _block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> ker
 def _convolution(
     x: keras.KerasTensor, filters: int, name: str, recipe: Recipe, rate: int = 1
 ) -> keras.KerasTensor:
-    shape = {"padding": "valid" if recipe.cropped else "same", "dilation_rate": rate}
+    shape = {"padding": "valid" if (recipe.padding == "valid") else "same", "dilation_rate": rate}
     options = {"name": name, "dtype": recipe.precision}
-    if recipe.norm == "weight":
+    if recipe.norm == "weight_standardized":
         return WeightStandardizedConv2D(filters, **shape, **options)(x)
     x = layers.Conv2D(filters, 3, use_bias=recipe.norm == "none", **shape, **options)(x)
     if recipe.norm == "batch":

@@ -55,7 +55,11 @@ class FoldTask:
     def _epochs(self) -> list[int]:
         """The photos of each epoch: whole batches."""
         stages = self.recipe.stages
-        return [-(-len(self.photos) // one.batch) * one.batch for one in stages for _ in range(one.epochs)]
+        return [
+            -(-len(self.photos) // one.batch_size) * one.batch_size
+            for one in stages
+            for _ in range(one.epochs)
+        ]
 
 
 @dataclass(frozen=True)

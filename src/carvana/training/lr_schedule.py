@@ -26,13 +26,13 @@ class LearningRateSchedule:
             epochs_before: epochs done over all stages, with the part of the current one.
             step: steps done over all stages.
         """
-        rate = stage.rate
+        rate = stage.learning_rate
         if self.recipe.schedule == "cosine":
             rate *= _fallen(self._share_of_pixels(epochs_before))
         elif self.recipe.schedule == "cyclic":
             rate *= _fallen(self._share_of_cycle(stage, epochs_before))
-        if step < self.recipe.warm_up:
-            rate *= (step + 1) / self.recipe.warm_up
+        if step < self.recipe.warmup_steps:
+            rate *= (step + 1) / self.recipe.warmup_steps
         return rate
 
     def steps_before(self, epoch: int) -> int:
@@ -40,7 +40,7 @@ class LearningRateSchedule:
         steps = 0
         for stage in self.recipe.stages:
             epochs = min(epoch, stage.epochs)
-            steps += epochs * -(-self.photos // stage.batch)
+            steps += epochs * -(-self.photos // stage.batch_size)
             epoch -= epochs
         return steps
 

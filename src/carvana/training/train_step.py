@@ -24,7 +24,7 @@ class TrainStep:
             oom_halvings: how often a part of a batch was halved because it did not fit.
             devices: to share each batch among; by default one.
         """
-        self.frozen = recipe.freeze > 0
+        self.frozen = recipe.freeze_encoder_epochs > 0
         self._recipe = recipe
         self._halvings = oom_halvings
         self._parts = 1
@@ -33,7 +33,7 @@ class TrainStep:
         with self._sharing():
             self.model = build(recipe)
             self._optimizer = self._new_optimizer()
-        self._ema = ExponentialMovingAverage(self.model, recipe.ema) if recipe.ema else None
+        self._ema = ExponentialMovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
 
     def start_stage(self, stage: Stage) -> None:
         """Train at a stage from now on."""
@@ -60,7 +60,7 @@ class TrainStep:
 
     def n_microbatches(self, stage: Stage) -> int:
         """Parts that a batch of a stage goes through the network in."""
-        return math.gcd(stage.batch, stage.accumulate << self._halvings)
+        return math.gcd(stage.batch_size, stage.accumulate << self._halvings)
 
     def step(self, photos: np.ndarray, masks: np.ndarray, rate: float) -> float:
         """Move the weights once.
@@ -120,7 +120,7 @@ class TrainStep:
     def _new_optimizer(self) -> keras.Optimizer:
         recipe = self._recipe
         options = {
-            "learning_rate": recipe.stages[0].rate,
+            "learning_rate": recipe.stages[0].learning_rate,
             "global_clipnorm": recipe.clip_norm,
             "gradient_accumulation_steps": 2 if self._accumulates else None,
         }

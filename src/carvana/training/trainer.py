@@ -94,7 +94,7 @@ class _Training:
         oom_halvings: int | None,
     ) -> None:
         self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
-        state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze > 0)
+        state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze_encoder_epochs > 0)
         if run.checkpoint.is_file():
             state, self._progress = checkpoint.read(run.checkpoint)
         if oom_halvings is not None:
@@ -124,9 +124,11 @@ class _Training:
         self._step.start_stage(stage)
         batches = self._batches(stage)
         title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
-        with self._reporter.progress(title, len(epochs) * len(batches) * stage.batch, "photos") as advance:
+        with self._reporter.progress(
+            title, len(epochs) * len(batches) * stage.batch_size, "photos"
+        ) as advance:
             for epoch in epochs:
-                if self._step.frozen and epoch >= self._recipe.freeze:
+                if self._step.frozen and epoch >= self._recipe.freeze_encoder_epochs:
                     self._step.unfreeze()
                     self._step.start_stage(stage)
                 trained = self._train_epoch(batches, epoch, advance)
@@ -169,7 +171,7 @@ class _Training:
             if at_size
             else ResizedSamples(self._photos, stage.size, larger=largest, cache=self._cache)
         )
-        return Batches(photos, stage.batch, size_spec(recipe), recipe.augmentation, recipe.seed)
+        return Batches(photos, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
 
     def _train_epoch(
         self, batches: Batches, epoch: int, advance: console.ProgressCallback
@@ -206,7 +208,7 @@ class _Training:
             "stage": number,
             "height": stage.size[0],
             "width": stage.size[1],
-            "batch": stage.batch,
+            "batch": stage.batch_size,
             "accumulate": self._step.n_microbatches(stage),
             "rate": trained["rate"],
             "loss": trained["loss"],

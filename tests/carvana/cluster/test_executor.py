@@ -33,7 +33,7 @@ from carvana.training.cross_validation import train_folds
 from predict import Tta, predict
 from train import train
 
-SMALL = ["width=4", "depth=1", "dropout=0.1", "precision=float32"]
+SMALL = ["base_filters=4", "depth=1", "dropout=0.1", "precision=float32"]
 SMALL += ["stages=[{size=[32, 48], epochs=12, batch=4, rate=2e-2}]"]
 
 

@@ -44,7 +44,7 @@ def test_the_page_holds_every_recipe(tmp_path: Path) -> None:
     study = Study(
         title="Does it help?",
         baseline="plain",
-        common=["width=8"],
+        common=["base_filters=8"],
         recipes={"plain": [], "deep": ["depth=5"]},
     )
     plain, deep = (

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
     """Two networks with weights that say something."""
     size = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
-    recipe = read_recipe("miniature", ["width=4", "depth=2", "precision=float32", size, *changes])
+    recipe = read_recipe("miniature", ["base_filters=4", "depth=2", "precision=float32", size, *changes])
     runs, models = [], []
     for fold in (0, 1):
         run = RunDir(folder / f"fold-{fold}")
@@ -35,7 +35,7 @@ def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[ke
     return recipe, runs, models
 
 
-@pytest.mark.parametrize("changes", [[], ["cropped=true", "norm=none"]], ids=["same", "cropped"])
+@pytest.mark.parametrize("changes", [[], ["padding=valid", "norm=none"]], ids=["same", "cropped"])
 def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, changes: list[str]) -> None:
     recipe, runs, models = _trained(tmp_path, *changes)
     write_onnx(build_export_model(runs, recipe), tmp_path / "ensemble.onnx")

@@ -20,7 +20,7 @@ SIZE = (30, 50)
 
 def _recipe(*changes: str) -> Recipe:
     stages = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
-    return read_recipe("miniature", ["width=2", "depth=2", "precision=float32", stages, *changes])
+    return read_recipe("miniature", ["base_filters=2", "depth=2", "precision=float32", stages, *changes])
 
 
 def _blend(per_fold: bool = False) -> WeightedEnsemble:

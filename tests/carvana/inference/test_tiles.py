@@ -35,7 +35,7 @@ def test_the_papers_tile() -> None:
 
 
 def test_tiles_agree_with_the_whole_photo(monkeypatch) -> None:
-    recipe = read_recipe("cropped", ["width=2", "depth=2"])
+    recipe = read_recipe("cropped", ["base_filters=2", "depth=2"])
     model, size_spec = build(recipe), size_spec(recipe)
     photo = np.random.default_rng(0).integers(256, size=(61, 97, 3), dtype=np.uint8)
     padded = pad(photo, size_spec.input_size((61, 97)))[None]

@@ -14,12 +14,16 @@ from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.train_step import TrainStep
 
-SMALL = ["width=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
+SMALL = ["base_filters=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
 def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
-    smaller = ["depth=2"] if read_recipe(name).model == "unet" else ["model.weights=none", "freeze=0"]
+    smaller = (
+        ["depth=2"]
+        if read_recipe(name).model == "unet"
+        else ["model.weights=none", "freeze_encoder_epochs=0"]
+    )
     recipe = read_recipe(name, [*SMALL, *smaller])
     learner, size_spec = TrainStep(recipe), size_spec(recipe)
     learner.begin(recipe.stages[0])

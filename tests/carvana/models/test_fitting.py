@@ -16,7 +16,7 @@ from carvana.recipe import read_recipe
 def test_a_wrong_size_is_told_the_right_one(
     name: str, size: tuple[int, int], right: tuple[int, int], tmp_path: Path
 ) -> None:
-    built = build(read_recipe(name, ["width=1", "depth=2"]))
+    built = build(read_recipe(name, ["base_filters=1", "depth=2"]))
     built.save(tmp_path / "model.keras")
     says = rf"height {size[0]} and width {size[1]} do not fit.* height {right[0]} and width {right[1]}"
     for model in (built, load(tmp_path / "model.keras")):

@@ -52,7 +52,7 @@ def test_a_landscape_photo_gives_a_landscape_map(baseline: keras.Model) -> None:
 def test_probabilities_of_photos_as_they_are() -> None:
     photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
     for precision in ("float32", "mixed_bfloat16"):
-        model = build(read_recipe("batch_norm", ["width=4", "depth=3", f"precision={precision}"]))
+        model = build(read_recipe("batch_norm", ["base_filters=4", "depth=3", f"precision={precision}"]))
         maps = model.predict_on_batch(photos)
         assert (maps.shape, maps.dtype) == ((2, 32, 48, 1), np.float32)
         assert maps.min() >= 0
@@ -64,14 +64,16 @@ def test_a_depth_divides_by_its_power_of_two() -> None:
 
 
 def test_the_seed_decides_the_first_weights() -> None:
-    weights = [build(read_recipe("fast", ["width=2", f"seed={seed}"])).get_weights()[0] for seed in (1, 1, 2)]
+    weights = [
+        build(read_recipe("fast", ["base_filters=2", f"seed={seed}"])).get_weights()[0] for seed in (1, 1, 2)
+    ]
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
 
 
 def test_the_cropped_one_is_the_papers() -> None:
     """572 to 388, by the sizes that figure 1 of https://arxiv.org/abs/1505.04597 gives each level."""
-    model = build(read_recipe("cropped", ["width=2"]))
+    model = build(read_recipe("cropped", ["base_filters=2"]))
     assert model.compute_output_shape((1, 572, 572, 3)) == (1, 388, 388, 1)
     sizes = {layer.name: layer for layer in model.layers}
     shown = keras.Model(
@@ -84,9 +86,9 @@ def test_the_cropped_one_is_the_papers() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("extras", [[], ["residual=true", "photo_skip=true"]])
+@pytest.mark.parametrize("extras", [[], ["residual=true", "input_skip=true"]])
 def test_a_cropped_networks_frame_is_what_it_answers(depth: int, extras: list[str]) -> None:
-    recipe = read_recipe("cropped", ["width=1", f"depth={depth}", *extras])
+    recipe = read_recipe("cropped", ["base_filters=1", f"depth={depth}", *extras])
     size_spec, model = unet_size_spec(recipe), build(recipe)
     for size in ((1, 40), (64, 97)):
         expected = size_spec.map_size(size)
@@ -94,7 +96,7 @@ def test_a_cropped_networks_frame_is_what_it_answers(depth: int, extras: list[st
 
 
 def test_the_dilated_bottleneck_cascades_and_sums() -> None:
-    model = build(read_recipe("dilated", ["width=2", "depth=2"]))
+    model = build(read_recipe("dilated", ["base_filters=2", "depth=2"]))
     total = model.get_layer("bottom_sum")
     before = "dropout"
     for rate, seen in zip((1, 2, 4, 8, 16, 32), total.input, strict=True):
@@ -106,7 +108,7 @@ def test_the_dilated_bottleneck_cascades_and_sums() -> None:
 
 
 def test_upsampling_by_repetition() -> None:
-    model = build(read_recipe("upsampling", ["width=2", "depth=2"]))
+    model = build(read_recipe("upsampling", ["base_filters=2", "depth=2"]))
     assert not any(isinstance(layer, keras.layers.Conv2DTranspose) for layer in model.layers)
     up = model.get_layer("decoder0_up")
     assert (up.kernel_size, up.filters, up.activation.__name__) == ((2, 2), 2, "linear")
@@ -114,7 +116,7 @@ def test_upsampling_by_repetition() -> None:
 
 
 def test_a_residual_block_adds_its_input() -> None:
-    model = build(read_recipe("residual", ["width=2", "depth=2"]))
+    model = build(read_recipe("residual", ["base_filters=2", "depth=2"]))
     for name in ("encoder0", "encoder1", "bottom", "decoder1", "decoder0"):
         convolved, shortcut = model.get_layer(f"{name}_sum").input
         assert convolved is model.get_layer(f"{name}_conv2").output
@@ -124,6 +126,6 @@ def test_a_residual_block_adds_its_input() -> None:
 
 
 def test_the_last_stage_sees_the_photo() -> None:
-    model = build(read_recipe("photo_skip", ["width=2", "depth=2"]))
+    model = build(read_recipe("input_skip", ["base_filters=2", "depth=2"]))
     assert model.get_layer("decoder0_skip").input[-1] is model.get_layer("unit_range").output
     assert len(model.get_layer("decoder1_skip").input) == 2

@@ -29,7 +29,7 @@ from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, Row
 
-SMALL = ["width=2", "depth=1", "norm=none", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
+SMALL = ["base_filters=2", "depth=1", "norm=none", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
 ROWS: list[Row] = [
     dict.fromkeys(COLUMNS, "")
     | {"submission": f"{recipe}-fold{fold}.csv.gz", "recipe": recipe, "folds": "data-2", "fold": str(fold)}

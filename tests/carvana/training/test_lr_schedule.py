@@ -37,7 +37,7 @@ def test_a_cycle_falls_within_its_stage_and_starts_again() -> None:
 
 
 def test_the_rate_warms_up() -> None:
-    schedule = _schedule("warm_up=4")
+    schedule = _schedule("warmup_steps=4")
     assert [schedule.rate(schedule.recipe.stages[0], 0, step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
 
 

@@ -13,7 +13,7 @@ MASKS = (PHOTOS[..., :1] > 128).astype(np.float32)
 
 def _recipe(*changes: str) -> Recipe:
     stages = "stages=[{size=[16, 24], epochs=2, batch=4, rate=1e-2}]"
-    return read_recipe("baseline", ["width=2", "depth=1", "dropout=0", stages, *changes])
+    return read_recipe("baseline", ["base_filters=2", "depth=1", "dropout=0", stages, *changes])
 
 
 def _step(*changes: str) -> TrainStep:
@@ -52,7 +52,7 @@ def test_parts_may_change_from_stage_to_stage() -> None:
 
 
 def test_the_average_is_that_of_the_last_weights() -> None:
-    learner = _step("ema=0.5", "norm=batch")
+    learner = _step("ema_decay=0.5", "norm=batch")
     expected = _weights(learner.model)
     for decay in (1 / 10, 2 / 11, 3 / 12):  # below 0.5 all of them
         _steps(learner, 1)
@@ -68,13 +68,16 @@ def test_the_average_is_that_of_the_last_weights() -> None:
 
 def test_the_average_is_compiled_once() -> None:
     """Its share changes with each of the first steps: as a number of Python's it took longer than they."""
-    learner = _step("ema=0.99")
+    learner = _step("ema_decay=0.99")
     _steps(learner, 4)
     assert learner._average._move.experimental_get_tracing_count() == 1
 
 
 def test_a_learner_goes_on_from_its_state() -> None:
-    learner, other = _step("ema=0.9", "clip_norm=1.0"), _step("ema=0.9", "clip_norm=1.0", "seed=1")
+    learner, other = (
+        _step("ema_decay=0.9", "clip_norm=1.0"),
+        _step("ema_decay=0.9", "clip_norm=1.0", "seed=1"),
+    )
     _steps(learner, 2)
     other.load(learner.state())
     assert _steps(learner, 2) == _steps(other, 2)
@@ -84,7 +87,7 @@ def test_a_learner_goes_on_from_its_state() -> None:
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_and_answers_in_float32(precision: str) -> None:
-    learner = _step(f"precision={precision}", "norm=weight")
+    learner = _step(f"precision={precision}", "norm=weight_standardized")
     losses = _steps(learner, 8)
     assert losses[-1] < losses[0]
     assert learner.model.predict_on_batch(PHOTOS).dtype == np.float32
@@ -105,7 +108,9 @@ def test_a_gradient_that_overflows_is_left_out() -> None:
 
 def test_a_frozen_encoder_stays_as_it_came_until_it_is_unfrozen() -> None:
     sizes = "stages=[{size=[32, 32], epochs=2, batch=2, rate=1e-2}]"
-    recipe = read_recipe("resnet34", ["model.encoder=resnet18", "model.weights=none", "width=1", sizes])
+    recipe = read_recipe(
+        "resnet34", ["model.encoder=resnet18", "model.weights=none", "base_filters=1", sizes]
+    )
     learner = TrainStep(recipe.model_copy(update={"freeze": 1}))
     photos = np.random.default_rng(0).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
 

@@ -44,7 +44,7 @@ def split(rendered: Path, tmp_path: Path) -> Split:
 
 def _recipe(*changes: str) -> Recipe:
     stages = "stages=[{size=[32, 48], epochs=2, batch=4, rate=2e-2}, {size=[64, 96], epochs=2, batch=4, rate=2e-2}]"
-    small = ["width=4", "depth=1", "dropout=0.1", "warm_up=2", "precision=float32"]
+    small = ["base_filters=4", "depth=1", "dropout=0.1", "warmup_steps=2", "precision=float32"]
     return read_recipe("miniature", [*small, stages, *changes])
 
 
@@ -102,7 +102,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed twice: within the first stage, and at its end."""
-    recipe = _recipe("ema=0.9")
+    recipe = _recipe("ema_decay=0.9")
     (whole,) = train_folds(recipe, split, [0], tmp_path / "whole")
     save = checkpoint.save
 
@@ -126,7 +126,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
 
 def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: Path) -> None:
     """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
-    recipe = _recipe("cropped=true", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
+    recipe = _recipe("padding=valid", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
     scores, photo = run.read_scores().set_index("img")["dice"], split.train_val(0)[1][3]
     reflected = np.pad(images.read_photo(photo.path, (32, 45)), ((8, 8), (8, 9), (0, 0)), "reflect")
@@ -147,13 +147,13 @@ def test_a_recipe_that_could_not_start_is_in_nobodys_way(
     with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be had"):
         patch.setattr(trainer, "TrainStep", offline)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
-    (run,) = train_folds(_recipe(SHORT, "width=2"), split, [0], tmp_path / "runs")
+    (run,) = train_folds(_recipe(SHORT, "base_filters=2"), split, [0], tmp_path / "runs")
     assert run.read_recipe().width == 2
 
 
 def test_two_trainings_of_a_recipe_give_the_same_weights(split: Split, tmp_path: Path) -> None:
     """To the last bit, on a CPU."""
-    recipe = _recipe("ema=0.9", "augmentation.brightness=0.2")
+    recipe = _recipe("ema_decay=0.9", "augmentation.brightness=0.2")
     runs = [train_folds(recipe, split, [0], tmp_path / name)[0] for name in ("one", "other")]
     one, other = (load(run.model).get_weights() for run in runs)
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
@@ -257,7 +257,9 @@ def test_a_fold_that_does_not_exist_stops_before_any_work(split: Split, tmp_path
 def test_a_state_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
     (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     run.scores.unlink()
-    checkpoint.save(run.checkpoint, TrainStep(_recipe("width=2")).state(), checkpoint.Progress(epoch=1))
+    checkpoint.save(
+        run.checkpoint, TrainStep(_recipe("base_filters=2")).state(), checkpoint.Progress(epoch=1)
+    )
     with pytest.raises(UserError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
