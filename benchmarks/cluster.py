@@ -107,7 +107,7 @@ class Round:
     """Photos a second from finished shards to a checked submission."""
 
 
-def _round(data: Path, recipe: str, n_components: int, size: int, one: Cluster, two: Cluster) -> Round:
+def _round(data: Path, recipe: str, pieces: int, size: int, one: Cluster, two: Cluster) -> Round:
     photos = repeated(test_samples(data), 2 * pieces * size)
     with tempfile.TemporaryDirectory() as name:
         alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))

@@ -93,7 +93,7 @@ class Clocked(shards.Shard):
 
     def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
         """Predict it."""
-        super().do(loaded, show)
+        super().do(loaded, reporter)
         _note(self.path)
 
 

@@ -96,7 +96,7 @@ def _mask_rows(photos: list[Sample], size: tuple[int, int], rounds: int) -> list
             f"map {size[1]}x{size[0]} to a mask's text; beside: {way} ({differing:.0e} of the pixels differ)"
         )
         ways = (partial(ours_rle, size=full), partial(other, size=full))
-        records.append(_row(name, *_in_turns(*ways, maps, rounds)))
+        rows.append(_row(name, *_in_turns(*ways, maps, rounds)))
     return rows
 
 

@@ -68,7 +68,7 @@ def benchmark(
     for name, size in (("none", (288, 432)), ("none", small.size), (recipe, small.size)):
         asked = name == recipe
         source = Constant(size, maps_of_cars(data, size), networks if asked else None)
-        records.append([name, *_row(chosen, source, network if asked else None, rounds)])
+        rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
     console.show_table(
         f"{machine.describe_machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
@@ -144,7 +144,7 @@ def _obvious(
         image = obvious_photo(photo.path, size).astype(np.float32) / 255
         if network is not None:
             network.predict(image[None], verbose=0)
-        records.append((photo.name, obvious_rle(maps[number % len(maps)], (1280, 1918))))
+        rows.append((photo.name, obvious_rle(maps[number % len(maps)], (1280, 1918))))
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         pd.DataFrame(rows, columns=["img", "rle_mask"]).to_csv(file.name, index=False)
 
@@ -179,7 +179,7 @@ def _memory(data: Path) -> None:
     for count in (1_000, 20_000):
         code = [sys.executable, __file__, "--one", str(data), str(count)]
         done = subprocess.run(code, capture_output=True, text=True, check=True)
-        records.append([f"{count:,}", *done.stdout.split()])
+        rows.append([f"{count:,}", *done.stdout.split()])
     console.show_table("Peak memory", ["photos", "peak [MB]", "photos/s"], rows)
 
 

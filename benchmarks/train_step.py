@@ -104,7 +104,9 @@ def _ours(
     from carvana.recipe import read_recipe
     from carvana.training.train_step import TrainStep
 
-    stage = f"stages=[{{size=[{size[0]}, {size[1]}], epochs=1, batch={len(photos)}, rate=1e-4}}]"
+    stage = (
+        f"stages=[{{size=[{size[0]}, {size[1]}], epochs=1, batch_size={len(photos)}, learning_rate=1e-4}}]"
+    )
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     changes = [stage, f"precision={policy}", "optimizer=adamw", "loss=bce"]
     weights = ["model.weights=none"] if network == "resnet34" else []
@@ -221,12 +223,12 @@ def _show(
     rows = []
     for name, turns in results.items():
         if name not in medians:
-            records.append([name, turns[0].get("error", "")[:60], "", "", "", ""])
+            rows.append([name, turns[0].get("error", "")[:60], "", "", "", ""])
             continue
         peak = next((top for kind, top in BF16_PEAKS.items() if kind in turns[0]["device"]), None)
         share = operations / (medians[name] / 1000) / peak if peak and precision == "bfloat16" else None
         memory = turns[0]["peak"]
-        records.append(
+        rows.append(
             [
                 name,
                 f"{medians[name]:,.0f}",

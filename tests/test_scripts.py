@@ -25,7 +25,7 @@ from .kaggle_stand_in import KaggleStandIn
 
 SMALL = [
     *("--set", "base_filters=4", "--set", "depth=2"),
-    *("--set", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"),
+    *("--set", "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"),
 ]
 
 
@@ -143,7 +143,7 @@ def test_rows_come_in_the_sample_submissions_order(worked: Path) -> None:
 
 
 def test_a_training_killed_in_the_middle_goes_on(worked: Path, tmp_path: Path) -> None:
-    stages = "stages=[{size=[32, 48], epochs=40, batch=8, rate=1e-2}]"
+    stages = "stages=[{size=[32, 48], epochs=40, batch_size=8, learning_rate=1e-2}]"
     options = ["--recipe", "miniature", "--data", worked / "data", "--folds", worked / "folds" / "data-2.csv"]
     options += ["--fold", "0", "--set", "base_filters=4", "--set", "depth=2", "--set", stages]
     training = subprocess.Popen(
@@ -311,7 +311,7 @@ def test_an_ensemble_is_exported(worked: Path) -> None:
 
 
 def test_a_study_compares_recipes_and_goes_on(worked: Path, tmp_path: Path) -> None:
-    stage = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"
+    stage = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"
     (tmp_path / "wide.toml").write_text(
         f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{stage}"]\n'
         '[recipes]\nminiature = ["base_filters=2"]\nfast = ["base_filters=4"]\n'
@@ -334,7 +334,7 @@ def test_bad_input_is_one_line(worked: Path, data: Path, tmp_path: Path) -> None
     assert "mine: no such recipe" in refused("predict", "--recipe", "mine", "--data", data, cwd=tmp_path)
     assert "not trained" in refused("predict", "--recipe", "miniature", "--data", data, cwd=tmp_path)
     other = refused("predict", "--recipe", "miniature", "--data", "data", cwd=worked)
-    assert "trained with another recipe; it differs in width (4, 8)" in other
+    assert "trained with another recipe; it differs in base_filters (4, 8)" in other
     assert "lacks 4 cars of the data" in refused("train", *train[:3], data, *train[4:], cwd=tmp_path)
     assert "holds no submission yet" in refused("compare", cwd=tmp_path)
     assert "no such file" in refused("score", "none.csv", "--truth", data / "test_masks.csv", cwd=tmp_path)

@@ -107,4 +107,4 @@ class AllDevices:
         return self._scope()
 
 
-__all__ = ["AllDevices", "jit", "is_out_of_memory", "keras", "isolated_seed"]
+__all__ = ["AllDevices", "is_out_of_memory", "isolated_seed", "jit", "keras"]

@@ -136,7 +136,7 @@ class Recipe(_Table):
     upsampling: Literal["transposed", "nearest"] = "transposed"
     """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
     input_skip: bool = False
-    """Reporter the photo itself to the last decoder stage."""
+    """Show the photo itself to the last decoder stage."""
     padding: Literal["same", "valid"] = "same"
     """Convolutions without padding and cropped skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -179,7 +179,8 @@ class Recipe(_Table):
             1,
         ):
             raise ValueError(
-                'padding = "valid" goes with a plain bottleneck, transposed upsampling and space_to_depth = 1 alone: others pad inside'
+                'padding = "valid" goes with bottleneck = "plain", upsampling = "transposed" and space_to_depth = 1'
+                " only; the others pad inside the network"
             )
         if self.freeze_encoder_epochs and (self.model == "unet" or self.model.weights == "none"):
             raise ValueError("freeze_encoder_epochs: only with an encoder that comes with weights")

@@ -92,7 +92,7 @@ class RunDir:
 
     def read_metadata(self) -> dict:
         """What it was trained on and with: keys table, folds (all of the table), split, and libraries."""
-        return json.loads(self.facts.read_text())
+        return json.loads(self.metadata.read_text())
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UserError where this run's weights come from another recipe than `recipe`."""

@@ -21,13 +21,14 @@ from carvana.backend import AllDevices
 from carvana.recipe import read_recipe
 from carvana.training.train_step import TrainStep
 
-recipe = read_recipe("baseline", ["base_filters=2", "depth=1", "dropout=0", "norm=weight_standardized", "ema_decay=0.9", "clip_norm=1.0"])
+small = ["base_filters=2", "depth=1", "dropout=0", "norm=weight_standardized", "ema_decay=0.9", "clip_norm=1.0"]
+recipe = read_recipe("baseline", small)
 photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
 
 def losses(devices):
     learner = TrainStep(recipe, devices=devices)
-    learner.begin(recipe.stages[0])
+    learner.start_stage(recipe.stages[0])
     taught = [learner.step(photos, masks, 1e-2) for _ in range(3)]
     learner.load(learner.state())
     with learner.ema_weights() as model:

@@ -12,7 +12,7 @@ def test_lines_below_stand_under_each_plain_line(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "_LINE_EVERY_S", 0.0)
-    with console.progress("train", 4, "photos", below=lambda: ["a  fold 0", "b  fold 1"]) as advance:
+    with console.progress("train", 4, "photos", details=lambda: ["a  fold 0", "b  fold 1"]) as advance:
         advance(2, "quick")
         advance(-1)
     lines = capsys.readouterr().out.splitlines()
@@ -23,7 +23,7 @@ def test_lines_below_stand_under_each_plain_line(
 
 
 def test_lines_below_stand_under_the_bar() -> None:
-    bar = console._Bar(below=lambda: ["a  fold 0 [not markup]"])
+    bar = console._Bar(details=lambda: ["a  fold 0 [not markup]"])
     shown = Console(file=io.StringIO(), base_filters=40)
     for part in bar.get_renderables():
         shown.print(part)

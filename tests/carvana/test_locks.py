@@ -57,7 +57,7 @@ def test_who_waits_is_told_for_whom_and_takes_over_from_the_dead(
 
 def test_waiting_ends_where_whoever_shows_it_raises(lock: Path, holder: subprocess.Popen) -> None:
     class Reporter:
-        say = staticmethod(lambda text: None)
+        message = staticmethod(lambda text: None)
 
         def progress(self, *_):
             raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import joblib
 
-from carvana.machine import in_words, processor
+from carvana.machine import describe_machine, processor
 
 
 def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
@@ -19,4 +19,4 @@ def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
 
 
 def test_in_words_it_is_the_cores_and_their_name() -> None:
-    assert in_words() == f"{joblib.cpu_count()} cores of {processor()}"
+    assert describe_machine() == f"{joblib.cpu_count()} cores of {processor()}"

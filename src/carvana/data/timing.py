@@ -1,4 +1,4 @@
-"""PipelineTimer of work that overlap, each in its own threads: how fast each goes, and which of them the others wait for."""
+"""Throughput of overlapping pipeline steps, each in threads of its own."""
 
 import threading
 import time

@@ -123,7 +123,7 @@ def cut_out(
         yield cutout
 
 
-def input_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def fit_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) that a photo of another shape is seen at: as many pixels as `size` has.
 
     A portrait photo that was squeezed into a landscape size_spec would hold a car that no network has seen.
@@ -135,7 +135,7 @@ def input_size(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _seen_at(own: tuple[int, int], source: Predictor) -> tuple[int, int]:
-    return input_size(own, source.size) if source.any_size else source.size
+    return fit_size(own, source.size) if source.any_size else source.size
 
 
 def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Prediction], Cutout]:
@@ -143,16 +143,16 @@ def _writer(threshold: float, folder: Path, maps: bool) -> Callable[[Prediction]
         seen = answer.sample
         mask = mask_of(answer.maps[0], seen.photo_size, threshold)
         alpha = mask.view(np.uint8) * np.uint8(255)
-        cutout, mask_file, map_file = _files(seen.photo.path, folder)
+        cutout, mask_file, map_file = _files(seen.sample.path, folder)
         pixels = images.read_image(
-            seen.photo.path
+            seen.sample.path
         )  # once more: dozens of large photos would not fit in memory
         _write_png(cutout, np.dstack([pixels[..., ::-1], alpha]))  # OpenCV has blue first
         _write_png(mask_file, alpha)
         if maps:
             with atomic_path(map_file) as part:
                 part.write_bytes(encode_map(answer.maps[0]))
-        return Cutout(seen.photo.path, seen.photo_size, float(mask.mean()), cutout, mask_file)
+        return Cutout(seen.sample.path, seen.photo_size, float(mask.mean()), cutout, mask_file)
 
     return write
 

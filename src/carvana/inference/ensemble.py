@@ -45,13 +45,13 @@ class ModelEnsemble:
             models: one a fold.
             size_spec: what sizes they eat; photos are padded, and maps cut, to it.
             tta: `none`; `flip`, the mean over a photo and its mirror image; `scales`, that at three sizes.
-            each: also give each network's own map.
+            per_fold: also give each network's own map.
         """
         self._size_spec = size_spec
         self._scales = SCALES.get(tta, (1.0,))
         # A single network needs none of what is around it, and keeps its compiled function from call to call.
         plain = len(models) == 1 and tta == "none"
-        self._network = models[0] if plain else merge_models(models, flip=tta != "none", per_fold=each)
+        self._network = models[0] if plain else merge_models(models, flip=tta != "none", per_fold=per_fold)
 
     @property
     def any_size(self) -> bool:
@@ -84,7 +84,7 @@ class ModelEnsemble:
             return maps
 
         # Without a margin tiles would not agree with the whole at their edges.
-        maps = predict_tiled(ask, padded, self._size_spec) if self._size_spec.margin else ask(padded)
+        maps = predict_tiled(predict, padded, self._size_spec) if self._size_spec.margin else predict(padded)
         cut_maps = np.stack([[crop(one, size) for one in of_photo] for of_photo in maps])
         return ProbabilityMaps(cut_maps, sums[:, 0] / np.maximum(sums[:, 1], 1))
 
@@ -107,7 +107,7 @@ def merge_models(models: Sequence[keras.Model], *, flip: bool, per_fold: bool = 
     Args:
         models: from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1).
         flip: ask each for the mirror images too.
-        each: also give each one's own map.
+        per_fold: also give each one's own map.
 
     Returns:
         A network from photos, uint8, to a dictionary: `maps` (n, 1 or 1 + models, height, width), their mean
@@ -115,16 +115,18 @@ def merge_models(models: Sequence[keras.Model], *, flip: bool, per_fold: bool = 
     """
     photo = keras.Input((*models[0].input_shape[1:3], 3), name="photo", dtype="uint8")
     return keras.Model(
-        photo, SequentialEnsemble(models, flip=flip, per_fold=each, name="in_turn")(photo), name="ensemble"
+        photo,
+        SequentialEnsemble(models, flip=flip, per_fold=per_fold, name="in_turn")(photo),
+        name="ensemble",
     )
 
 
 class SequentialEnsemble(keras.layers.Layer):
-    """ModelEnsemble one after the other: side by side TensorFlow would hold the feature maps of all of them."""
+    """Models one after the other: side by side TensorFlow would hold the feature maps of all of them."""
 
     def __init__(self, models: Sequence[keras.Model], *, flip: bool, per_fold: bool, name: str) -> None:
         super().__init__(name=name, dtype="float32")
-        self.models, self.flip, self.per_fold = list(models), flip, each
+        self.models, self.flip, self.per_fold = list(models), flip, per_fold
 
     def call(self, photos: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
         photos = ops.cast(photos, "float32")

@@ -26,10 +26,10 @@ _BATCHES_AHEAD = 2
 class PreparedSample:
     """A photo as the sources are shown it."""
 
-    photo: Sample
+    sample: Sample
     photo_size: tuple[int, int]
     """Its own (height, width)."""
-    views: list[np.ndarray]
+    inputs: list[np.ndarray]
     """What each source needs of it."""
 
 
@@ -37,7 +37,7 @@ class PreparedSample:
 class Prediction:
     """A photo and its maps."""
 
-    seen: PreparedSample
+    sample: PreparedSample
     maps: np.ndarray
     """(maps, h, w), float32, 0..1: the mean first, and each network's own after it where asked for."""
     disagreement: float
@@ -82,7 +82,7 @@ def predict_stream(
 
     seen = stages.stage("decoding", read or plain, photos, ahead=2 * BATCH)
     batches = _batches(seen, batch_ends)
-    asked = stages.stage("networks", ask, batches, ahead=_BATCHES_AHEAD, workers=1)
+    asked = stages.stage("networks", predict, batches, ahead=_BATCHES_AHEAD, workers=1)
     one_by_one = (answered for batch in asked for answered in batch)
     return stages.stage("masks", end, one_by_one, ahead=2 * BATCH, workers=finishers)
 

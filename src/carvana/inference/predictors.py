@@ -48,7 +48,9 @@ class FoldEnsemble:
     def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "FoldEnsemble":
         """Load the best weights of each run; with `each` also give each one's own map."""
         models = [build.load(run.model) for run in runs]
-        return cls(ModelEnsemble(models, build.size_spec(recipe), tta=recipe.tta, per_fold=each), recipe.size)
+        return cls(
+            ModelEnsemble(models, build.size_spec(recipe), tta=recipe.tta, per_fold=per_fold), recipe.size
+        )
 
     def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         """The pixels."""

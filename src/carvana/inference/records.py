@@ -42,20 +42,20 @@ def record_maker(threshold: float, maps_dir: Path | None) -> Callable[[Predictio
     def make(answer: Prediction) -> PredictionRecord:
         name, size = answer.sample.sample.name, answer.sample.photo_size
         edges = [run_edges(one, size, threshold) for one in answer.maps]
-        if keep is not None:
-            with atomic_path(map_path(keep, name)) as part:
+        if maps_dir is not None:
+            with atomic_path(map_path(maps_dir, name)) as part:
                 part.write_bytes(encode_map(answer.maps[0]))
-        pieces, second = _pieces(answer.maps[0], size, threshold)
+        n_components, second_area = _components(answer.maps[0], size, threshold)
         area = int((edges[0][1::2] - edges[0][::2]).sum())
         masks = tuple(rle.edges_to_rle(one) for one in edges)
         return PredictionRecord(
-            name, *size, area, pieces, second_area, round(float(answer.disagreement), 6), masks
+            name, *size, area, n_components, second_area, round(float(answer.disagreement), 6), masks
         )
 
     return make
 
 
-def _pieces(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> tuple[int, int]:
+def _components(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> tuple[int, int]:
     """How many contours the mask has, and about the pixels within the second largest, in the photo's."""
     steps = [max(1, side // wanted) for side, wanted in zip(probabilities.shape, _LOOKED_AT, strict=True)]
     thinned = probabilities[:: steps[0], :: steps[1]] > threshold
@@ -65,5 +65,5 @@ def _pieces(probabilities: np.ndarray, size: tuple[int, int], threshold: float) 
     _, _, stats, _ = cv2.connectedComponentsWithStats(
         thinned.view(np.uint8)
     )  # 20 times as slow, and seldom needed
-    second = np.sort(stats[1:, cv2.CC_STAT_AREA])[-2]  # the first is what is no car
+    second_area = np.sort(stats[1:, cv2.CC_STAT_AREA])[-2]  # the first is what is no car
     return len(contours), round(float(second_area) * size[0] * size[1] / thinned.size)

@@ -51,7 +51,7 @@ def submission_message(row: LedgerRow, message: str | None = None) -> str:
 def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
     """Bring the scores on Kaggle into the ledger, by file name and message.
 
-    A message that carries the mark of `submission_message` names the very bytes; one that was written by hand goes to the
+    A message with the checksum of `submission_message` identifies a file; one written by hand belongs to the
     newest row of that file name from before.
 
     Returns:

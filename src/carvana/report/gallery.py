@@ -76,19 +76,16 @@ def _masks(run: RunDir, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
     if not photos:
         return
     from carvana.inference.maps import mask_of
-    from carvana.inference.pipeline import Answer, answers
-    from carvana.inference.predictors import (  # late: TensorFlow takes seconds to import
-        Ensemble,
-        WeightedEnsemble,
-    )
+    from carvana.inference.pipeline import Prediction, predict_stream
+    from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 
     recipe = run.read_recipe()
 
-    def mask(answer: Answer) -> np.ndarray:
-        return mask_of(answer.maps[0], answer.seen.own_size, recipe.threshold)
+    def mask(answer: Prediction) -> np.ndarray:
+        return mask_of(answer.maps[0], answer.sample.photo_size, recipe.threshold)
 
-    yield from answers(
-        WeightedEnsemble((Ensemble.load([run], recipe),)), photos, mask, stages=PipelineTimer()
+    yield from predict_stream(
+        WeightedEnsemble((FoldEnsemble.load([run], recipe),)), photos, mask, stages=PipelineTimer()
     )
 
 

@@ -45,7 +45,7 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
     """
     rows, experiments, makes = ledger.rows(), find_experiments(runs), read_makes(data)
     pictures, no_pictures = _pictures(experiments, data, makes, worst)
-    flagged, no_doubts = _doubts(rows, ledger.path.parent, data, makes)
+    flagged, no_flagged = _flagged(rows, ledger.path.parent, data, makes)
     page = {
         "when": now(),
         "commit": commit(),
@@ -53,18 +53,18 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         "board": _table(comparison.HEADINGS, comparison.table(rows)),
         "board_figure": _figure(figures.board_figure(comparison.newest(rows))) if rows else "",
         "agreement": _table(comparison.AGREEMENT_HEADINGS, comparison.agreement_table(rows)),
-        "compare_recipes": _contrast_table(compare_recipes(experiments)),
+        "recipe_comparisons": _contrast_table(compare_recipes(experiments)),
         "learning": [_figure(text) for one in experiments for text in _learning(one)],
         **_parts(experiments, makes),
         "pictures": [asdict(picture) for picture in pictures],
         "picture_choices": _choices(pictures, "recipe", "fold", "angle"),
         "no_pictures": no_pictures,
         "flagged": [asdict(flagged_mask) for flagged_mask in flagged],
-        "doubt_choices": {
+        "flagged_choices": {
             "submission": list(dict.fromkeys(flagged_mask.submission for flagged_mask in flagged)),
             **_choices(flagged, "reason", "angle"),
         },
-        "no_doubts": no_doubts,
+        "no_flagged": no_flagged,
         "colours": {
             name: f"rgb{colour}"
             for name, colour in (
@@ -99,7 +99,7 @@ def _pictures(
     return found, "" if found else f"None of the runs' photos lies in {data}."
 
 
-def _doubts(
+def _flagged(
     rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series
 ) -> tuple[list[FlaggedMask], str]:
     """The test photos to look at, or why there are none."""

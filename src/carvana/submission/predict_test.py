@@ -182,7 +182,7 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
         What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
         disagreement, as `rows.LedgerRow` has them.
     """
-    from carvana.inference.shards import FACTS, read_records  # late, as above
+    from carvana.inference.shards import FIELDS, read_records  # late, as above
 
     tables = []
     with ExitStack() as files:
@@ -194,7 +194,7 @@ def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.Dat
                 facts.append(fact)
                 for write, mask in zip(writers, masks, strict=True):
                     write(row.name, mask)
-            tables.append(pd.DataFrame(facts, columns=["img", *FACTS[1:]]))
+            tables.append(pd.DataFrame(facts, columns=["img", *FIELDS[1:]]))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import ScoreSummary
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 _SCALARS = ("loss", "dice", "rate", "loader_per_s", "step_per_s")
@@ -21,12 +21,12 @@ class Log:
 
     def epoch(self, row: Mapping[str, float], overlays: Sequence[np.ndarray]) -> None:
         """Log an epoch's row of the history, and photos (height, width, 3), uint8, RGB."""
-        values = [ScoreSummary.Value(tag=name, simple_value=row[name]) for name in _SCALARS]
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in _SCALARS]
         values += [
-            ScoreSummary.Value(tag=f"held_out/{number}", image=_image(overlay))
+            Summary.Value(tag=f"held_out/{number}", image=_image(overlay))
             for number, overlay in enumerate(overlays)
         ]
-        self._writer.add_event(Event(step=row["epoch"], summary=ScoreSummary(value=values)))
+        self._writer.add_event(Event(step=row["epoch"], summary=Summary(value=values)))
         self._writer.flush()
 
     def close(self) -> None:
@@ -34,9 +34,9 @@ class Log:
         self._writer.close()
 
 
-def _image(photo: np.ndarray) -> ScoreSummary.Image:
+def _image(photo: np.ndarray) -> Summary.Image:
     _, encoded = cv2.imencode(".png", photo[..., ::-1])
     height, width, channels = photo.shape
-    return ScoreSummary.Image(
+    return Summary.Image(
         height=height, width=width, colorspace=channels, encoded_image_string=encoded.tobytes()
     )

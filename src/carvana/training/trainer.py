@@ -93,7 +93,13 @@ class _Training:
         reporter: console.Reporter,
         oom_halvings: int | None,
     ) -> None:
-        self._recipe, self._run, self._photos, self._truth, self._show = recipe, run, photos, truth, show
+        self._recipe, self._run, self._photos, self._truth, self._reporter = (
+            recipe,
+            run,
+            photos,
+            truth,
+            reporter,
+        )
         state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze_encoder_epochs > 0)
         if run.checkpoint.is_file():
             state, self._progress = checkpoint.read(run.checkpoint)
@@ -138,7 +144,7 @@ class _Training:
     def halve(self) -> int:
         """How often to halve a batch's parts now that one did not fit; say so."""
         parts = self._step.n_microbatches(self._stage)
-        size, photos = _size(self._stage), self._stage.batch // parts
+        size, photos = _size(self._stage), self._stage.batch_size // parts
         if photos % 2:
             raise UserError(
                 f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"

@@ -64,7 +64,7 @@ def test_other_code_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_other_photos_and_other_recipes_are_seen(data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
-    recipe.write_text("stages = [{size=[32, 48], epochs=1, batch=8, rate=1e-2}]\n")
+    recipe.write_text("stages = [{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]\n")
     job = TrainingJob(data, tmp_path / "runs", (str(recipe),), ("base_filters=4",))
     before = job.sees()
     recipe.write_text("depth = 2\n" + recipe.read_text())

@@ -34,7 +34,7 @@ from predict import Tta, predict
 from train import train
 
 SMALL = ["base_filters=4", "depth=1", "dropout=0.1", "precision=float32"]
-SMALL += ["stages=[{size=[32, 48], epochs=12, batch=4, rate=2e-2}]"]
+SMALL += ["stages=[{size=[32, 48], epochs=12, batch_size=4, learning_rate=2e-2}]"]
 
 
 @pytest.fixture(scope="module")

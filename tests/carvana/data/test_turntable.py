@@ -15,7 +15,7 @@ from carvana.data.turntable import render_folder
 from carvana.data.turntable.camera import turn_of
 from carvana.data.turntable.proportions import BODY_TYPES, draw_proportions
 from carvana.data.turntable.render import Session, open_session, take_photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 SIZE = (64, 96)
 CARS, TEST_CARS = 6, 3
@@ -203,7 +203,7 @@ def test_progress_is_told_car_by_car(tmp_path: Path) -> None:
 
 def test_asks_for_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds something already; give a folder that is empty"):
+    with pytest.raises(UserError, match=r"holds something already; give a folder that is empty"):
         render_folder(tmp_path, cars=1, test_cars=1, size=SIZE)
     assert bytes_of(tmp_path) == {"notes.txt": b"mine"}
 

@@ -11,7 +11,7 @@ from carvana.evaluation import mask_checks
 
 
 @pytest.fixture
-def metadata() -> pd.DataFrame:
+def facts() -> pd.DataFrame:
     """Of 12 cars: some larger than others, all larger from the side, nothing wrong."""
     random = np.random.default_rng(0)
     rows = []

@@ -59,7 +59,7 @@ def test_the_page_holds_every_recipe(tmp_path: Path) -> None:
     assert cells(results[1])[3:] == ["+0.025000", "+0.020000 .. +0.030000", "2,000", "1.0", "10.0"]
     page = markdown(study, results, "On two cars.", "figure.png")
     assert "| deep | 0.875000 |" in page
-    assert "- all: `width=8`\n- `deep`: `depth=5`" in page
+    assert "- all: `base_filters=8`\n- `deep`: `depth=5`" in page
     draw(study, results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
@@ -67,7 +67,7 @@ def test_the_page_holds_every_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "width"), [("post-claims", 8), ("training-craft", 12)])
 def test_the_projects_own_studies_can_be_read(name: str, width: int) -> None:
     study = read_study(Path(__file__).parents[3] / "studies" / f"{name}.toml")
-    assert {study.recipe(name).width for name in study.recipes} == {width}
+    assert {study.recipe(name).base_filters for name in study.recipes} == {width}
 
 
 def test_a_recipe_may_be_trained_in_several_ways() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from carvana.errors import UserError
 from carvana.inference.config import PredictionConfig
-from carvana.inference.cutouts import cut_out, input_size, pending, photos_of
+from carvana.inference.cutouts import cut_out, fit_size, pending, photos_of
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
 
@@ -68,13 +68,13 @@ def test_any_photos_of_any_size(tmp_path: Path) -> None:
 
 @given(st.integers(20, 5000), st.integers(20, 5000))
 def test_a_photo_keeps_its_shape(height: int, width: int) -> None:
-    fitted = input_size((height, width), (288, 432))
+    fitted = fit_size((height, width), (288, 432))
     assert fitted[0] * fitted[1] == pytest.approx(288 * 432, rel=0.06)
     assert fitted[0] / fitted[1] == pytest.approx(height / width, rel=0.06)
 
 
 def test_the_competitions_photos_are_seen_at_the_recipes_size() -> None:
-    assert input_size((1280, 1918), (288, 432)) == (288, 432)
+    assert fit_size((1280, 1918), (288, 432)) == (288, 432)
 
 
 def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
     """Two networks with weights that say something."""
-    size = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
+    size = "stages=[{size=[30, 50], epochs=1, batch_size=1, learning_rate=1e-3}]"
     recipe = read_recipe("miniature", ["base_filters=4", "depth=2", "precision=float32", size, *changes])
     runs, models = [], []
     for fold in (0, 1):

@@ -19,14 +19,14 @@ SIZE = (30, 50)
 
 
 def _recipe(*changes: str) -> Recipe:
-    stages = "stages=[{size=[30, 50], epochs=1, batch=1, rate=1e-3}]"
+    stages = "stages=[{size=[30, 50], epochs=1, batch_size=1, learning_rate=1e-3}]"
     return read_recipe("miniature", ["base_filters=2", "depth=2", "precision=float32", stages, *changes])
 
 
 def _blend(per_fold: bool = False) -> WeightedEnsemble:
     models = [build(_recipe(f"seed={seed}")) for seed in (1, 2)]
     return WeightedEnsemble(
-        (FoldEnsemble(ModelEnsemble(models, size_spec(_recipe()), tta="flip", per_fold=each), SIZE),)
+        (FoldEnsemble(ModelEnsemble(models, size_spec(_recipe()), tta="flip", per_fold=per_fold), SIZE),)
     )
 
 
@@ -59,9 +59,9 @@ def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None
 
 def test_a_batch_ends_where_it_must(rendered: Path, monkeypatch) -> None:
     blend, batches = _blend(), []
-    real = WeightedEnsemble.ask
+    real = WeightedEnsemble.predict
     monkeypatch.setattr(
-        WeightedEnsemble, "ask", lambda self, seen: batches.append(len(seen[0])) or real(self, seen)
+        WeightedEnsemble, "predict", lambda self, seen: batches.append(len(seen[0])) or real(self, seen)
     )
     list(
         predict_stream(

@@ -28,27 +28,27 @@ def test_tiles_cover_a_side_exactly(steps: int, largest: int, size_spec: SizeSpe
 
 
 def test_the_papers_tile() -> None:
-    size_spec = size_spec(read_recipe("cropped"))
-    assert size_spec.input_size((388, 388)) == (572, 572)
-    assert tile_starts(388, size_spec, 388) == (388, [0])
-    assert tile_starts(772, size_spec, 388) == (388, [0, 384])
+    spec = size_spec(read_recipe("cropped"))
+    assert spec.input_size((388, 388)) == (572, 572)
+    assert tile_starts(388, spec, 388) == (388, [0])
+    assert tile_starts(772, spec, 388) == (388, [0, 384])
 
 
 def test_tiles_agree_with_the_whole_photo(monkeypatch) -> None:
     recipe = read_recipe("cropped", ["base_filters=2", "depth=2"])
-    model, size_spec = build(recipe), size_spec(recipe)
+    model, spec = build(recipe), size_spec(recipe)
     photo = np.random.default_rng(0).integers(256, size=(61, 97, 3), dtype=np.uint8)
-    padded = pad(photo, size_spec.input_size((61, 97)))[None]
+    padded = pad(photo, spec.input_size((61, 97)))[None]
     asked = []
 
     def predict(photos: np.ndarray) -> np.ndarray:
         asked.append(photos.shape)
         return model.predict_on_batch(photos)[..., 0]
 
-    whole = ask(padded)
-    tiled = predict_tiled(ask, padded, size_spec, largest=30)
+    whole = predict(padded)
+    tiled = predict_tiled(predict, padded, spec, largest=30)
     assert len(asked) == 1 + 3 * 4
     assert np.abs(tiled - whole).max() < 1e-6
-    (of_photo,) = maps.probability_maps([model], [photo], size_spec=size_spec)
+    (of_photo,) = maps.probability_maps([model], [photo], size_spec=spec)
     assert of_photo.shape == (1, 61, 97)
     assert np.abs(of_photo[0] - whole[0, 1:62, 1:98]).max() < 1e-6

@@ -14,7 +14,7 @@ from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.train_step import TrainStep
 
-SMALL = ["base_filters=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"]
+SMALL = ["base_filters=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch_size=2, learning_rate=1e-3}]"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
@@ -25,22 +25,20 @@ def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
         else ["model.weights=none", "freeze_encoder_epochs=0"]
     )
     recipe = read_recipe(name, [*SMALL, *smaller])
-    learner, size_spec = TrainStep(recipe), size_spec(recipe)
-    learner.begin(recipe.stages[0])
+    learner, spec = TrainStep(recipe), size_spec(recipe)
+    learner.start_stage(recipe.stages[0])
     model = _eager(learner.model)
     photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))
-    masks = [pad(photo[..., 0] > 128, size_spec.map_size(recipe.size)) for photo in photos]
+    masks = [pad(photo[..., 0] > 128, spec.map_size(recipe.size)) for photo in photos]
     before = [weights.copy() for weights in model.get_weights()]
-    padded = np.stack([pad(photo, size_spec.input_size(recipe.size)) for photo in photos])
+    padded = np.stack([pad(photo, spec.input_size(recipe.size)) for photo in photos])
     loss = learner.step(padded, np.stack(masks)[..., None].astype(np.float32), 1e-3)
     assert np.isfinite(loss)
     assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
-    maps = list(probability_maps([model], photos, size_spec=size_spec, tta=recipe.tta))
+    maps = list(probability_maps([model], photos, size_spec=spec, tta=recipe.tta))
     assert all(one.shape == (1, 30, 50) and one.min() >= 0 and one.max() <= 1 for one in maps)
     model.save(tmp_path / "model.keras", include_optimizer=False)
-    again = probability_maps(
-        [_eager(load(tmp_path / "model.keras"))], photos, size_spec=size_spec, tta=recipe.tta
-    )
+    again = probability_maps([_eager(load(tmp_path / "model.keras"))], photos, size_spec=spec, tta=recipe.tta)
     for one, other in zip(maps, again, strict=True):
         assert np.array_equal(one, other)
     assert '"Lambda"' not in model.to_json()

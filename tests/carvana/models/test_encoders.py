@@ -15,7 +15,7 @@ from carvana.recipe import Recipe, read_recipe
 
 
 def _recipe(encoder: str = "resnet18", *changes: str) -> Recipe:
-    sizes = "stages=[{size=[30, 50], epochs=1, batch=2, rate=1e-3}]"
+    sizes = "stages=[{size=[30, 50], epochs=1, batch_size=2, learning_rate=1e-3}]"
     return read_recipe(
         "resnet34", [f"model.encoder={encoder}", "model.weights=none", "base_filters=2", sizes, *changes]
     )

@@ -27,10 +27,15 @@ from carvana.report.flagged import flagged_masks
 from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
-from carvana.submission.ledger import COLUMNS, Ledger, Row
+from carvana.submission.ledger import COLUMNS, Ledger, LedgerRow
 
-SMALL = ["base_filters=2", "depth=1", "norm=none", "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-2}]"]
-ROWS: list[Row] = [
+SMALL = [
+    "base_filters=2",
+    "depth=1",
+    "norm=none",
+    "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]",
+]
+ROWS: list[LedgerRow] = [
     dict.fromkeys(COLUMNS, "")
     | {"submission": f"{recipe}-fold{fold}.csv.gz", "recipe": recipe, "folds": "data-2", "fold": str(fold)}
     | {"cv_dice": f"0.9{fold}{place}000", "cv_low": "0.9", "cv_high": "0.99", "board": "local"}

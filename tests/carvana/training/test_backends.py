@@ -22,7 +22,8 @@ import numpy as np
 from carvana.recipe import read_recipe
 from carvana.training.train_step import TrainStep
 
-recipe = read_recipe("fast", ["base_filters=2", "depth=2", "precision=float32", "ema_decay=0.5", "stages.0.accumulate=2"])
+small = ["base_filters=2", "depth=2", "precision=float32", "ema_decay=0.5", "stages.0.accumulate=2"]
+recipe = read_recipe("fast", small)
 learner = TrainStep(recipe)
 learner.start_stage(recipe.stages[0])
 photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
@@ -85,7 +86,7 @@ def _save(name: str, folder: Path) -> Path:
         if read_recipe(name).model == "unet"
         else ["model.weights=none", "freeze_encoder_epochs=0"]
     )
-    sizes = "stages=[{size=[32, 48], epochs=1, batch=2, rate=1e-3}]"
+    sizes = "stages=[{size=[32, 48], epochs=1, batch_size=2, learning_rate=1e-3}]"
     recipe = read_recipe(name, ["base_filters=2", "precision=float32", *smaller, sizes])
     photos = np.stack([pad(photo, size_spec(recipe).input_size(recipe.size)) for photo in PHOTOS])
     model = build(recipe)

@@ -8,7 +8,8 @@ from carvana.training.lr_schedule import LearningRateSchedule
 
 def _schedule(*changes: str) -> LearningRateSchedule:
     stages = [
-        "stages=[{size=[10, 10], epochs=4, batch=8, rate=1.0}, {size=[20, 20], epochs=1, batch=4, rate=0.5}]"
+        "stages=[{size=[10, 10], epochs=4, batch_size=8, learning_rate=1.0}, "
+        "{size=[20, 20], epochs=1, batch_size=4, learning_rate=0.5}]"
     ]
     return LearningRateSchedule(read_recipe("baseline", [*stages, *changes]), photos=20)
 

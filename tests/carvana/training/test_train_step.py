@@ -12,7 +12,7 @@ MASKS = (PHOTOS[..., :1] > 128).astype(np.float32)
 
 
 def _recipe(*changes: str) -> Recipe:
-    stages = "stages=[{size=[16, 24], epochs=2, batch=4, rate=1e-2}]"
+    stages = "stages=[{size=[16, 24], epochs=2, batch_size=4, learning_rate=1e-2}]"
     return read_recipe("baseline", ["base_filters=2", "depth=1", "dropout=0", stages, *changes])
 
 
@@ -43,7 +43,7 @@ def test_a_batch_in_parts_moves_the_weights_as_the_whole_does(optimizer: str, cl
 
 def test_parts_may_change_from_stage_to_stage() -> None:
     """Adam goes on counting updates, not parts."""
-    stage = "{size=[16, 24], epochs=1, batch=4, rate=1e-2"
+    stage = "{size=[16, 24], epochs=1, batch_size=4, learning_rate=1e-2"
     recipe = _recipe(f"stages=[{stage}}}, {stage}, accumulate=2}}]")
     learner, whole = TrainStep(recipe), _step()
     for stage in recipe.stages:
@@ -70,7 +70,7 @@ def test_the_average_is_compiled_once() -> None:
     """Its share changes with each of the first steps: as a number of Python's it took longer than they."""
     learner = _step("ema_decay=0.99")
     _steps(learner, 4)
-    assert learner._average._move.experimental_get_tracing_count() == 1
+    assert learner._ema._move.experimental_get_tracing_count() == 1
 
 
 def test_a_learner_goes_on_from_its_state() -> None:
@@ -107,11 +107,11 @@ def test_a_gradient_that_overflows_is_left_out() -> None:
 
 
 def test_a_frozen_encoder_stays_as_it_came_until_it_is_unfrozen() -> None:
-    sizes = "stages=[{size=[32, 32], epochs=2, batch=2, rate=1e-2}]"
+    sizes = "stages=[{size=[32, 32], epochs=2, batch_size=2, learning_rate=1e-2}]"
     recipe = read_recipe(
         "resnet34", ["model.encoder=resnet18", "model.weights=none", "base_filters=1", sizes]
     )
-    learner = TrainStep(recipe.model_copy(update={"freeze": 1}))
+    learner = TrainStep(recipe.model_copy(update={"freeze_encoder_epochs": 1}))
     photos = np.random.default_rng(0).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
 
     def moved() -> set[str]:

@@ -29,7 +29,7 @@ from carvana.training.cross_validation import FoldTask, train_folds
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
-SHORT = "stages=[{size=[32, 48], epochs=1, batch=8, rate=1e-3}]"
+SHORT = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-3}]"
 
 
 @pytest.fixture
@@ -43,7 +43,10 @@ def split(rendered: Path, tmp_path: Path) -> Split:
 
 
 def _recipe(*changes: str) -> Recipe:
-    stages = "stages=[{size=[32, 48], epochs=2, batch=4, rate=2e-2}, {size=[64, 96], epochs=2, batch=4, rate=2e-2}]"
+    stages = (
+        "stages=[{size=[32, 48], epochs=2, batch_size=4, learning_rate=2e-2}, "
+        "{size=[64, 96], epochs=2, batch_size=4, learning_rate=2e-2}]"
+    )
     small = ["base_filters=4", "depth=1", "dropout=0.1", "warmup_steps=2", "precision=float32"]
     return read_recipe("miniature", [*small, stages, *changes])
 
@@ -126,7 +129,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
 
 def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: Path) -> None:
     """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
-    recipe = _recipe("padding=valid", "tta=none", "stages=[{size=[32, 45], epochs=4, batch=4, rate=2e-2}]")
+    recipe = _recipe(
+        "padding=valid", "tta=none", "stages=[{size=[32, 45], epochs=4, batch_size=4, learning_rate=2e-2}]"
+    )
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
     scores, photo = run.read_scores().set_index("img")["dice"], split.train_val(0)[1][3]
     reflected = np.pad(images.read_photo(photo.path, (32, 45)), ((8, 8), (8, 9), (0, 0)), "reflect")
@@ -175,7 +180,10 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     """On a device that holds 4 photos of 32x48, or 2 of 64x96; batches of 8."""
     _give_it_memory_for(4 * 32 * 48, monkeypatch)
-    stages = "stages=[{size=[32, 48], epochs=2, batch=8, rate=2e-2}, {size=[32, 96], epochs=1, batch=8, rate=2e-2}]"
+    stages = (
+        "stages=[{size=[32, 48], epochs=2, batch_size=8, learning_rate=2e-2}, "
+        "{size=[32, 96], epochs=1, batch_size=8, learning_rate=2e-2}]"
+    )
     (run,) = train_folds(_recipe(stages), split, [0], tmp_path / "runs")
     assert pd.read_csv(run.history)["accumulate"].tolist() == [2, 2, 4]
     said = capsys.readouterr().out

@@ -17,7 +17,7 @@ from carvana.competition import rle
 from carvana.competition.names import ANGLES, mask_name, photo_name
 from carvana.data.turntable.proportions import BODY_TYPES
 from carvana.data.turntable.render import open_session, take_photo
-from carvana.errors import InputError
+from carvana.errors import UserError
 
 _TRAIN, _TEST = 0, 1
 _PUBLIC_SHARE = 0.25
@@ -73,7 +73,7 @@ def render_folder(
         on_car: called after each finished car.
 
     Raises:
-        InputError: `root` is a file or holds something.
+        UserError: `root` is a file or holds something.
     """
     orders = [_Order(seed, _TRAIN, number) for number in range(cars)]
     test_orders = [_Order(seed, _TEST, number) for number in range(test_cars)]
@@ -95,7 +95,7 @@ def render_folder(
 def _whole_or_nothing(root: Path) -> Iterator[Path]:
     """A hidden folder beside `root` that takes its place in the end, or vanishes if anything goes wrong."""
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} holds something already; give a folder that is empty or not there yet")
+        raise UserError(f"{root} holds something already; give a folder that is empty or not there yet")
     root.parent.mkdir(parents=True, exist_ok=True)
     hidden = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
