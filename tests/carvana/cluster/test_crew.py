@@ -121,6 +121,7 @@ def test_a_worker_killed_in_a_shard_is_replaced_and_the_bytes_are_the_same(
     _compare_with_a_kill(pair.address, rendered, here, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_workers_in_network_namespaces_predict_the_same(
     namespaces: tuple[str, list],
     dask: Callable[..., DaskProcesses],
