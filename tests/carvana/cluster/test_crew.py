@@ -81,6 +81,7 @@ def _nap(address: str, folder: Path, pieces: Sequence[Nap]) -> dict[int, dict]:
     return naps.done_in(folder)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
     pair: DaskProcesses,
     rendered: Path,
@@ -234,6 +235,7 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_stopped_or_without_a_scheduler_the_same_command_goes_on(
     dask: Callable[..., DaskProcesses], rendered: Path, table: Path, here: Path, tmp_path: Path
