@@ -1,46 +1,81 @@
 #!/usr/bin/env bash
-# ./run.sh              everything: from set-up to the comparison table; a second run picks up where the first stopped
-# ./run.sh test         the tests
-# ./run.sh STEP [ARGS]  one step: prepare, split, train, predict, score, submit, compare, study, export (each has --help)
-# ./run.sh benchmark    the ends of the way, and prediction as a whole, measured beside the obvious way
-#                       (or one of them: ./run.sh benchmark parts|prediction|cluster [ARGS])
-# ./run.sh dask ARGS    Dask's own commands in the same environment: dask scheduler, dask worker tcp://HOST:8786
+# Usage:
+#   ./run.sh                          run everything, from set-up to the comparison table; a second run continues
+#                                     where the first one stopped
+#   ./run.sh STEP [ARGS]              run one step: prepare, split, train, predict, score, submit, compare, study or
+#                                     export (each has --help)
+#   ./run.sh test [ARGS]              run the tests except the slow ones; ARGS go to pytest, e.g. -m slow for the slow
+#                                     ones only, -m "" for all, tests/carvana/data for one folder
+#   ./run.sh benchmark [NAME] [ARGS]  run benchmarks/NAME.py; without NAME, the benchmarks `parts` and `prediction`
+#   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tcp://HOST:8786
+#   ./run.sh lock [ARGS]              resolve requirements*.txt into the lock files; ARGS go to `uv pip compile`,
+#                                     e.g. --upgrade
 #
-# DATA, RECIPE and RUNS in the environment choose what ./run.sh works on, e.g.
-#   DATA=../my-carvana RECIPE=fast ./run.sh
+# Each of them (except `lock`) first installs what is missing into .venv.
+#
+# These environment variables choose what ./run.sh without a step works on:
+#   DATA    the data folder (default: data)
+#   RECIPE  the recipe (default: miniature for rendered data, fast for real photos)
+#   RUNS    the folder for trained runs (default: runs)
+# For example: DATA=../my-carvana RECIPE=fast ./run.sh
+# PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python="$here/.venv/bin/python"
+venv="$here/.venv"
+python="$venv/bin/python"
 
-# Make .venv and install requirements.txt, when they are missing or changed.
-set_up() {
-    local wanted
-    wanted=$(cat "$here/requirements.txt")
-    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
-        wanted=${wanted/tensorflow==/tensorflow[and-cuda]==}
-    fi
-    if [[ -x $python && -f $here/.venv/installed.txt && $wanted == "$(cat "$here/.venv/installed.txt")" ]]; then
-        return
-    fi
-    echo "Setting up .venv: a few minutes, once"
-    "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        echo "error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3" >&2
-        exit 1
-    }
-    [[ -x $python ]] || "${PYTHON:-python3}" -m venv "$here/.venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -r <(echo "$wanted")
-    echo "$wanted" >"$here/.venv/installed.txt"
+# Print the comment block at the top of this file.
+usage() {
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
 }
 
+# Install lock files and this project into .venv, where that is not done yet. Arguments: lock files to install besides
+# requirements.lock. .venv/installed holds a copy of each installed lock file. The copy is written after the
+# installation and removed before the next one, so that an interrupted installation is repeated.
+set_up() {
+    local installed="$venv/installed" missing=() lock
+    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+        set -- requirements-cuda.lock "$@"
+    fi
+    for lock in requirements.lock "$@"; do
+        cmp -s "$here/$lock" "$installed/$lock" || missing+=("$lock")
+    done
+    if ((${#missing[@]})); then
+        echo "Setting up .venv. This takes a few minutes, once."
+        create_venv
+        rm -f "${missing[@]/#/$installed/}"
+        "$python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+            "${missing[@]/#/--requirement=$here/}"
+        mkdir -p "$installed"
+        (cd "$here" && cp "${missing[@]}" "$installed")
+    fi
+    # The project is installed as a link to its folder, so it is installed again after a move of the folder.
+    if [[ ! -f $installed/project || $(<"$installed/project") != "$here" ]]; then
+        "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$here"
+        echo "$here" >"$installed/project"
+    fi
+}
+
+# Create .venv, unless there is one.
+create_venv() {
+    [[ ! -x $python ]] || return 0
+    if ! "${PYTHON:-python3}" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
+        echo "error: Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=/path/to/python3" >&2
+        exit 1
+    fi
+    "${PYTHON:-python3}" -m venv "$venv"
+}
+
+# Run one of the scripts in src/. Arguments: its name, then its own arguments.
 step() {
     "$python" "$here/src/$1.py" "${@:2}"
 }
 
-# The whole way. Each step leaves alone what it finished before.
+# Run all steps in order. Each step skips what it has finished before.
 everything() {
     local data=${DATA:-data} runs=${RUNS:-runs}
     step prepare --data "$data"
-    # The rendered set brings the truth of its test photos, and is small enough for the smallest recipe.
+    # Only rendered data has the masks of its test photos; it is small enough for the smallest recipe.
     local recipe=${RECIPE:-fast}
     [[ -n ${RECIPE:-} || ! -f $data/test_masks.csv ]] || recipe=miniature
     local folds
@@ -57,8 +92,25 @@ everything() {
     echo "Weights, learning curves and out-of-fold scores: $runs/$(basename "$recipe" .toml)/fold-*/"
     echo "Submission of all folds: $submission   Scores: submissions/ledger.csv   Report: submissions/report.html"
     if [[ ! -f $data/test_masks.csv ]]; then
-        echo "To Kaggle: ./run.sh submit $submission --each-fold --board kaggle --data $data"
+        echo "To submit to Kaggle: ./run.sh submit $submission --each-fold --board kaggle --data $data"
     fi
+}
+
+# Resolve requirements*.txt into lock files for all platforms and Python versions, with hashes. The locks for CUDA and
+# the tests are installed on top of requirements.lock, so they use the same versions.
+lock() {
+    cd "$here"
+    local tools
+    tools=$(mktemp -d)
+    # shellcheck disable=SC2064  # the path is known now
+    trap "rm -rf '$tools'" EXIT
+    "${PYTHON:-python3}" -m venv "$tools"
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
+    local compile=("$tools/bin/uv" --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes
+        --custom-compile-command "./run.sh lock" "$@")
+    "${compile[@]}" requirements.txt --output-file requirements.lock
+    "${compile[@]}" requirements-cuda.txt --constraint requirements.lock --output-file requirements-cuda.lock
+    "${compile[@]}" requirements-test.txt --constraint requirements.lock --output-file requirements-test.lock
 }
 
 case ${1:-} in
@@ -69,30 +121,36 @@ case ${1:-} in
     ;;
 test)
     cd "$here"
-    set_up
-    exec "$python" -m pytest "${@:2}"
+    set_up requirements-test.lock
+    exec "$python" -m pytest -m "not slow" "${@:2}"
     ;;
 benchmark)
     set_up
     if [[ -n ${2:-} && -f $here/benchmarks/$2.py ]]; then
-        PYTHONPATH="$here/src" "$python" "$here/benchmarks/$2.py" "${@:3}"
+        "$python" "$here/benchmarks/$2.py" "${@:3}"
     else
-        for part in parts prediction; do
-            PYTHONPATH="$here/src" "$python" "$here/benchmarks/$part.py" "${@:2}"
+        for name in parts prediction; do
+            "$python" "$here/benchmarks/$name.py" "${@:2}"
         done
     fi
     ;;
 dask)
     set_up
-    PYTHONPATH="$here/src" exec "$here/.venv/bin/dask" "${@:2}"
+    exec "$venv/bin/dask" "${@:2}"
+    ;;
+lock)
+    lock "${@:2}"
     ;;
 prepare | split | train | predict | score | submit | compare | study | export)
     set_up
     step "$@"
     ;;
+-h | --help)
+    usage
+    ;;
 *)
-    [[ $1 == -h || $1 == --help ]] || echo "error: no step '$1'" >&2
-    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-    [[ $1 == -h || $1 == --help ]] || exit 2
+    echo "error: no step '$1'" >&2
+    usage
+    exit 2
     ;;
 esac

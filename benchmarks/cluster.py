@@ -52,7 +52,9 @@ EMPTY = 200
 
 
 def benchmark(
-    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
+    data: Annotated[Path, typer.Option(resolve_path=True, help="A folder of the competition's form.")] = Path(
+        "data"
+    ),
     recipe: Annotated[str, typer.Option(help="Of the network.")] = "fast",
     rounds: Annotated[int, typer.Option(min=1, help="How often all of it is done; the median counts.")] = 3,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = HERE / "cluster.toml",
@@ -175,8 +177,8 @@ def _cluster(workers: int) -> Iterator[Cluster]:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     dask = [sys.executable, "-m", "dask"]
-    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent / 'src'}{os.pathsep}{HERE}"}
-    options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # `python -m` imports from the working folder, where the workers find cluster_jobs.
+    options = {"cwd": HERE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen([*dask, "scheduler", "--host", address, "--no-dashboard"], **options)
     worker = [
         *dask,

@@ -1,6 +1,6 @@
 """Prediction by a whole ensemble at its full size: photos a second_area, how busy the GPU is, hours for the test set.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/ensemble.py --data $CARVANA_DATA
+    ./run.sh benchmark ensemble --data $CARVANA_DATA
 
 All is as in prediction but the weights, which are random, and so what the networks say: in its place stand the masks
 of real cars.
@@ -39,7 +39,7 @@ def benchmark(
 
     Example:
 
-        PYTHONPATH=src .venv/bin/python benchmarks/ensemble.py --data $CARVANA_DATA --recipe single --folds 5
+        ./run.sh benchmark ensemble --data $CARVANA_DATA --recipe single --folds 5
     """
     asked = read_recipe(recipe, set_ or [])
     if asked.model != "unet":  # whose weights would only be downloaded

@@ -1,6 +1,6 @@
 """A training step of this project, on each backend that is installed, beside the same network in plain PyTorch.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/train_step.py --network unet --size 288x432 --batch 2
+    ./run.sh benchmark train_step --network unet --size 288x432 --batch 2
 
 Both have the same parameters, forward and backward, AdamW, BCE, and the same precision; plain PyTorch works
 channels-last, as it is and compiled. Each contender has a process of its own, and they take turns: the ratio is
@@ -51,7 +51,7 @@ def main(
 
     Example:
 
-        PYTHONPATH=src .venv/bin/python benchmarks/train_step.py --network resnet34 --size 512x768 --batch 1
+        ./run.sh benchmark train_step --network resnet34 --size 512x768 --batch 1
     """
     height, width = (int(side) for side in size.split("x"))
     if only:

@@ -3,8 +3,8 @@
 #
 #   benchmarks/gpu/predict.sh DATA [ensemble.py's further arguments]
 #
-# PYTHON names a Python with the requirements (TensorFlow left out where KERAS_BACKEND says jax or torch). TINY=1
-# shrinks it to what a CPU does in a minute: does the script still work?
+# PYTHON names a Python with the requirements and this project installed (TensorFlow left out where KERAS_BACKEND says
+# jax or torch). TINY=1 shrinks it to what a CPU does in a minute: does the script still work?
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
@@ -14,4 +14,4 @@ tiny=()
 if [[ -n ${TINY:-} ]]; then
     tiny=(--folds 2 --photos 64 --set precision=float32 --set "stages=[{size=[64, 96], epochs=1, batch=1, rate=1e-3}]")
 fi
-PYTHONPATH=$here/src exec "$python" "$here/benchmarks/ensemble.py" --data "$data" "${tiny[@]}" "$@"
+exec "$python" "$here/benchmarks/ensemble.py" --data "$data" "${tiny[@]}" "$@"

@@ -3,11 +3,11 @@
 #
 #   benchmarks/gpu/steps.sh
 #
-# PYTHON names a Python with the requirements and torch or jax. TINY=1: small photos, to see that it works.
+# PYTHON names a Python with the requirements, this project, and torch or jax installed. TINY=1: small photos, to see
+# that it works.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
-export PYTHONPATH=$here/src
 step() { "$python" "$here/benchmarks/train_step.py" "$@"; }
 if [[ -n ${TINY:-} ]]; then
     step --network unet --size 32x48 --batch 2 --steps 1 --turns 1

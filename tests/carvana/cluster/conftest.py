@@ -47,10 +47,9 @@ class DaskProcesses:
         until(lambda: "Scheduler at" in log.read_text(), "the scheduler's start")
 
     def start(self, *command: str, source: Path | None, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
-        """Start one of Dask's commands; `source` is what its Python finds the project in."""
-        environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-        if source:
-            environment["PYTHONPATH"] = f"{source}{os.pathsep}{Path(__file__).parent}"
+        """Start one of Dask's commands; its Python imports the project from `source`, and cannot without one."""
+        path = [source, Path(__file__).parent] if source else [self._without_carvana()]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
         with open(self._folder / f"{len(self._all)}.log", "w") as log:
             process = subprocess.Popen(
                 [*prefix, *DASK, *command, *self._options],
@@ -61,6 +60,13 @@ class DaskProcesses:
             )
         self._all.append(process)
         return process
+
+    def _without_carvana(self) -> Path:
+        """Write a folder of modules that hides the installed project."""
+        folder = self._folder / "without"
+        folder.mkdir(exist_ok=True)
+        (folder / "carvana.py").write_text("raise ModuleNotFoundError(\"No module named 'carvana'\")\n")
+        return folder
 
     def worker(
         self, *options: str, source: Path | None = SRC, prefix: tuple[str, ...] = ()

@@ -81,6 +81,7 @@ def _nap(address: str, folder: Path, pieces: Sequence[Nap]) -> dict[int, dict]:
     return sleep_tasks.done_in(folder)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_fold_is_replaced_and_the_fold_goes_on(
     pair: DaskProcesses,
     rendered: Path,
@@ -121,6 +122,7 @@ def test_a_worker_killed_in_a_shard_is_replaced_and_the_bytes_are_the_same(
     _compare_with_a_kill(pair.address, rendered, here, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_workers_in_network_namespaces_predict_the_same(
     namespaces: tuple[str, list],
     dask: Callable[..., DaskProcesses],
@@ -233,6 +235,7 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_stopped_or_without_a_scheduler_the_same_command_goes_on(
     dask: Callable[..., DaskProcesses], rendered: Path, table: Path, here: Path, tmp_path: Path

@@ -78,6 +78,7 @@ def test_malformed_text_is_named(text: str, says: str) -> None:
         rle.decode(text, (2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_masks_survive(real_data) -> None:
     """All masks of the data's CSV: decoded and encoded again they are the same text, and the GIF's own."""

@@ -86,6 +86,7 @@ def test_the_tracked_table_holds_all_318_cars() -> None:
     assert sorted(table.value_counts()) == [63, 63, 64, 64, 64]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_tracked_table_is_dealt_from_the_mask_areas(real_data: Path) -> None:
     areas = pd.read_csv(real_data / "car_areas.csv", index_col="car")["mean_mask_pixels"]

@@ -44,6 +44,7 @@ def test_a_map_of_one_value(value: float) -> None:
     assert edges.tolist() == ([0, 2400] if value > 0.5 else [])
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("size", [(288, 432), (1024, 1536), (1280, 1918)])
 def test_real_cars_to_the_pixel(real_data, size: tuple[int, int]) -> None:

@@ -15,6 +15,8 @@ from carvana.data.padding import pad
 from carvana.models.build import build, size_spec
 from carvana.recipe import RECIPES, read_recipe, write_recipe
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
 
 LEARN = """
