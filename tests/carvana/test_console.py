@@ -24,7 +24,7 @@ def test_lines_below_stand_under_each_plain_line(
 
 def test_lines_below_stand_under_the_bar() -> None:
     bar = console._Bar(details=lambda: ["a  fold 0 [not markup]"])
-    shown = Console(file=io.StringIO(), base_filters=40)
+    shown = Console(file=io.StringIO(), width=40)
     for part in bar.get_renderables():
         shown.print(part)
     assert shown.file.getvalue().splitlines()[-1] == "a  fold 0 [not markup]"

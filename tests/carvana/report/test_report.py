@@ -153,7 +153,7 @@ def test_it_shows_the_numbers_of_the_ledger(page: webdriver.Chrome) -> None:
 def test_it_shows_recipes_with_their_paired_difference(page: webdriver.Chrome, runs: Path) -> None:
     plain, deep = compare_recipes(find_experiments(runs))
     assert (plain.name, plain.difference, deep.difference.photos) == ("plain", None, 64)
-    first, second = _cells(page, "compare_recipes")
+    first, second = _cells(page, "recipe_comparisons")
     assert first[:3] == ["plain", "0 1", f"{plain.dice.dice:.6f}"]
     assert second[4] == f"{deep.difference.dice:+.6f}"
     assert deep.difference.dice == pytest.approx(deep.dice.dice - plain.dice.dice)

@@ -153,7 +153,7 @@ def test_a_recipe_that_could_not_start_is_in_nobodys_way(
         patch.setattr(trainer, "TrainStep", offline)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     (run,) = train_folds(_recipe(SHORT, "base_filters=2"), split, [0], tmp_path / "runs")
-    assert run.read_recipe().width == 2
+    assert run.read_recipe().base_filters == 2
 
 
 def test_two_trainings_of_a_recipe_give_the_same_weights(split: Split, tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
     assert [found.fold for found in finished_runs(tmp_path / "runs", recipe, 0)] == [0]
     with pytest.raises(UserError, match="fold-1: not trained to its end"):
         finished_runs(tmp_path / "runs", recipe)
-    with pytest.raises(UserError, match=r"trained with another recipe; it differs in width \(4, 8\)"):
-        finished_runs(tmp_path / "runs", recipe.model_copy(update={"width": 8}), 0)
+    with pytest.raises(UserError, match=r"trained with another recipe; it differs in base_filters \(4, 8\)"):
+        finished_runs(tmp_path / "runs", recipe.model_copy(update={"base_filters": 8}), 0)
 
 
 def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path) -> None:
