@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -49,3 +50,14 @@ def read_gzipped(path: Path) -> Iterator[TextIO]:
     """Open what `write_gzipped` wrote."""
     with igzip.open(path, "rt", encoding="utf-8", newline="") as text:
         yield text
+
+
+def sha256_of_file(path: Path) -> str:
+    """Compute a file's SHA-256, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """Compute the SHA-256 of a text in UTF-8, in hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

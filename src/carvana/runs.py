@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from carvana import recipe as recipes
-from carvana.data.dataset import read_csv
 from carvana.errors import UserError
 from carvana.recipe import Recipe
+from carvana.tables import read_csv
 
 _ASKED_ONLY = ("tta", "threshold")
 """Keys that do not concern the weights."""

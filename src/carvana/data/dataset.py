@@ -16,6 +16,7 @@ import pandas as pd
 from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError
+from carvana.tables import read_csv
 
 
 @dataclass(frozen=True)
@@ -107,24 +108,6 @@ def fingerprint(root: Path, folders: Sequence[str]) -> str:
         count += len(listed)
         digest.update(repr((folder, listed)).encode())
     return f"{count:,} files, {digest.hexdigest()[:12]}"
-
-
-def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV (or .csv.gz) file as text, in which empty cells are "".
-
-    Raises:
-        UserError: the file is missing or no CSV, or lacks one of `columns`.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
-    for column in columns:
-        if column not in table.columns:
-            raise UserError(f"{path}: has no column {column!r}; it has {', '.join(table.columns)}")
-    return table
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.data.dataset import read_csv
 from carvana.errors import UserError
 from carvana.files import atomic_path
+from carvana.tables import read_csv
 
 
 def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:

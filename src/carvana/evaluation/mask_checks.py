@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
-from carvana.data.dataset import read_csv
-from carvana.files import atomic_path
 from carvana.submission.csv_file import submission_stem
+from carvana.tables import read_csv, write_csv
 
 MAX_SUSPECTS = 50
 """Photos on the list."""
@@ -100,8 +99,7 @@ def suspects_path(submission: Path) -> Path:
 
 def write_suspects(photos: pd.DataFrame, path: Path) -> None:
     """Write the list of the worst photos as a CSV file."""
-    with atomic_path(path) as part:
-        rank_suspects(photos).to_csv(part, index=False, lineterminator="\n")
+    write_csv(rank_suspects(photos), path)
 
 
 def read_suspects(path: Path) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from carvana.competition.dice import dice_from_rle
 from carvana.competition.names import car_id
-from carvana.data.dataset import read_csv
 from carvana.errors import UserError
+from carvana.tables import read_csv
 
 RESAMPLES = 10_000
 

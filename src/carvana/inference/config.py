@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
+from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_known, read_recipe
 from carvana.runs import RunDir, finished_runs
 
@@ -35,7 +36,7 @@ class EnsembleMember:
         if self.maps is not None:
             kept = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
             return {"weight": self.weight, "maps": hashlib.sha256(repr(kept).encode()).hexdigest()}
-        weights = [_sha256(run.model) for run in self.runs]
+        weights = [sha256_of_file(run.model) for run in self.runs]
         return {"weight": self.weight, "recipe": self.recipe.model_dump(mode="json"), "weights": weights}
 
 
@@ -133,8 +134,3 @@ def parse_blend(blend: str) -> dict[str, float]:
     if len(weights) != blend.count(",") + 1:
         raise UserError(f"--blend {blend}: names a part twice")
     return weights
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

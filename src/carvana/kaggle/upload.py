@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from carvana import console
 from carvana.errors import UserError
+from carvana.files import sha256_of_file
 from carvana.kaggle.client import COMPETITION, sign_in, translate_errors
 from carvana.kaggle.scores import BOARD, Score, record_score, submission_message, submissions
-from carvana.submission.ledger import Ledger, LedgerRow, now, sha256
+from carvana.submission.ledger import Ledger, LedgerRow, now
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -89,7 +90,7 @@ def _upload_all(
 
 def _submitted_before(ledger: Ledger, path: Path) -> LedgerRow | None:
     """The newest row of the same bytes, whatever the file's name, that is on Kaggle already."""
-    digest = sha256(path)
+    digest = sha256_of_file(path)
     same = [row for row in ledger.rows() if (row["board"], row["sha256"]) == (BOARD, digest)]
     return same[-1] if same else None
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
-from carvana.data.dataset import read_csv
 from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
 from carvana.runs import RunDir
+from carvana.tables import read_csv
 
 UNKNOWN = "unknown"
 """The make of a car that metadata.csv does not name."""

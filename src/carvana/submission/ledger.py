@@ -1,6 +1,5 @@
 """The ledger: every submission and its scores, a row a submission and board, in `submissions/ledger.csv`."""
 
-import hashlib
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.dataset import read_csv
-from carvana.files import atomic_path
+from carvana.files import sha256_of_file
+from carvana.tables import read_csv, write_csv
 
 COLUMNS = [
     *("submission", "recipe", "folds", "fold", "tta", "threshold", "cv_dice", "cv_low", "cv_high"),
@@ -46,7 +45,7 @@ class Ledger:
 
     def row_of(self, submission: Path) -> LedgerRow:
         """What is known of a submission's file whatever the board: a new row, without scores and date."""
-        digest = sha256(submission)
+        digest = sha256_of_file(submission)
         known = self.find(submission.name, digest) or {
             "submission": submission.name,
             "sha256": digest,
@@ -74,18 +73,11 @@ class Ledger:
         self._write(others if stands else [row | {"board": ""} if old == row else old for old in rows])
 
     def _write(self, rows: Sequence[LedgerRow]) -> None:
-        with atomic_path(self.path) as part:
-            pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
+        write_csv(pd.DataFrame(rows, columns=COLUMNS), self.path)
 
 
 def _bytes_of(row: LedgerRow) -> tuple[str, str]:
     return row["submission"], row["sha256"]
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:

@@ -15,12 +15,12 @@ from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import mean_with_ci
-from carvana.files import atomic_path
+from carvana.files import atomic_path, sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, submission_stem, write_submission
-from carvana.submission.ledger import Ledger, LedgerRow, commit, now, sha256
+from carvana.submission.ledger import Ledger, LedgerRow, commit, now
 from carvana.tasks import Crew
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _row(entry: SubmissionSpec) -> LedgerRow:
         "folds": entry.folds,
         "when": now(),
         "commit": commit(),
-        "sha256": sha256(entry.path),
+        "sha256": sha256_of_file(entry.path),
     }
 
 
@@ -246,7 +246,7 @@ def _is_current(entry: SubmissionSpec) -> bool:
     made = [entry.path] + [entry.config.maps_dir] * (entry.config.maps_dir is not None)
     if not all(path.exists() and path.stat().st_mtime >= newest for path in made):
         return False
-    row = Ledger.beside(entry.path).find(entry.path.name, sha256(entry.path))
+    row = Ledger.beside(entry.path).find(entry.path.name, sha256_of_file(entry.path))
     return row is not None and all(row[column] == text for column, text in _asked(entry).items())
 
 

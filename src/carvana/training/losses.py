@@ -1,7 +1,7 @@
 """Losses of a probability map against a mask, a value a photo.
 
-Probability maps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at its edge. Every photo has the
-same weight, whatever the size of its car.
+Probability maps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at its edge. Every photo
+has the same weight, whatever the size of its car.
 """
 
 import math

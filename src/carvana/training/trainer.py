@@ -4,7 +4,6 @@ import gc
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -18,6 +17,7 @@ from carvana.files import atomic_path
 from carvana.models.build import load, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
+from carvana.tables import write_csv
 from carvana.training import checkpoint
 from carvana.training.lr_schedule import LearningRateSchedule
 from carvana.training.plots import plot_history
@@ -61,7 +61,7 @@ def train_fold(
     ) is not None:
         gc.collect()  # the network that did not fit
     scores = truth.scores(load(run.model), recipe.size, recipe.tta)
-    _write_table(scores, run.scores)
+    write_csv(scores, run.scores)
     run.checkpoint.unlink()
     return scores
 
@@ -226,7 +226,7 @@ class _Training:
         }
         progress.history.append(row)
         checkpoint.save(self._run.checkpoint, self._step.state(), progress)
-        _write_table(pd.DataFrame(progress.history), self._run.history)
+        write_csv(pd.DataFrame(progress.history), self._run.history)
         self._log.epoch(row, overlays)
         self._reporter.message(
             _epoch_line(row, stage, sum(one["stage"] == number for one in progress.history))
@@ -247,11 +247,6 @@ class _Training:
 def _save_model(model: keras.Model, run: RunDir) -> None:
     with atomic_path(run.model) as part:
         keras.saving.save_model(model, part, include_optimizer=False)
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as part:
-        table.to_csv(part, index=False, lineterminator="\n")
 
 
 def _size(stage: Stage) -> str:

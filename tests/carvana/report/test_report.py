@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import Select
 
 from carvana.competition import rle
 from carvana.data import images
-from carvana.data.dataset import read_csv, train_samples
+from carvana.data.dataset import train_samples
 from carvana.evaluation import mask_checks
 from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
@@ -28,6 +28,7 @@ from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, LedgerRow
+from carvana.tables import read_csv
 
 SMALL = [
     "base_filters=2",
