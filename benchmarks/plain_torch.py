@@ -1,4 +1,4 @@
-"""The two benchmarked networks written plainly in PyTorch, to be measured against."""
+"""The two benchmarked networks in plain PyTorch, as the reference that the benchmark compares with."""
 
 import torch
 from torch import nn
@@ -14,15 +14,15 @@ def _double(channels: int, filters: int) -> nn.Sequential:
 class UNet(nn.Module):
     """The post's network: (n, 3, height, width), 0..1, to logits (n, 1, height, width)."""
 
-    def __init__(self, width: int = 64, depth: int = 4) -> None:
-        """Take the filters of the first level and how often the photo is halved."""
+    def __init__(self, base_filters: int = 64, depth: int = 4) -> None:
+        """Build it with `base_filters` filters at the first level and `depth` 2x2 poolings."""
         super().__init__()
-        filters = [width << level for level in range(depth + 1)]
+        filters = [base_filters << level for level in range(depth + 1)]
         self.down = nn.ModuleList(_double(i, o) for i, o in zip([3, *filters], filters, strict=False))
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * f, f, 2, 2) for f in reversed(filters[:-1]))
-        self.across = nn.ModuleList(_double(2 * f, f) for f in reversed(filters[:-1]))
+        self.decoder = nn.ModuleList(_double(2 * f, f) for f in reversed(filters[:-1]))
         self.dropout = nn.Dropout(0.3)
-        self.last = nn.Conv2d(width, 1, 1)
+        self.last = nn.Conv2d(base_filters, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map photos to logits."""
@@ -32,13 +32,13 @@ class UNet(nn.Module):
             skips.append(x)
             x = nn.functional.max_pool2d(x, 2)
         x = self.down[-1](self.dropout(x))
-        for up, across in zip(self.up, self.across, strict=True):
-            x = across(torch.cat([skips.pop(), up(x)], 1))
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([skips.pop(), up(x)], 1))
         return self.last(x)
 
 
 class _Unit(nn.Module):
-    """A residual unit whose norms come before its convolutions."""
+    """A pre-activation residual unit (https://arxiv.org/abs/1603.05027)."""
 
     def __init__(self, channels: int, filters: int, stride: int, projects: bool) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class _Unit(nn.Module):
         self.shortcut = nn.Conv2d(channels, filters, 1, stride, bias=False) if projects else None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        before = torch.relu(self.norm1(x))
-        beside = self.shortcut(before) if self.shortcut else x
-        return beside + self.conv2(torch.relu(self.norm2(self.conv1(before)))), before
+        activated = torch.relu(self.norm1(x))
+        shortcut = self.shortcut(activated) if self.shortcut else x
+        return shortcut + self.conv2(torch.relu(self.norm2(self.conv1(activated)))), activated
 
 
 class ResNet34UNet(nn.Module):
-    """A U-Net on a ResNet34 as segmentation-models has it: photos 0..255 to logits."""
+    """A U-Net with the ResNet34 encoder of segmentation-models: photos (n, 3, height, width), 0..255, to logits."""
 
     def __init__(self) -> None:
         """Build it with random weights."""
@@ -87,9 +87,9 @@ class ResNet34UNet(nn.Module):
         skips, x = [x], nn.functional.max_pool2d(x, 3, 2, 1)
         for number, stage in enumerate(self.stages):
             for place, unit in enumerate(stage):
-                x, before = unit(x)
+                x, activated = unit(x)
                 if number and not place:
-                    skips.append(before)
+                    skips.append(activated)
         x = torch.relu(self.norm_last(x))
         for block in self.decoder:
             x = nn.functional.interpolate(x, scale_factor=2)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Train fold 0 of `best` where there is a large GPU; the same call goes on where it was cut off.
+# Train fold 0 of the recipe `best` on one large GPU. The same call continues a training that was interrupted.
 #
 #   benchmarks/gpu/best.sh DATA FOLDS [train.py's further arguments]
 #
-# PYTHON names a Python with the requirements (TensorFlow left out where KERAS_BACKEND says jax or torch), RUNS
-# the folder to write to. TINY=1 shrinks it to what a CPU trains in a minute: does the script still work?
+# PYTHON: a Python with the requirements and this project installed (TensorFlow is not needed where KERAS_BACKEND is jax
+# or torch). RUNS: the folder to write to. TINY=1: a check of this script that trains in a minute on a CPU.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
@@ -13,7 +13,7 @@ folds=${2:?FOLDS: a fold table}
 shift 2
 tiny=()
 if [[ -n ${TINY:-} ]]; then
-    tiny=(--set width=4 --set depth=3 --set warm_up=4)
+    tiny=(--set base_filters=4 --set depth=3 --set warmup_steps=4)
     for stage in 0 1 2; do
         tiny+=(--set "stages.$stage.size=[$((32 << stage)), $((48 << stage))]" --set "stages.$stage.epochs=1")
     done

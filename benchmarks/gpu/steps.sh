@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What a training step takes on this GPU: beside plain PyTorch, its share of the bf16 peak, its memory.
+# Measure a training step on this GPU: its time beside plain PyTorch's, its share of the bfloat16 peak, and its memory.
 #
 #   benchmarks/gpu/steps.sh
 #
-# PYTHON names a Python with the requirements, this project, and torch or jax installed. TINY=1: small photos, to see
-# that it works.
+# PYTHON: a Python with the requirements, this project, and torch or jax installed. TINY=1: a check of this script with
+# small photos.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
