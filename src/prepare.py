@@ -10,8 +10,8 @@ from carvana import console
 from carvana.data import images
 from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
 from carvana.data.obtain import obtain
-from carvana.data.turntable import render_folder
 from carvana.errors import InputError
+from carvana.turntable import render_folder
 
 
 class Source(StrEnum):

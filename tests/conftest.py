@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from carvana.data.turntable import render_folder
 from carvana.data.zips import PARTS
+from carvana.turntable import render_folder
 
 from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 

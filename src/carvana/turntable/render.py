@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from carvana.data.turntable.camera import Camera, rotate, set_up_camera, turn_of
-from carvana.data.turntable.car import Car, build_car
-from carvana.data.turntable.ground import cast_shadow, mirror_image, shadow_sheet
-from carvana.data.turntable.materials import Material
-from carvana.data.turntable.mesh import NO_SHEET, Mesh, join
-from carvana.data.turntable.raster import Hits, Pose, blend
-from carvana.data.turntable.shading import shade, unit
-from carvana.data.turntable.sheets import look_up
-from carvana.data.turntable.studio import Studio, draw_backdrop, draw_studio
+from carvana.turntable.camera import Camera, rotate, set_up_camera, turn_of
+from carvana.turntable.car import Car, build_car
+from carvana.turntable.ground import cast_shadow, mirror_image, shadow_sheet
+from carvana.turntable.materials import Material
+from carvana.turntable.mesh import NO_SHEET, Mesh, join
+from carvana.turntable.raster import Hits, Pose, blend
+from carvana.turntable.shading import shade, unit
+from carvana.turntable.sheets import look_up
+from carvana.turntable.studio import Studio, draw_backdrop, draw_studio
 
 _FINER = 2  # the car is rendered with 2 x 2 samples a pixel
 _CHUNK = 32768  # pixels; what is worked out about them then stays in the cache

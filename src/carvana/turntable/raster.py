@@ -5,8 +5,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from carvana.data.turntable.camera import Camera, rotate
-from carvana.data.turntable.mesh import Mesh
+from carvana.turntable.camera import Camera, rotate
+from carvana.turntable.mesh import Mesh
 
 _FRACTION = 4  # OpenCV takes corners in 1/16 of a pixel
 _SLIVER = 0.02  # square pixels; faces smaller than that are seen edge-on

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carvana.data.turntable.details import draw_sheets
-from carvana.data.turntable.materials import Material, Palette, mix_palette
-from carvana.data.turntable.mesh import Mesh, blob, lean, outline, sheeted
-from carvana.data.turntable.proportions import Proportions, draw_proportions
-from carvana.data.turntable.sheets import AXES, Side
+from carvana.turntable.details import draw_sheets
+from carvana.turntable.materials import Material, Palette, mix_palette
+from carvana.turntable.mesh import Mesh, blob, lean, outline, sheeted
+from carvana.turntable.proportions import Proportions, draw_proportions
+from carvana.turntable.sheets import AXES, Side
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from carvana.data.turntable.materials import Material
+from carvana.turntable.materials import Material
 
 LEFT, RIGHT, BOTTOM, TOP = -3.0, 3.0, -1.1, 2.2
 """What a sheet spans, in metres."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from carvana.data.turntable.camera import Camera
-from carvana.data.turntable.shading import Lights
+from carvana.turntable.camera import Camera
+from carvana.turntable.shading import Lights
 
 _WORDS = ("TURNTABLE", "CAROUSEL", "MOTORS", "AUTOHALL")
 

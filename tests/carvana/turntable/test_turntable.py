@@ -11,11 +11,11 @@ from PIL import Image
 from scipy import ndimage
 
 from carvana.competition import rle
-from carvana.data.turntable import render_folder
-from carvana.data.turntable.camera import turn_of
-from carvana.data.turntable.proportions import BODY_TYPES, draw_proportions
-from carvana.data.turntable.render import Session, open_session, take_photo
 from carvana.errors import InputError
+from carvana.turntable import render_folder
+from carvana.turntable.camera import turn_of
+from carvana.turntable.proportions import BODY_TYPES, draw_proportions
+from carvana.turntable.render import Session, open_session, take_photo
 
 SIZE = (64, 96)
 CARS, TEST_CARS = 6, 3

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carvana.data.turntable.materials import Palette
+from carvana.turntable.materials import Palette
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from carvana.data.turntable.camera import Camera, rotate
-from carvana.data.turntable.mesh import outline
-from carvana.data.turntable.proportions import Proportions
-from carvana.data.turntable.raster import Pose
+from carvana.turntable.camera import Camera, rotate
+from carvana.turntable.mesh import outline
+from carvana.turntable.proportions import Proportions
+from carvana.turntable.raster import Pose
 
 _REACH = 4.5  # metres from the car's middle to the shadow sheet's edge
 _SCALE = 40.0  # the shadow sheet's pixels a metre

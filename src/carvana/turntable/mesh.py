@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carvana.data.turntable.materials import Material
+from carvana.turntable.materials import Material
 
 NO_SHEET = -1
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from carvana.data.turntable.materials import Material
-from carvana.data.turntable.proportions import Proportions
-from carvana.data.turntable.sheets import Sheet, Side
-from carvana.data.turntable.windows import Windows, draw_screen
+from carvana.turntable.materials import Material
+from carvana.turntable.proportions import Proportions
+from carvana.turntable.sheets import Sheet, Side
+from carvana.turntable.windows import Windows, draw_screen
 
 M = Material  # it stands on nearly every line here
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, mask_name, photo_name
-from carvana.data.turntable.proportions import BODY_TYPES
-from carvana.data.turntable.render import open_session, take_photo
 from carvana.errors import InputError
+from carvana.turntable.proportions import BODY_TYPES
+from carvana.turntable.render import open_session, take_photo
 
 _TRAIN, _TEST = 0, 1
 _PUBLIC_SHARE = 0.25
