@@ -4,6 +4,6 @@
 with the masks that belong to them.
 """
 
-from carvana.turntable.folder import render_folder
+from carvana.turntable.dataset_writer import render_folder
 
 __all__ = ["render_folder"]

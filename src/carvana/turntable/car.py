@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carvana.turntable.details import draw_sheets
+from carvana.turntable.car_textures import draw_sheets
+from carvana.turntable.dimensions import Proportions, draw_proportions
 from carvana.turntable.materials import Material, Palette, mix_palette
 from carvana.turntable.mesh import Mesh, blob, lean, outline, sheeted
-from carvana.turntable.proportions import Proportions, draw_proportions
-from carvana.turntable.sheets import AXES, Side
+from carvana.turntable.textures import AXES, Side
 
 
 @dataclass(frozen=True)

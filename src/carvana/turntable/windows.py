@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from carvana.turntable.dimensions import Proportions
 from carvana.turntable.materials import Material
-from carvana.turntable.proportions import Proportions
-from carvana.turntable.sheets import Sheet
+from carvana.turntable.textures import Sheet
 
 _LANE = 0.78  # share of the cabin's half width at which its front ends and its flank begins
 

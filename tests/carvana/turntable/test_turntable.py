@@ -14,8 +14,8 @@ from carvana.competition import rle
 from carvana.errors import InputError
 from carvana.turntable import render_folder
 from carvana.turntable.camera import turn_of
-from carvana.turntable.proportions import BODY_TYPES, draw_proportions
-from carvana.turntable.render import Session, open_session, take_photo
+from carvana.turntable.dimensions import BODY_TYPES, draw_proportions
+from carvana.turntable.renderer import Session, open_session, take_photo
 
 SIZE = (64, 96)
 CARS, TEST_CARS = 6, 3

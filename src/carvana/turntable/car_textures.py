@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from carvana.turntable.dimensions import Proportions
 from carvana.turntable.materials import Material
-from carvana.turntable.proportions import Proportions
-from carvana.turntable.sheets import Sheet, Side
+from carvana.turntable.textures import Sheet, Side
 from carvana.turntable.windows import Windows, draw_screen
 
 M = Material  # it stands on nearly every line here

@@ -16,8 +16,8 @@ from PIL import Image
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, mask_name, photo_name
 from carvana.errors import InputError
-from carvana.turntable.proportions import BODY_TYPES
-from carvana.turntable.render import open_session, take_photo
+from carvana.turntable.dimensions import BODY_TYPES
+from carvana.turntable.renderer import open_session, take_photo
 
 _TRAIN, _TEST = 0, 1
 _PUBLIC_SHARE = 0.25

@@ -7,13 +7,13 @@ import numpy as np
 
 from carvana.turntable.camera import Camera, rotate, set_up_camera, turn_of
 from carvana.turntable.car import Car, build_car
-from carvana.turntable.ground import cast_shadow, mirror_image, shadow_sheet
+from carvana.turntable.ground_plane import cast_shadow, mirror_image, shadow_sheet
 from carvana.turntable.materials import Material
 from carvana.turntable.mesh import NO_SHEET, Mesh, join
-from carvana.turntable.raster import Hits, Pose, blend
+from carvana.turntable.rasterizer import Hits, Pose, blend
 from carvana.turntable.shading import shade, unit
-from carvana.turntable.sheets import look_up
 from carvana.turntable.studio import Studio, draw_backdrop, draw_studio
+from carvana.turntable.textures import look_up
 
 _FINER = 2  # the car is rendered with 2 x 2 samples a pixel
 _CHUNK = 32768  # pixels; what is worked out about them then stays in the cache

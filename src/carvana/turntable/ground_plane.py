@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 
 from carvana.turntable.camera import Camera, rotate
+from carvana.turntable.dimensions import Proportions
 from carvana.turntable.mesh import outline
-from carvana.turntable.proportions import Proportions
-from carvana.turntable.raster import Pose
+from carvana.turntable.rasterizer import Pose
 
 _REACH = 4.5  # metres from the car's middle to the shadow sheet's edge
 _SCALE = 40.0  # the shadow sheet's pixels a metre
