@@ -1,6 +1,7 @@
-"""The measures of one car, drawn at random within its body type."""
+"""Dimensions of one car, sampled within the ranges of its body type."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -10,23 +11,22 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class BodyType:
-    """Ranges of a body type's measures: metres, or shares of the car's length or height."""
+    """Ranges of a body type's dimensions."""
 
     length: Range
     width: Range
     height: Range
-    clearance: Range
-    wheel: Range
-    """Radius of the wheels, tyres included."""
-    nose: Range
-    belt: Range
-    tail: Range
-    """Heights of the body's upper edge at nose, doors and tail, shares of the car's height."""
+    ground_clearance: Range
+    wheel_radius: Range
+    """Tyres included. Like all ranges above in metres."""
+    nose_height: Range
+    beltline: Range
+    tail_height: Range
+    """Height of the body's upper edge at nose, doors and tail, in shares of the car's height."""
     cabin: tuple[Range, Range, Range, Range]
-    """Where windscreen and rear window stand, foot then top, shares of the length (0 the middle, + ahead)."""
+    """The positions of `CabinProfile` in shares of the car's length."""
     doors: int
-    windows: int
-    """Windows on one side."""
+    windows_per_side: int
 
 
 BODY_TYPES: dict[str, BodyType] = {
@@ -59,88 +59,116 @@ BODY_TYPES: dict[str, BodyType] = {
         (0.56, 0.6), ((0.3, 0.35), (0.14, 0.19), (-0.47, -0.44), (-0.485, -0.475)), 4, 3,
     ),
 }  # fmt: skip
-"""Body types by name, in the order in which cars take them in turn."""
+"""Body types by name, in the order in which cars cycle through them."""
+
+
+class CabinProfile(NamedTuple):
+    """Positions along the car (x, in metres) of the base and the top of windscreen and rear window."""
+
+    windscreen_base: float
+    windscreen_top: float
+    rear_window_top: float
+    rear_window_base: float
 
 
 @dataclass(frozen=True)
-class Proportions:
-    """The measures of one car, in metres; x is 0 at the car's middle and positive ahead."""
+class CarDimensions:
+    """Dimensions of one car in metres; x is 0 at the car's middle and positive forward, z is 0 on the ground."""
 
-    body: str
-    kind: BodyType
+    body_type: str
+    doors: int
+    windows_per_side: int
     length: float
     width: float
     height: float
-    clearance: float
-    wheel: float
-    edge: tuple[float, float, float]
-    """Height of the body's upper edge at nose, doors, tail."""
-    cabin: tuple[float, float, float, float]
-    """x of windscreen foot, windscreen top, rear window top, rear window foot."""
+    ground_clearance: float
+    wheel_radius: float
+    nose_height: float
+    beltline: float
+    tail_height: float
+    """Height of the body's upper edge at nose, doors and tail."""
+    cabin: CabinProfile
     axles: tuple[float, float]
-    squareness: float
+    """x of the front and the rear axle."""
+    plan_exponent: float
+    """Exponent of the superellipse that the body is in plan view."""
     tumblehome: float
-    """How far the roof's edge lies inside the window sill's, on each side."""
-    crown: float
+    """Distance by which the cabin leans inward between its base and the roof's edge, on each side."""
+    roof_crown: float
+    """Height of the roof's middle above its edge."""
 
-    def shoulder(self, x: np.ndarray) -> np.ndarray:
-        """Height of the body's upper edge over `x`: up the bonnet, along the doors, over the boot."""
-        nose, belt, tail = self.edge
-        half, foot, end = self.length / 2, self.cabin[0], self.cabin[3]
-        rear = max(end, -half + 0.12)
-        stops = [-half, rear, 0.0, foot, half - 0.32, half]
-        heights = [tail - 0.03, tail, belt, belt - 0.01, nose + 0.4 * (belt - nose), nose]
-        return PchipInterpolator(stops, heights, extrapolate=True)(np.clip(x, -half, half))
+    def shoulder_height(self, x: np.ndarray) -> np.ndarray:
+        """Return the height of the body's upper edge at `x`: along bonnet, doors and boot."""
+        half_length = self.length / 2
+        rear = max(self.cabin.rear_window_base, -half_length + 0.12)
+        positions = [-half_length, rear, 0.0, self.cabin.windscreen_base, half_length - 0.32, half_length]
+        heights = [
+            self.tail_height - 0.03,
+            self.tail_height,
+            self.beltline,
+            self.beltline - 0.01,
+            self.nose_height + 0.4 * (self.beltline - self.nose_height),
+            self.nose_height,
+        ]
+        return PchipInterpolator(positions, heights, extrapolate=True)(np.clip(x, -half_length, half_length))
 
-    def sill(self, x: np.ndarray) -> np.ndarray:
-        """Height of the body's lower edge over `x`; the bumpers sit a little higher."""
-        return self.clearance + 0.09 * np.abs(x / (self.length / 2)) ** 6
+    def sill_height(self, x: np.ndarray) -> np.ndarray:
+        """Return the height of the body's lower edge at `x`, which rises toward the bumpers."""
+        return self.ground_clearance + 0.09 * np.abs(x / (self.length / 2)) ** 6
 
     @property
-    def cabin_widths(self) -> tuple[float, float]:
-        """Half widths of the cabin at its foot and at its top."""
-        foot = self.width / 2 - 0.105
-        return foot, foot - self.tumblehome
+    def cabin_half_widths(self) -> tuple[float, float]:
+        """Half widths of the cabin at its base and at the roof's edge."""
+        base = self.width / 2 - 0.105
+        return base, base - self.tumblehome
 
     @property
-    def glass_heights(self) -> tuple[float, float]:
-        """Heights of the cabin's foot and of the roof's edge."""
-        return self.edge[1] - 0.06, self.height - self.crown
+    def cabin_heights(self) -> tuple[float, float]:
+        """Heights of the cabin's base and of the roof's edge."""
+        return self.beltline - 0.06, self.height - self.roof_crown
 
-    def cabin_ends(self, z: float) -> tuple[float, float]:
-        """x of the cabin's front and rear at height `z`."""
-        low, high = self.glass_heights
-        share = (z - low) / (high - low)
-        foot, top, rear_top, rear_foot = self.cabin
-        return foot + share * (top - foot), rear_foot + share * (rear_top - rear_foot)
+    def cabin_half_width(self, z: float) -> float:
+        """Return the half width of the cabin at height `z`."""
+        (base, roof), (base_half, roof_half) = self.cabin_heights, self.cabin_half_widths
+        return base_half + (z - base) / (roof - base) * (roof_half - base_half)
+
+    def cabin_extent(self, z: float) -> tuple[float, float]:
+        """Return x of the cabin's front and of its rear at height `z`."""
+        base, roof = self.cabin_heights
+        share = (z - base) / (roof - base)
+        front_base, front_top, rear_top, rear_base = self.cabin
+        return front_base + share * (front_top - front_base), rear_base + share * (rear_top - rear_base)
 
 
-def draw_proportions(number: int, rng: np.random.Generator) -> Proportions:
-    """The measures of car `number`; cars take the body types in turn."""
-    body = list(BODY_TYPES)[number % len(BODY_TYPES)]
-    kind = BODY_TYPES[body]
-    length, width, height = (rng.uniform(*span) for span in (kind.length, kind.width, kind.height))
-    wheel = rng.uniform(*kind.wheel)
-    front = length / 2 - length * rng.uniform(0.175, 0.2)
-    return Proportions(
-        body=body,
-        kind=kind,
+def sample_dimensions(index: int, rng: np.random.Generator) -> CarDimensions:
+    """Sample the dimensions of car `index`, whose body type is the next of `BODY_TYPES`."""
+    name = list(BODY_TYPES)[index % len(BODY_TYPES)]
+    body = BODY_TYPES[name]
+    length, width, height = (rng.uniform(*limits) for limits in (body.length, body.width, body.height))
+    wheel_radius = rng.uniform(*body.wheel_radius)
+    front_axle = length / 2 - length * rng.uniform(0.175, 0.2)
+    return CarDimensions(
+        body_type=name,
+        doors=body.doors,
+        windows_per_side=body.windows_per_side,
         length=length,
         width=width,
         height=height,
-        clearance=rng.uniform(*kind.clearance),
-        wheel=wheel,
-        edge=tuple(height * rng.uniform(*span) for span in (kind.nose, kind.belt, kind.tail)),
-        cabin=_cabin(length, kind, rng),
-        axles=(front, front - length * rng.uniform(0.575, 0.61)),
-        squareness=rng.uniform(4.2, 6.5) + (1.5 if body in ("Van", "Pickup", "SUV") else 0),
-        tumblehome=rng.uniform(0.1, 0.19) * (0.7 if body in ("Van", "Pickup") else 1),
-        crown=rng.uniform(0.03, 0.06),
+        ground_clearance=rng.uniform(*body.ground_clearance),
+        wheel_radius=wheel_radius,
+        nose_height=height * rng.uniform(*body.nose_height),
+        beltline=height * rng.uniform(*body.beltline),
+        tail_height=height * rng.uniform(*body.tail_height),
+        cabin=_sample_cabin(length, body, rng),
+        axles=(front_axle, front_axle - length * rng.uniform(0.575, 0.61)),
+        plan_exponent=rng.uniform(4.2, 6.5) + (1.5 if name in ("Van", "Pickup", "SUV") else 0),
+        tumblehome=rng.uniform(0.1, 0.19) * (0.7 if name in ("Van", "Pickup") else 1),
+        roof_crown=rng.uniform(0.03, 0.06),
     )
 
 
-def _cabin(length: float, kind: BodyType, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    foot, top, rear_top, rear_foot = (length * rng.uniform(*span) for span in kind.cabin)
-    # The cabin stands on the body, clear of the tail's rounded edge.
-    rear_foot = max(rear_foot, 0.16 - length / 2)
-    return foot, top, max(rear_top, rear_foot + 0.03), rear_foot
+def _sample_cabin(length: float, body: BodyType, rng: np.random.Generator) -> CabinProfile:
+    front_base, front_top, rear_top, rear_base = (length * rng.uniform(*limits) for limits in body.cabin)
+    # The cabin stays clear of the tail's rounded edge.
+    rear_base = max(rear_base, 0.16 - length / 2)
+    return CabinProfile(front_base, front_top, max(rear_top, rear_base + 0.03), rear_base)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from carvana.turntable.camera import Camera, rotate
-from carvana.turntable.dimensions import Proportions
-from carvana.turntable.mesh import outline
+from carvana.turntable.dimensions import CarDimensions
+from carvana.turntable.mesh import superellipse
 from carvana.turntable.rasterizer import Pose
 
 _REACH = 4.5  # metres from the car's middle to the shadow sheet's edge
@@ -13,16 +13,19 @@ _SCALE = 40.0  # the shadow sheet's pixels a metre
 _FRACTION = 4
 
 
-def shadow_sheet(shape: Proportions, strength: float) -> np.ndarray:
+def shadow_sheet(dimensions: CarDimensions, strength: float) -> np.ndarray:
     """The floor's light round a car, seen from above, front to the right: (S, S) float32, 1 is unshaded."""
     side = round(2 * _REACH * _SCALE)
     under, tyres = np.zeros((2, side, side), dtype=np.float32)
-    plan = outline(80, 4.5, shape.length / shape.width) * [shape.length / 2 - 0.06, shape.width / 2 - 0.05]
+    plan = superellipse(80, 4.5, dimensions.length / dimensions.width) * [
+        dimensions.length / 2 - 0.06,
+        dimensions.width / 2 - 0.05,
+    ]
     cv2.fillPoly(under, [_on_sheet(plan)], 1.0, cv2.LINE_8, _FRACTION)
     patch = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [0.16, 0.12]
-    for axle in shape.axles:
+    for axle in dimensions.axles:
         for y in (-1, 1):
-            at = [axle, y * (shape.width / 2 - 0.14)]
+            at = [axle, y * (dimensions.width / 2 - 0.14)]
             cv2.fillPoly(tyres, [_on_sheet(patch + at)], 1.0, cv2.LINE_8, _FRACTION)
     tight = cv2.GaussianBlur(under, (0, 0), 0.13 * _SCALE)
     wide = cv2.GaussianBlur(under, (0, 0), 0.5 * _SCALE)

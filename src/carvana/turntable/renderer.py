@@ -9,11 +9,10 @@ from carvana.turntable.camera import Camera, rotate, set_up_camera, turn_of
 from carvana.turntable.car import Car, build_car
 from carvana.turntable.ground_plane import cast_shadow, mirror_image, shadow_sheet
 from carvana.turntable.materials import Material
-from carvana.turntable.mesh import NO_SHEET, Mesh, join
-from carvana.turntable.rasterizer import Hits, Pose, blend
+from carvana.turntable.mesh import Mesh, interpolate, merge
+from carvana.turntable.rasterizer import Hits, Pose
 from carvana.turntable.shading import shade, unit
 from carvana.turntable.studio import Studio, draw_backdrop, draw_studio
-from carvana.turntable.textures import look_up
 
 _FINER = 2  # the car is rendered with 2 x 2 samples a pixel
 _CHUNK = 32768  # pixels; what is worked out about them then stays in the cache
@@ -44,14 +43,14 @@ class Session:
 def open_session(number: int, size: tuple[int, int], rng: np.random.Generator) -> Session:
     """Car `number` on the turntable of a studio of its own; photos are `size` (height, width) pixels."""
     streams = rng.spawn(4)
-    car = build_car(number, streams[0], scale=max(60.0, size[1] * _FINER / 6))
-    studio, camera = draw_studio(streams[1]), set_up_camera(size, car.shape.length, streams[2])
-    meshes = (*car.shell, *car.wheels, *car.inside, *car.outside)
+    car = build_car(number, streams[0], pixels_per_metre=max(60.0, size[1] * _FINER / 6))
+    studio, camera = draw_studio(streams[1]), set_up_camera(size, car.dimensions.length, streams[2])
+    meshes = (*car.shell, *car.wheels, *car.interior, *car.attachments)
     kinds = np.repeat(
-        [_SHELL, _INSIDE, _OUTSIDE], [len(car.shell), len(car.wheels + car.inside), len(car.outside)]
+        [_SHELL, _INSIDE, _OUTSIDE], [len(car.shell), len(car.wheels + car.interior), len(car.attachments)]
     )
     ends = np.cumsum([len(mesh.faces) for mesh in meshes])
-    mesh, low = join(meshes), join((*car.shell, *car.wheels))
+    mesh, low = merge(meshes), merge((*car.shell, *car.wheels))
     return Session(
         car=car,
         mesh=mesh,
@@ -59,10 +58,10 @@ def open_session(number: int, size: tuple[int, int], rng: np.random.Generator) -
         studio=studio,
         camera=camera,
         backdrop=draw_backdrop(studio, camera, streams[3]),
-        shadow=shadow_sheet(car.shape, studio.shadow),
+        shadow=shadow_sheet(car.dimensions, studio.shadow),
         mirrored=replace(low, vertices=low.vertices * np.float32([1, 1, -1])),
-        mirrored_colours=car.palette.colour[
-            _codes(car, low, np.arange(len(low.faces)), np.full((3, 1), 1 / 3))
+        mirrored_colours=car.materials.albedo[
+            car.material_ids(low, np.arange(len(low.faces)), np.full((3, 1), 1 / 3))
         ],
     )
 
@@ -146,20 +145,15 @@ def _surface(session: Session, hits: Hits, pixels: np.ndarray) -> tuple[np.ndarr
     pose, faces = hits.pose, hits.face[pixels]
     rays = pose.camera.rays(pixels)
     weights, near = pose.meet(faces, rays)
-    codes = _codes(session.car, pose.mesh, faces, weights)
-    normals = unit(blend(weights, pose.normals, faces))
+    codes = session.car.material_ids(pose.mesh, faces, weights)
+    normals = unit(interpolate(weights, pose.normals, faces))
     # The shell from within: lining where it is not glass.
     within = pose.back[faces]
-    codes = np.where(within & (session.car.palette.clear[codes] == 0), np.uint8(Material.CABIN), codes)
+    codes = np.where(
+        within & (session.car.materials.transmittance[codes] == 0), np.uint8(Material.INTERIOR), codes
+    )
     normals *= np.where(within, np.float32(-1), np.float32(1))
     looks = pose.camera.to_studio(rays)
     height = np.float32(pose.camera.position[2]) + looks[2] / near
-    colour, clear = shade(session.studio.lights, session.car.palette, codes, normals, unit(looks), height)
+    colour, clear = shade(session.studio.lights, session.car.materials, codes, normals, unit(looks), height)
     return colour * session.studio.tint[:, None], clear, codes != Material.HOLE
-
-
-def _codes(car: Car, mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The materials (N,) uint8 at `weights` (3, N) of the corners of `faces` (N,)."""
-    sheet = mesh.sheet[faces]
-    drawn = look_up(car.sheets, np.maximum(sheet, 0), blend(weights, mesh.place, faces), car.scale)
-    return np.where(sheet == NO_SHEET, mesh.material[faces], drawn)

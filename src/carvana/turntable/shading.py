@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carvana.turntable.materials import Palette
+from carvana.turntable.materials import MaterialTable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Lights:
 
 def shade(
     lights: Lights,
-    palette: Palette,
+    palette: MaterialTable,
     codes: np.ndarray,
     normals: np.ndarray,
     rays: np.ndarray,
@@ -39,14 +39,14 @@ def shade(
     # Toward its rim a surface can lean away from the camera by its smoothed normal alone.
     facing = np.minimum((normals * rays).sum(axis=0), 0)
     mirrored = rays - 2 * facing * normals
-    clear = palette.clear[codes]
-    mirror = np.minimum(palette.mirror[codes] * (1 + 6 * (1 + facing) ** 4), np.float32(0.9))
+    clear = palette.transmittance[codes]
+    mirror = np.minimum(palette.reflectance[codes] * (1 + 6 * (1 + facing) ** 4), np.float32(0.9))
     glint = mirror * _surroundings(lights, mirrored, height)
     sun = np.maximum(np.einsum("i,in->n", lights.key, normals), 0)
     # Close to the floor less of the studio is in sight.
     shelter = 0.5 + 0.5 * np.clip(height / 0.75, 0, 1)
     diffuse = (lights.ambient * (0.72 + 0.28 * normals[2]) + (1 - lights.ambient) * sun) * shelter
-    colour = palette.colour.T[:, codes] * (1.06 * diffuse * (1 - clear) * (1 - mirror)) + glint
+    colour = palette.albedo.T[:, codes] * (1.06 * diffuse * (1 - clear) * (1 - mirror)) + glint
     return colour, clear * (1 - mirror)
 
 

@@ -1,4 +1,4 @@
-"""Sheets: flat drawings, in material codes, of what each side of a car is made of."""
+"""Material textures: flat images of material ids that are projected onto the sides of a car."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -7,71 +7,93 @@ import cv2
 import numpy as np
 
 from carvana.turntable.materials import Material
+from carvana.turntable.polygons import SUBPIXEL_BITS, fill_polygon, to_fixed_point
 
-LEFT, RIGHT, BOTTOM, TOP = -3.0, 3.0, -1.1, 2.2
-"""What a sheet spans, in metres."""
-
-_FRACTION = 4  # OpenCV takes corners in 1/16 of a pixel
+U_MIN, U_MAX, V_MIN, V_MAX = -3.0, 3.0, -1.1, 2.2
+"""Extent of every texture in metres."""
 
 Point = tuple[float, float]
 
 
-class Side(IntEnum):
-    """The number of a sheet."""
+class TextureId(IntEnum):
+    """Index of a texture in a car's texture array."""
 
-    FLANK = 0
+    SIDE = 0
     FRONT = 1
     REAR = 2
     DECK = 3
+    """Bonnet and boot, from above."""
     ROOF = 4
     WHEEL = 5
 
 
-AXES = np.array([[0, 2], [1, 2], [1, 2], [0, 1], [0, 1], [0, 2]])
-"""(sheets, 2): which of a car's x, y, z run across each sheet and up it."""
+PROJECTION_AXES = np.array([[0, 2], [1, 2], [1, 2], [0, 1], [0, 1], [0, 2]])
+"""(textures, 2): the car axes (0, 1, 2 for x, y, z) that are a texture's u and v."""
 
 
-class Sheet:
-    """A drawing board: `code` (height, width) uint8 holds material codes, measures are in metres."""
+class TextureCanvas:
+    """A texture to paint on, in metres: u to the right, v up.
 
-    def __init__(self, scale: float, ground: Material) -> None:
-        """Start a board of `scale` pixels a metre, all of it `ground`."""
-        self.scale = scale
-        shape = round((TOP - BOTTOM) * scale), round((RIGHT - LEFT) * scale)
-        self.code = np.full(shape, int(ground), dtype=np.uint8)
+    `material_ids` (height, width) uint8 holds the texture; its first row is the lowest v.
+    """
 
-    def fill(self, corners: Sequence[Point], material: Material) -> None:
-        """Fill a polygon."""
-        cv2.fillPoly(self.code, [self._pixels(corners)], int(material), cv2.LINE_8, _FRACTION)
+    def __init__(self, pixels_per_metre: float, background: Material) -> None:
+        """Create a texture that is filled with `background`."""
+        self.pixels_per_metre = pixels_per_metre
+        size = round((V_MAX - V_MIN) * pixels_per_metre), round((U_MAX - U_MIN) * pixels_per_metre)
+        self.material_ids = np.full(size, int(background), dtype=np.uint8)
 
-    def box(self, left: float, right: float, low: float, high: float, material: Material) -> None:
-        """Fill an upright rectangle."""
-        self.fill([(left, low), (right, low), (right, high), (left, high)], material)
+    def polygon(self, corners: Sequence[Point], material: Material, *, mirrored: bool = False) -> None:
+        """Fill a polygon, and its mirror image at u = 0 if `mirrored`."""
+        fill_polygon(self.material_ids, self._to_pixels(corners), int(material))
+        if mirrored:
+            self.polygon(_mirror(corners), material)
 
-    def oval(self, centre: Point, radii: Point, material: Material) -> None:
-        """Fill an upright ellipse."""
-        turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-        ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * radii + centre
-        self.fill([tuple(point) for point in ring], material)
+    def rectangle(self, left: float, right: float, bottom: float, top: float, material: Material) -> None:
+        """Fill an axis-aligned rectangle."""
+        self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], material)
 
-    def line(self, points: Sequence[Point], material: Material, width: float = 0.012) -> None:
-        """Draw a line `width` metres wide, at least a pixel."""
-        thick = max(1, round(width * self.scale))
-        cv2.polylines(self.code, [self._pixels(points)], False, int(material), thick, cv2.LINE_8, _FRACTION)
+    def ellipse(self, centre: Point, radii: Point, material: Material, *, mirrored: bool = False) -> None:
+        """Fill an axis-aligned ellipse, and its mirror image at u = 0 if `mirrored`."""
+        angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+        outline = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii + centre
+        fill_polygon(self.material_ids, self._to_pixels(outline), int(material))
+        if mirrored:
+            self.ellipse((-centre[0], centre[1]), radii, material)
 
-    def both(self, corners: Sequence[Point], material: Material) -> None:
-        """Fill a polygon and its mirror image across the middle."""
-        self.fill(corners, material)
-        self.fill([(-across, up) for across, up in corners], material)
+    def circle(self, centre: Point, radius: float, material: Material, *, mirrored: bool = False) -> None:
+        """Fill a circle, and its mirror image at u = 0 if `mirrored`."""
+        self.ellipse(centre, (radius, radius), material, mirrored=mirrored)
 
-    def _pixels(self, points: Sequence[Point]) -> np.ndarray:
-        across, up = np.asarray(points, dtype=np.float64).T
-        pixels = np.stack([across - LEFT, up - BOTTOM], axis=1) * self.scale - 0.5
-        return np.round(pixels * 2**_FRACTION).astype(np.int32)
+    def line(
+        self, points: Sequence[Point], material: Material, width: float = 0.012, *, mirrored: bool = False
+    ) -> None:
+        """Draw a polyline `width` metres wide but at least a pixel, and its mirror image if `mirrored`."""
+        thickness = max(1, round(width * self.pixels_per_metre))
+        pixels = to_fixed_point(self._to_pixels(points))
+        cv2.polylines(self.material_ids, [pixels], False, int(material), thickness, cv2.LINE_8, SUBPIXEL_BITS)
+        if mirrored:
+            self.line(_mirror(points), material, width)
+
+    def _to_pixels(self, points: Sequence[Point] | np.ndarray) -> np.ndarray:
+        return (np.asarray(points, dtype=np.float64) - (U_MIN, V_MIN)) * self.pixels_per_metre - 0.5
 
 
-def look_up(sheets: np.ndarray, which: np.ndarray, place: np.ndarray, scale: float) -> np.ndarray:
-    """Material codes at `place` (2, N) metres on the sheets `which` (N,) of `sheets` (S, H, W) uint8."""
-    column = np.clip((place[0] - LEFT) * scale, 0, sheets.shape[2] - 1).astype(np.int32)
-    row = np.clip((place[1] - BOTTOM) * scale, 0, sheets.shape[1] - 1).astype(np.int32)
-    return sheets[which, row, column]
+def sample_textures(
+    textures: np.ndarray, texture_ids: np.ndarray, uv: np.ndarray, pixels_per_metre: float
+) -> np.ndarray:
+    """Return the material ids (N,) uint8 at texture coordinates, by nearest-neighbour sampling.
+
+    Args:
+        textures: (textures, height, width) uint8 material ids.
+        texture_ids: (N,) the texture of each sample.
+        uv: (2, N) texture coordinates in metres, clamped to the texture.
+        pixels_per_metre: the resolution of `textures`.
+    """
+    column = np.clip((uv[0] - U_MIN) * pixels_per_metre, 0, textures.shape[2] - 1).astype(np.int32)
+    row = np.clip((uv[1] - V_MIN) * pixels_per_metre, 0, textures.shape[1] - 1).astype(np.int32)
+    return textures[texture_ids, row, column]
+
+
+def _mirror(points: Sequence[Point]) -> list[Point]:
+    return [(-u, v) for u, v in points]

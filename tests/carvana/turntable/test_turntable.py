@@ -14,7 +14,7 @@ from carvana.competition import rle
 from carvana.errors import InputError
 from carvana.turntable import render_folder
 from carvana.turntable.camera import turn_of
-from carvana.turntable.dimensions import BODY_TYPES, draw_proportions
+from carvana.turntable.dimensions import BODY_TYPES, sample_dimensions
 from carvana.turntable.renderer import Session, open_session, take_photo
 
 SIZE = (64, 96)
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def red_hatchback() -> Session:
     number = 5 + 12 * 3  # the sixth paint is red
     session = open_session(number, (160, 240), np.random.default_rng(1))
-    assert session.car.palette.colour[0].argmax() == 0
+    assert session.car.materials.albedo[0].argmax() == 0
     return session
 
 
@@ -118,9 +118,9 @@ def test_usage_goes_by_car_and_has_both_kinds(folder: Path) -> None:
 def test_no_two_cars_are_alike(folder: Path) -> None:
     side_views = [path.read_bytes() for path in folder.glob("t*/*_05.jpg")]
     assert len(set(side_views)) == CARS + TEST_CARS
-    shapes = [draw_proportions(number, np.random.default_rng(number)) for number in range(14)]
-    assert {shape.body for shape in shapes} == set(BODY_TYPES)
-    for measure in ("length", "width", "height", "wheel", "clearance"):
+    shapes = [sample_dimensions(number, np.random.default_rng(number)) for number in range(14)]
+    assert {shape.body_type for shape in shapes} == set(BODY_TYPES)
+    for measure in ("length", "width", "height", "wheel_radius", "ground_clearance"):
         assert len({getattr(shape, measure) for shape in shapes}) == len(shapes)
 
 
