@@ -11,7 +11,7 @@ from carvana.data import images
 from carvana.data.folder import Photo, check_sizes, test_photos, training_photos
 from carvana.data.obtain import obtain
 from carvana.errors import InputError
-from carvana.turntable import render_folder
+from carvana.turntable import render_dataset
 
 
 class Source(StrEnum):
@@ -71,7 +71,7 @@ def prepare(
     if render:
         console.say(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
-            render_folder(
+            render_dataset(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
             )
     labelled, unlabelled = training_photos(data), test_photos(data)

@@ -1,9 +1,9 @@
-"""Miniature Carvana data sets of invented cars, so that everything runs with nobody's photos.
+"""Renderer of miniature data sets: invented cars in a photo studio, in the competition's form.
 
-`render_folder` writes one: cars of several body types and paints on a studio's turntable, 16 photos each,
-with the masks that belong to them.
+With it everything runs without the competition's photos. `render_dataset` writes a data set: cars of several
+body types and paints on a turntable, 16 photos each, with their masks.
 """
 
-from carvana.turntable.dataset_writer import render_folder
+from carvana.turntable.dataset_writer import render_dataset
 
-__all__ = ["render_folder"]
+__all__ = ["render_dataset"]

@@ -1,4 +1,4 @@
-"""Writes a whole data set in the competition's form, car by car on all cores."""
+"""Writer of rendered data sets in the competition's form; cars are rendered in parallel on all cores."""
 
 import csv
 import hashlib
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -17,40 +18,55 @@ from carvana.competition import rle
 from carvana.competition.names import ANGLES, mask_name, photo_name
 from carvana.errors import InputError
 from carvana.turntable.dimensions import BODY_TYPES
-from carvana.turntable.renderer import open_session, take_photo
+from carvana.turntable.renderer import render_view
+from carvana.turntable.scene import build_scene
 
-_TRAIN, _TEST = 0, 1
 _PUBLIC_SHARE = 0.25
 _MAKES = ("Ombra", "Veltra", "Kestrel", "Norrland", "Tamaro", "Quillon")
 _MODELS = ("Tarn", "Fell", "Heron", "Brio", "Sora", "Lumen", "Dune", "Calla")
 _TRIMS = ("Base", "LX", "Sport", "Touring", "Limited", "")
 
+_MaskRows = list[tuple[str, str]]
+
+
+class _Split(IntEnum):
+    """Part of the data set; the values are part of the random seeds."""
+
+    TRAIN = 0
+    TEST = 1
+
 
 @dataclass(frozen=True)
-class _Order:
-    """A car to be rendered: the `number`-th of its `split`."""
+class _CarSpec:
+    """A car to render: number `number` of its split."""
 
     seed: int
-    split: int
+    split: _Split
     number: int
 
     @property
     def car(self) -> str:
         """The car's id: 12 hex digits."""
-        return hashlib.sha256(f"turntable {self.seed} {self.split} {self.number}".encode()).hexdigest()[:12]
-
-    def rng(self, *more: int) -> np.random.Generator:
-        """The car's own stream of randomness; `more` tells apart its uses."""
-        return np.random.default_rng([self.seed, self.split, self.number, *more])
+        text = f"turntable {self.seed} {int(self.split)} {self.number}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
-    def place(self) -> int:
-        """The car's place among body types and paints; the test cars start elsewhere."""
+    def index(self) -> int:
+        """Index that selects body type and paint; the splits start at different ones."""
         return self.number + self.seed + 3 * self.split
 
+    @property
+    def photos(self) -> list[str]:
+        """File names of the car's photos, by angle."""
+        return [photo_name(self.car, angle) for angle in range(1, ANGLES + 1)]
 
-def render_folder(
-    root: Path,
+    def rng(self, *stream: int) -> np.random.Generator:
+        """Create the generator of one of the car's independent random streams."""
+        return np.random.default_rng([self.seed, self.split, self.number, *stream])
+
+
+def render_dataset(
+    data: Path,
     *,
     cars: int = 24,
     test_cars: int = 8,
@@ -58,68 +74,69 @@ def render_folder(
     seed: int = 0,
     on_car: Callable[[], None] | None = None,
 ) -> None:
-    """Render a data set of cars that nobody owns into `root`, in the competition's form.
+    """Render a data set of invented cars into the folder `data`, in the competition's form.
 
-    Writes `train/`, `train_masks/`, `train_masks.csv`, `metadata.csv`, `test/`, `sample_submission.csv`
-    and `test_masks.csv` (what Kaggle keeps back: img, rle_mask, Usage). `root` appears when all of it is
-    there. The same arguments give the same bytes, and a car stays the same whatever `cars` and `test_cars`.
+    Writes `train/*.jpg`, `train_masks/*_mask.gif`, `train_masks.csv`, `metadata.csv`, `test/*.jpg`,
+    `sample_submission.csv`, and `test_masks.csv` with the test photos' masks, which Kaggle keeps secret
+    (columns img, rle_mask, Usage). `data` appears only when it is complete. The same arguments give the same
+    bytes, and a car's photos depend neither on `cars` nor on `test_cars`.
 
     Args:
-        root: a folder that is empty or not there yet.
-        cars: how many cars to train on, 16 photos each.
-        test_cars: how many other cars to test on; about a quarter of them count as Public.
+        data: folder that is empty or does not exist yet.
+        cars: number of training cars, 16 photos each.
+        test_cars: number of test cars; about a quarter of them have the usage Public, the others Private.
         size: (height, width) of the photos in pixels.
-        seed: which cars and studios, 0 or more.
-        on_car: called after each finished car.
+        seed: seed of cars and studios, 0 or more.
+        on_car: called after each car that is rendered.
 
     Raises:
-        InputError: `root` is a file or holds something.
+        InputError: `data` is a file or a folder that is not empty.
     """
-    orders = [_Order(seed, _TRAIN, number) for number in range(cars)]
-    test_orders = [_Order(seed, _TEST, number) for number in range(test_cars)]
-    with _whole_or_nothing(root) as folder:
+    train = [_CarSpec(seed, _Split.TRAIN, number) for number in range(cars)]
+    test = [_CarSpec(seed, _Split.TEST, number) for number in range(test_cars)]
+    with _atomic_folder(data) as folder:
         for name in ("train", "train_masks", "test"):
             (folder / name).mkdir()
-        jobs = (delayed(_render_car)(folder, order, size) for order in (*orders, *test_orders))
+        jobs = (delayed(_render_car)(folder, spec, size) for spec in (*train, *test))
         masks: dict[str, str] = {}
-        # Closing it stops cars that are still being rendered, should `on_car` raise.
-        with closing(Parallel(n_jobs=-1, return_as="generator_unordered")(jobs)) as finished:
-            for rows in finished:
+        # Closing the generator cancels the cars that are being rendered, should `on_car` raise.
+        with closing(Parallel(n_jobs=-1, return_as="generator_unordered")(jobs)) as results:
+            for rows in results:
                 masks.update(rows)
                 if on_car is not None:
                     on_car()
-        _write_tables(folder, orders, test_orders, masks)
+        _write_tables(folder, train, test, masks)
 
 
 @contextmanager
-def _whole_or_nothing(root: Path) -> Iterator[Path]:
-    """A hidden folder beside `root` that takes its place in the end, or vanishes if anything goes wrong."""
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} holds something already; give a folder that is empty or not there yet")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+def _atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `target` on success and removed on failure."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target}: not an empty folder; give one that is empty or does not exist yet")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        folder = hidden / "data"  # mkdtemp's own folder is closed to others, and so would `root` be
+        folder = temporary / "data"  # a folder of mkdtemp's itself is readable by its owner only
         folder.mkdir()
         yield folder
-        if root.exists():
-            root.rmdir()
-        folder.rename(root)
+        if target.exists():
+            target.rmdir()
+        folder.rename(target)
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _render_car(folder: Path, order: _Order, size: tuple[int, int]) -> list[tuple[str, str]]:
-    """Write a car's photos, and its masks if it is one to train on; returns photo names and masks as text."""
-    session = open_session(order.place, size, order.rng())
+def _render_car(folder: Path, spec: _CarSpec, size: tuple[int, int]) -> _MaskRows:
+    """Write a car's photos, and its masks if it is a training car; return photo names and RLE masks."""
+    scene = build_scene(spec.index, size, spec.rng())
+    is_train = spec.split == _Split.TRAIN
+    photos = folder / ("train" if is_train else "test")
     rows = []
-    for angle in range(1, ANGLES + 1):
-        rng = order.rng(angle)
-        pixels, mask = take_photo(session, angle, ANGLES, rng)
-        photo = photo_name(order.car, angle)
-        place = folder / ("train" if order.split == _TRAIN else "test")
-        Image.fromarray(pixels).save(place / photo, quality=int(rng.integers(85, 93)))
-        if order.split == _TRAIN:
+    for angle, photo in enumerate(spec.photos, start=1):
+        rng = spec.rng(angle)
+        pixels, mask = render_view(scene, angle, ANGLES, rng)
+        Image.fromarray(pixels).save(photos / photo, quality=int(rng.integers(85, 93)))
+        if is_train:
             _save_mask(mask, folder / "train_masks" / mask_name(photo))
         rows.append((photo, rle.encode(mask)))
     return rows
@@ -131,45 +148,38 @@ def _save_mask(mask: np.ndarray, path: Path) -> None:
     image.save(path)
 
 
-def _write_tables(
-    folder: Path, orders: list[_Order], test_orders: list[_Order], masks: dict[str, str]
-) -> None:
-    photos = sorted(photo_name(order.car, angle) for order in orders for angle in range(1, ANGLES + 1))
-    usages = _usages(test_orders)
-    tests = sorted(photo_name(car, angle) for car in usages for angle in range(1, ANGLES + 1))
-    _write_csv(folder / "train_masks.csv", "img,rle_mask", ((photo, masks[photo]) for photo in photos))
-    _write_csv(folder / "sample_submission.csv", "img,rle_mask", ((photo, "1 1") for photo in tests))
-    rows = ((photo, masks[photo], usages[photo[:12]]) for photo in tests)
-    _write_csv(folder / "test_masks.csv", "img,rle_mask,Usage", rows)
-    described = sorted(_description(order) for order in (*orders, *test_orders))
-    _write_csv(folder / "metadata.csv", "id,year,make,model,trim1,trim2", described)
+def _write_tables(folder: Path, train: list[_CarSpec], test: list[_CarSpec], masks: dict[str, str]) -> None:
+    train_photos = sorted(photo for spec in train for photo in spec.photos)
+    test_photos = sorted((photo, usage) for spec, usage in _usages(test) for photo in spec.photos)
+    train_rows = ((photo, masks[photo]) for photo in train_photos)
+    _write_csv(folder / "train_masks.csv", ("img", "rle_mask"), train_rows)
+    sample_rows = ((photo, "1 1") for photo, _ in test_photos)
+    _write_csv(folder / "sample_submission.csv", ("img", "rle_mask"), sample_rows)
+    test_rows = ((photo, masks[photo], usage) for photo, usage in test_photos)
+    _write_csv(folder / "test_masks.csv", ("img", "rle_mask", "Usage"), test_rows)
+    metadata_rows = sorted(_metadata_row(spec) for spec in (*train, *test))
+    _write_csv(folder / "metadata.csv", ("id", "year", "make", "model", "trim1", "trim2"), metadata_rows)
 
 
-def _usages(test_orders: list[_Order]) -> dict[str, str]:
-    """Public or Private for each test car, by the order of their ids, which is as good as drawn by lot."""
-    cars = sorted(order.car for order in test_orders)
-    public = max(1, round(_PUBLIC_SHARE * len(cars))) if len(cars) > 1 else 0
-    return {car: "Public" if place < public else "Private" for place, car in enumerate(cars)}
+def _usages(test: list[_CarSpec]) -> list[tuple[_CarSpec, str]]:
+    """Return each test car with its usage, Public or Private, which the pseudorandom order of ids decides."""
+    specs = sorted(test, key=lambda spec: spec.car)
+    n_public = max(1, round(_PUBLIC_SHARE * len(specs))) if len(specs) > 1 else 0
+    return [(spec, "Public" if rank < n_public else "Private") for rank, spec in enumerate(specs)]
 
 
-def _description(order: _Order) -> tuple[str, ...]:
-    """A row of metadata.csv: an invented make and model of the car's body type, and some empty cells."""
-    rng = order.rng(0)
-    body = list(BODY_TYPES)[order.place % len(BODY_TYPES)]
-    model = f"{rng.choice(_MODELS)} {body}"
+def _metadata_row(spec: _CarSpec) -> tuple[str, ...]:
+    """Return a car's row of metadata.csv: an invented make and model, some cells empty."""
+    rng = spec.rng(0)
+    body_type = list(BODY_TYPES)[spec.index % len(BODY_TYPES)]
+    model = f"{rng.choice(_MODELS)} {body_type}"
     trim = str(rng.choice(_TRIMS))
-    return (
-        order.car,
-        str(rng.integers(2004, 2019)),
-        str(rng.choice(_MAKES)),
-        model,
-        model if trim else "",
-        trim,
-    )
+    year, make = str(rng.integers(2004, 2019)), str(rng.choice(_MAKES))
+    return spec.car, year, make, model, model if trim else "", trim
 
 
-def _write_csv(path: Path, header: str, rows: Iterable[tuple[str, ...]]) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header.split(","))
+        writer.writerow(columns)
         writer.writerows(rows)

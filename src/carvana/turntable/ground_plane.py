@@ -1,49 +1,65 @@
-"""What a car does to the floor under it: a soft shadow and a faded reflection, neither of them car."""
+"""Effects of a car on the floor, which are not part of its mask: a soft shadow and a faded reflection."""
 
 import cv2
 import numpy as np
 
-from carvana.turntable.camera import Camera, rotate
+from carvana.turntable.camera import Camera, transform
 from carvana.turntable.dimensions import CarDimensions
 from carvana.turntable.mesh import superellipse
-from carvana.turntable.rasterizer import Pose
+from carvana.turntable.polygons import SUBPIXEL_BITS, fill_polygon
+from carvana.turntable.rasterizer import ProjectedMesh
 
-_REACH = 4.5  # metres from the car's middle to the shadow sheet's edge
-_SCALE = 40.0  # the shadow sheet's pixels a metre
-_FRACTION = 4
+_EXTENT = 4.5  # metres from the shadow map's centre to its edges
+_PIXELS_PER_METRE = 40.0  # of the shadow map
+_FADE_HEIGHT = 0.9  # metres above the floor at which the reflection has faded out
+_SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 
 
-def shadow_sheet(dimensions: CarDimensions, strength: float) -> np.ndarray:
-    """The floor's light round a car, seen from above, front to the right: (S, S) float32, 1 is unshaded."""
-    side = round(2 * _REACH * _SCALE)
-    under, tyres = np.zeros((2, side, side), dtype=np.float32)
-    plan = superellipse(80, 4.5, dimensions.length / dimensions.width) * [
-        dimensions.length / 2 - 0.06,
-        dimensions.width / 2 - 0.05,
-    ]
-    cv2.fillPoly(under, [_on_sheet(plan)], 1.0, cv2.LINE_8, _FRACTION)
-    patch = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [0.16, 0.12]
+def bake_shadow_map(dimensions: CarDimensions, strength: float) -> np.ndarray:
+    """Return the floor's light around a car in plan view, with the car's front to the right.
+
+    Args:
+        dimensions: of the car.
+        strength: of the shadow, 0..1.
+
+    Returns:
+        (S, S) float32 in 0..1; 1 is unshadowed.
+    """
+    size = round(2 * _EXTENT * _PIXELS_PER_METRE)
+    body, tyres = np.zeros((2, size, size), dtype=np.float32)
+    half_length, half_width = dimensions.length / 2, dimensions.width / 2
+    plan = superellipse(80, 4.5, dimensions.length / dimensions.width)
+    fill_polygon(body, _to_shadow_map(plan * [half_length - 0.06, half_width - 0.05]), 1.0)
     for axle in dimensions.axles:
-        for y in (-1, 1):
-            at = [axle, y * (dimensions.width / 2 - 0.14)]
-            cv2.fillPoly(tyres, [_on_sheet(patch + at)], 1.0, cv2.LINE_8, _FRACTION)
-    tight = cv2.GaussianBlur(under, (0, 0), 0.13 * _SCALE)
-    wide = cv2.GaussianBlur(under, (0, 0), 0.5 * _SCALE)
-    tyres = cv2.GaussianBlur(tyres, (0, 0), 0.05 * _SCALE)
-    light = (1 - strength * 0.8 * tight) * (1 - strength * 0.45 * wide) * (1 - 0.5 * tyres)
+        for side in (-1, 1):
+            contact = _SQUARE * [0.16, 0.12] + [axle, side * (half_width - 0.14)]
+            fill_polygon(tyres, _to_shadow_map(contact), 1.0)
+    umbra, penumbra, contact = (
+        cv2.GaussianBlur(image, (0, 0), blur * _PIXELS_PER_METRE)
+        for image, blur in ((body, 0.13), (body, 0.5), (tyres, 0.05))
+    )
+    light = (1 - strength * 0.8 * umbra) * (1 - strength * 0.45 * penumbra) * (1 - 0.5 * contact)
     return light.astype(np.float32)
 
 
-def cast_shadow(sheet: np.ndarray, camera: Camera, turn: np.ndarray) -> np.ndarray:
-    """The floor's light (height, width) float32 in the photo, for the car turned by `turn` (3, 3)."""
-    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64) * _REACH
-    floor = rotate(turn, np.concatenate([square, np.zeros((4, 1))], axis=1).T).T
-    target = camera.project(camera.see(floor)).astype(np.float32)
-    source = ((square + _REACH) * _SCALE - 0.5).astype(np.float32)
-    warp = cv2.getPerspectiveTransform(source, target)
+def project_shadow_map(shadow_map: np.ndarray, camera: Camera, rotation: np.ndarray) -> np.ndarray:
+    """Project a shadow map into the image.
+
+    Args:
+        shadow_map: as `bake_shadow_map` returns it.
+        camera: the image's camera.
+        rotation: (3, 3) from car to world coordinates.
+
+    Returns:
+        The floor's light (height, width) float32 in 0..1.
+    """
+    corners = _SQUARE * _EXTENT
+    world = transform(rotation, np.concatenate([corners, np.zeros((4, 1))], axis=1).T).T
+    target = camera.project(camera.to_camera(world)).astype(np.float32)
+    homography = cv2.getPerspectiveTransform(_to_shadow_map(corners).astype(np.float32), target)
     return cv2.warpPerspective(
-        sheet,
-        warp,
+        shadow_map,
+        homography,
         camera.size[::-1],
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
@@ -51,24 +67,29 @@ def cast_shadow(sheet: np.ndarray, camera: Camera, turn: np.ndarray) -> np.ndarr
     )
 
 
-def mirror_image(upside_down: Pose, colours: np.ndarray) -> np.ndarray:
-    """The car mirrored in the floor: (height, width, 4) float32, its colours times their strength, and that.
+def render_reflection(mirrored: ProjectedMesh, face_colours: np.ndarray) -> np.ndarray:
+    """Render the reflection of a car in the floor, which fades out with the car's height.
 
-    `upside_down` is the car's mesh with heights negated; `colours` (F, 3) belong to its faces. The
-    reflection fades over the first metre.
+    Args:
+        mirrored: the car's mesh with heights negated.
+        face_colours: (F, 3) red, green, blue of its faces in 0..1.
+
+    Returns:
+        (height, width, 4) float32: red, green, blue, premultiplied with alpha, and alpha.
     """
-    height, width = upside_down.camera.size
+    height, width = mirrored.camera.size
     image = np.zeros((height, width, 4), dtype=np.float32)
-    mesh = upside_down.mesh
-    strength = np.clip(1 + mesh.vertices[mesh.faces, 2].mean(axis=1) / 0.9, 0, 1)
-    # Negating heights turns every face inside out.
-    faces = np.flatnonzero(upside_down.back & (strength > 0))
-    faces = faces[np.argsort(-upside_down.depth[faces], kind="stable")]
-    paint = np.concatenate([colours * strength[:, None], strength[:, None]], axis=1)[faces].tolist()
-    for corners, value in zip(upside_down.pixels[faces], paint, strict=True):
-        cv2.fillConvexPoly(image, corners, value, cv2.LINE_8, _FRACTION)
+    z = mirrored.mesh.vertices[mirrored.mesh.faces, 2].mean(axis=1)
+    alpha = np.clip(1 + z / _FADE_HEIGHT, 0, 1)[:, None]
+    rgba = np.concatenate([face_colours * alpha, alpha], axis=1)
+    # Negated heights turn every face inside out.
+    faces = np.flatnonzero(mirrored.back_facing & (alpha[:, 0] > 0))
+    faces = faces[np.argsort(-mirrored.mean_depth[faces], kind="stable")]
+    for triangle, colour in zip(mirrored.pixels[faces], rgba[faces].tolist(), strict=True):
+        cv2.fillConvexPoly(image, triangle, colour, cv2.LINE_8, SUBPIXEL_BITS)
     return cv2.GaussianBlur(image, (0, 0), max(0.5, width / 300))
 
 
-def _on_sheet(points: np.ndarray) -> np.ndarray:
-    return np.round(((points + _REACH) * _SCALE - 0.5) * 2**_FRACTION).astype(np.int32)
+def _to_shadow_map(points: np.ndarray) -> np.ndarray:
+    """Convert points (N, 2) on the floor, in car coordinates, to pixels of the shadow map."""
+    return (points + _EXTENT) * _PIXELS_PER_METRE - 0.5

@@ -1,159 +1,133 @@
-"""One car in one studio, from any angle: a photo and its mask from the same render."""
-
-from dataclasses import dataclass, replace
+"""Renderer: the photo and the mask of a scene, from any angle of the turntable."""
 
 import cv2
 import numpy as np
 
-from carvana.turntable.camera import Camera, rotate, set_up_camera, turn_of
-from carvana.turntable.car import Car, build_car
-from carvana.turntable.ground_plane import cast_shadow, mirror_image, shadow_sheet
+from carvana.turntable.camera import transform, turntable_rotation
+from carvana.turntable.ground_plane import project_shadow_map, render_reflection
 from carvana.turntable.materials import Material
-from carvana.turntable.mesh import Mesh, interpolate, merge
-from carvana.turntable.rasterizer import Hits, Pose
-from carvana.turntable.shading import shade, unit
-from carvana.turntable.studio import Studio, draw_backdrop, draw_studio
+from carvana.turntable.mesh import interpolate
+from carvana.turntable.rasterizer import ProjectedMesh, ZBuffer
+from carvana.turntable.scene import SUPERSAMPLING, PartKind, Scene
+from carvana.turntable.shading import normalize, shade
 
-_FINER = 2  # the car is rendered with 2 x 2 samples a pixel
-_CHUNK = 32768  # pixels; what is worked out about them then stays in the cache
-_SHELL, _INSIDE, _OUTSIDE = range(3)
+_CHUNK = 32768  # pixels that are shaded at a time, so that intermediate results stay in the CPU's cache
 
 
-@dataclass(frozen=True)
-class Session:
-    """A car that stands in its studio: all that its photos share."""
-
-    car: Car
-    mesh: Mesh
-    """All of the car."""
-    parts: np.ndarray
-    """(parts, 3): each part's first face, the face after its last, and its kind (_SHELL and so on)."""
-    studio: Studio
-    camera: Camera
-    backdrop: np.ndarray
-    """The empty studio, (height, width, 3) float32 in 0..1."""
-    shadow: np.ndarray
-    """The floor's light round the car, as `shadow_sheet` draws it."""
-    mirrored: Mesh
-    """What the floor mirrors, upside down."""
-    mirrored_colours: np.ndarray
-    """(F, 3) float32, one for each face of `mirrored`."""
-
-
-def open_session(number: int, size: tuple[int, int], rng: np.random.Generator) -> Session:
-    """Car `number` on the turntable of a studio of its own; photos are `size` (height, width) pixels."""
-    streams = rng.spawn(4)
-    car = build_car(number, streams[0], pixels_per_metre=max(60.0, size[1] * _FINER / 6))
-    studio, camera = draw_studio(streams[1]), set_up_camera(size, car.dimensions.length, streams[2])
-    meshes = (*car.shell, *car.wheels, *car.interior, *car.attachments)
-    kinds = np.repeat(
-        [_SHELL, _INSIDE, _OUTSIDE], [len(car.shell), len(car.wheels + car.interior), len(car.attachments)]
-    )
-    ends = np.cumsum([len(mesh.faces) for mesh in meshes])
-    mesh, low = merge(meshes), merge((*car.shell, *car.wheels))
-    return Session(
-        car=car,
-        mesh=mesh,
-        parts=np.stack([np.concatenate([[0], ends[:-1]]), ends, kinds], axis=1),
-        studio=studio,
-        camera=camera,
-        backdrop=draw_backdrop(studio, camera, streams[3]),
-        shadow=shadow_sheet(car.dimensions, studio.shadow),
-        mirrored=replace(low, vertices=low.vertices * np.float32([1, 1, -1])),
-        mirrored_colours=car.materials.albedo[
-            car.material_ids(low, np.arange(len(low.faces)), np.full((3, 1), 1 / 3))
-        ],
-    )
-
-
-def take_photo(
-    session: Session, angle: int, angles: int, rng: np.random.Generator
+def render_view(
+    scene: Scene, angle: int, n_angles: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The photo (height, width, 3) uint8 and its mask (height, width) bool at `angle` 1..`angles`."""
-    turn = turn_of(angle, angles)
-    ground = _ground(session, turn)
-    photo, cover = _car_over(session, turn, ground)
-    height, width = session.camera.size
-    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-    light = rng.uniform(0.97, 1.03) * (1 - session.studio.vignette * (x * x + y * y) / 2)
-    photo = photo * light[..., None].astype(np.float32) * 255
-    grain = rng.standard_normal(photo.shape, dtype=np.float32) * np.float32(rng.uniform(1.0, 2.5))
-    photo += grain + rng.normal(0, 1, 3).astype(np.float32)
-    return np.clip(photo, 0, 255).astype(np.uint8), cover >= 0.5
+    """Render one view of a scene.
+
+    Args:
+        scene: the car in its studio.
+        angle: position of the turntable, 1..`n_angles`.
+        n_angles: number of positions in a full turn.
+        rng: source of exposure, vignetting and noise.
+
+    Returns:
+        The photo (height, width, 3) uint8 and its mask (height, width) bool.
+    """
+    rotation = turntable_rotation(angle, n_angles)
+    image, coverage = _render_car(scene, rotation, _render_studio(scene, rotation))
+    return _expose(image, scene.studio.vignette, rng), coverage >= 0.5
 
 
-def _ground(session: Session, turn: np.ndarray) -> np.ndarray:
-    """The studio with the car's shadow and reflection on the floor, (height, width, 3) float32."""
-    light = cast_shadow(session.shadow, session.camera, turn)
-    mirrored = mirror_image(Pose(session.mirrored, session.camera, turn), session.mirrored_colours)
-    gloss = session.studio.gloss
-    ground = session.backdrop * (1 - gloss * mirrored[..., 3:]) + gloss * 0.8 * mirrored[..., :3]
-    return ground * light[..., None]
+def _render_studio(scene: Scene, rotation: np.ndarray) -> np.ndarray:
+    """Render the studio with the car's shadow and reflection on the floor, (height, width, 3) float32."""
+    light = project_shadow_map(scene.shadow_map, scene.camera, rotation)
+    mirrored = ProjectedMesh(scene.mirrored_mesh, scene.camera, rotation)
+    reflection = render_reflection(mirrored, scene.mirrored_colours)
+    reflectance = scene.studio.floor_reflectance
+    studio = scene.background * (1 - reflectance * reflection[..., 3:])
+    return (studio + reflectance * 0.8 * reflection[..., :3]) * light[..., None]
 
 
-def _car_over(session: Session, turn: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Render the car over `ground`: (height, width, 3) float32, and the share of each pixel it covers."""
-    whole = session.camera
-    seen = whole.project(whole.see(rotate(turn, session.mesh.vertices.T).T))
-    left, top = np.clip(np.floor(seen.min(axis=0)).astype(int) - 1, 0, None).tolist()
-    right, bottom = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2, whole.size[::-1]).tolist()
-    window = slice(top, bottom), slice(left, right)
-    camera = whole.part(top, left, (bottom - top, right - left)).finer(_FINER)
-    before, behind = _hits(session, Pose(session.mesh, camera, turn))
-    canvas = ground[window].repeat(_FINER, axis=0).repeat(_FINER, axis=1).transpose(2, 0, 1).copy()
-    fine_cover = _lay_over(session, canvas.reshape(3, -1), before, behind)
-    photo, cover = ground.copy(), np.zeros(whole.size, dtype=np.float32)
-    small = right - left, bottom - top
+def _render_car(scene: Scene, rotation: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Render the car over `background` (height, width, 3) float32.
+
+    Returns:
+        The image, as `background`, and the share of each pixel that the car covers, (height, width) float32.
+    """
+    camera = scene.camera
+    pixels = camera.project(camera.to_camera(transform(rotation, scene.mesh.vertices.T).T))
+    left, top = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 1, 0, None).tolist()
+    right, bottom = np.minimum(np.ceil(pixels.max(axis=0)).astype(int) + 2, camera.size[::-1]).tolist()
+    window, window_size = (slice(top, bottom), slice(left, right)), (bottom - top, right - left)
+    fine_camera = camera.cropped(top, left, window_size).supersampled(SUPERSAMPLING)
+    projected = ProjectedMesh(scene.mesh, fine_camera, rotation)
+    fine_image = background[window].repeat(SUPERSAMPLING, axis=0).repeat(SUPERSAMPLING, axis=1)
+    fine_image = fine_image.transpose(2, 0, 1).copy()
+    fine_coverage = _composite(scene, fine_image.reshape(3, -1), *_depth_layers(scene, projected))
+    image, coverage = background.copy(), np.zeros(camera.size, dtype=np.float32)
     for channel in range(3):
-        photo[window][..., channel] = cv2.resize(canvas[channel], small, interpolation=cv2.INTER_AREA)
-    cover[window] = cv2.resize(fine_cover.reshape(camera.size), small, interpolation=cv2.INTER_AREA)
-    return photo, cover
+        image[window][..., channel] = _downsample(fine_image[channel], window_size)
+    coverage[window] = _downsample(fine_coverage.reshape(fine_camera.size), window_size)
+    return image, coverage
 
 
-def _hits(session: Session, pose: Pose) -> tuple[Hits, Hits]:
-    """What each pixel sees first, and what it sees where that is see-through."""
-    before, behind = Hits(pose), Hits(pose)
-    for first, last, kind in session.parts:
-        (behind if kind == _INSIDE else before).paint(first + np.flatnonzero(pose.front[first:last]))
-        if kind == _SHELL:
-            behind.paint(first + np.flatnonzero(pose.back[first:last]))
-    return before, behind
+def _downsample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _lay_over(session: Session, canvas: np.ndarray, before: Hits, behind: Hits) -> np.ndarray:
-    """Lay the car over `canvas` (3, pixels) in place; returns 1.0 where a pixel is car (pixels,) float32."""
-    cover = np.zeros(canvas.shape[1], dtype=np.float32)
-    for pixels in _chunks(np.flatnonzero((before.face >= 0) | (behind.face >= 0))):
-        first = pixels[before.face[pixels] >= 0]
-        colour, clear, solid = _surface(session, before, first)
-        cover[first[solid]] = 1
-        beyond = np.concatenate([pixels[before.face[pixels] < 0], first[clear > 0]])
-        beyond = beyond[behind.face[beyond] >= 0]
-        far_colour, far_clear, far_solid = _surface(session, behind, beyond)
-        cover[beyond[far_solid]] = 1
-        canvas[:, beyond] = far_colour + far_clear * canvas[:, beyond]
-        canvas[:, first] = colour + clear * canvas[:, first]
-    return cover
+def _depth_layers(scene: Scene, projected: ProjectedMesh) -> tuple[ZBuffer, ZBuffer]:
+    """Rasterize the surfaces visible from outside, and those visible through transparent ones."""
+    front, behind = ZBuffer(projected), ZBuffer(projected)
+    for kind, faces in scene.parts:
+        layer = behind if kind is PartKind.INTERIOR else front
+        layer.rasterize(faces[projected.front_facing[faces]])
+        if kind is PartKind.SHELL:
+            behind.rasterize(faces[projected.back_facing[faces]])
+    return front, behind
 
 
-def _chunks(pixels: np.ndarray) -> list[np.ndarray]:
-    return [pixels[start : start + _CHUNK] for start in range(0, len(pixels), _CHUNK)]
+def _composite(scene: Scene, image: np.ndarray, front: ZBuffer, behind: ZBuffer) -> np.ndarray:
+    """Composite both layers over `image` (3, pixels) in place; return 1.0 where a pixel is car, (pixels,)."""
+    coverage = np.zeros(image.shape[1], dtype=np.float32)
+    covered = np.flatnonzero((front.faces >= 0) | (behind.faces >= 0))
+    for start in range(0, len(covered), _CHUNK):
+        pixels = covered[start : start + _CHUNK]
+        in_front = pixels[front.faces[pixels] >= 0]
+        colour, transmittance, is_car = _shade_layer(scene, front, in_front)
+        coverage[in_front[is_car]] = 1
+        see_through = np.concatenate([pixels[front.faces[pixels] < 0], in_front[transmittance > 0]])
+        see_through = see_through[behind.faces[see_through] >= 0]
+        behind_colour, behind_transmittance, behind_is_car = _shade_layer(scene, behind, see_through)
+        coverage[see_through[behind_is_car]] = 1
+        image[:, see_through] = behind_colour + behind_transmittance * image[:, see_through]
+        image[:, in_front] = colour + transmittance * image[:, in_front]
+    return coverage
 
 
-def _surface(session: Session, hits: Hits, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colour (3, N), clearness (N,) and whether it is car (N,) of what `hits` has at `pixels` (N,)."""
-    pose, faces = hits.pose, hits.face[pixels]
-    rays = pose.camera.rays(pixels)
-    weights, near = pose.meet(faces, rays)
-    codes = session.car.material_ids(pose.mesh, faces, weights)
-    normals = unit(interpolate(weights, pose.normals, faces))
-    # The shell from within: lining where it is not glass.
-    within = pose.back[faces]
-    codes = np.where(
-        within & (session.car.materials.transmittance[codes] == 0), np.uint8(Material.INTERIOR), codes
+def _shade_layer(
+    scene: Scene, layer: ZBuffer, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return colour (3, N), transmittance (N,), and whether there is any surface (N,) at pixels of a layer."""
+    projected, materials = layer.projected, scene.car.materials
+    camera, faces = projected.camera, layer.faces[pixels]
+    rays = camera.rays(pixels)
+    barycentric, inverse_depth = projected.intersect(faces, rays)
+    material_ids = scene.car.material_ids(projected.mesh, faces, barycentric)
+    normals = normalize(interpolate(barycentric, projected.normals, faces))
+    # The shell's inside is lined, except for its windows.
+    inside = projected.back_facing[faces]
+    lined = inside & (materials.transmittance[material_ids] == 0)
+    material_ids = np.where(lined, np.uint8(Material.INTERIOR), material_ids)
+    normals *= np.where(inside, np.float32(-1), np.float32(1))
+    directions = camera.directions_to_world(rays)
+    height = np.float32(camera.position[2]) + directions[2] / inverse_depth
+    colour, transmittance = shade(
+        scene.studio.lighting, materials, material_ids, normals, normalize(directions), height
     )
-    normals *= np.where(within, np.float32(-1), np.float32(1))
-    looks = pose.camera.to_studio(rays)
-    height = np.float32(pose.camera.position[2]) + looks[2] / near
-    colour, clear = shade(session.studio.lights, session.car.materials, codes, normals, unit(looks), height)
-    return colour * session.studio.tint[:, None], clear, codes != Material.HOLE
+    return colour * scene.studio.tint[:, None], transmittance, material_ids != Material.HOLE
+
+
+def _expose(image: np.ndarray, vignette: float, rng: np.random.Generator) -> np.ndarray:
+    """Convert an image in 0..1 to a photo (uint8) with random exposure, sensor noise and colour offset."""
+    height, width = image.shape[:2]
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    exposure = rng.uniform(0.97, 1.03) * (1 - vignette * (x * x + y * y) / 2)
+    photo = image * exposure[..., None].astype(np.float32) * 255
+    noise = rng.standard_normal(photo.shape, dtype=np.float32) * np.float32(rng.uniform(1.0, 2.5))
+    photo += noise + rng.normal(0, 1, 3).astype(np.float32)
+    return np.clip(photo, 0, 255).astype(np.uint8)
