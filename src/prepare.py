@@ -9,9 +9,9 @@ import typer
 from carvana import console
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
-from carvana.data.turntable import render_folder
 from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
+from carvana.turntable import render_dataset
 
 
 class Source(StrEnum):
@@ -73,7 +73,7 @@ def prepare(
     if render:
         console.message(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
-            render_folder(
+            render_dataset(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
             )
     labelled, unlabelled = train_samples(data), test_samples(data)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from carvana.data.turntable import render_folder
 from carvana.data.zips import PARTS
+from carvana.turntable import render_dataset
 
 from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 
@@ -21,7 +21,7 @@ SRC = Path(__file__).parent.parent / "src"
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of 4 cars to train on and 2 to predict, 96x64. Tests read it only."""
     root = tmp_path_factory.mktemp("rendered") / "data"
-    render_folder(root, cars=4, test_cars=2, size=(64, 96), seed=3)
+    render_dataset(root, cars=4, test_cars=2, size=(64, 96), seed=3)
     return root
 
 

@@ -1,9 +1,0 @@
-"""Miniature Carvana data sets of invented cars, so that everything runs with nobody's photos.
-
-`render_folder` writes one: cars of several body types and paints on a studio's turntable, 16 photos each,
-with the masks that belong to them.
-"""
-
-from carvana.data.turntable.folder import render_folder
-
-__all__ = ["render_folder"]
