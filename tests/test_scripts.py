@@ -422,7 +422,7 @@ def test_a_submission_that_the_check_refuses_never_leaves(
 ) -> None:
     (tmp_path / "mine.csv").write_text("img,rle_mask\n00000000000a_01.jpg,1 1\n")
     submit = ["submit", "mine.csv", "--board", "kaggle", "--data", worked / "data"]
-    assert "not asked for" in refused(*submit, cwd=tmp_path)
+    assert "not a photo of the test set" in refused(*submit, cwd=tmp_path)
     assert signed_in.requests == []
 
 

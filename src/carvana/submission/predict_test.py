@@ -19,8 +19,9 @@ from carvana.files import atomic_path, sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.locks import file_lock
 from carvana.runs import RunDir
-from carvana.submission.csv_file import Check, check_submission, submission_stem, write_submission
+from carvana.submission.csv_file import Check, check_submission, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, commit, now
+from carvana.tables import csv_stem
 from carvana.tasks import Crew
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _scores(
 
 def fold_path(path: Path, fold: int) -> Path:
     """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
-    stem = submission_stem(path).name
+    stem = csv_stem(path).name
     return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
 
 
@@ -113,7 +114,7 @@ def predict_test_set(
     Returns:
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
-    folder = entries[0].path.with_name(f".{submission_stem(entries[0].path).name}.shards")
+    folder = entries[0].path.with_name(f".{csv_stem(entries[0].path).name}.shards")
     with file_lock(folder.with_suffix(".lock"), console):
         return _predict(entries, photos, folder, crew)
 
