@@ -15,10 +15,10 @@ from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
+from carvana.submission.csv_file import fold_path
 from carvana.submission.predict_test import (
     SubmissionSpec,
     TestPrediction,
-    fold_path,
     predict_test_set,
     submission_specs,
 )

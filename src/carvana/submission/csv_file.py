@@ -1,7 +1,7 @@
 """A submission: a gzipped CSV file of `img,rle_mask`, written and checked row by row."""
 
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,22 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition import rle
+from carvana.data import images
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
+from carvana.tables import csv_stem
 
 _COLUMNS = ["img", "rle_mask"]
 _CHUNK_ROWS = 2_000
 """Rows that are read into memory at once."""
+
+
+def fold_path(path: Path, fold: int) -> Path:
+    """Return the path of a fold's own submission beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
+    stem = csv_stem(path).name
+    return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
 
 
 @contextmanager
@@ -47,29 +56,32 @@ class Check:
     """Mean number of runs per mask."""
 
 
-def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str], tuple[int, int]]) -> Check:
+def photo_sizes(photos: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+    """Read the (height, width) of each photo, by its name, for `check_submission`."""
+    return {photo.name: images.photo_size(photo.path) for photo in photos}
+
+
+def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Check:
     """Check that Kaggle would accept a submission.
 
     Args:
         path: the file (.csv, .gz or .zip).
-        photos: the names of the photos that it must hold, each once.
-        size_of: a function that returns a photo's (height, width), within which its mask must lie.
+        sizes: the photos that it must hold, each once, by name: their (height, width), within which masks must lie.
 
     Raises:
         UserError: a row is missing, unexpected or duplicate, or a mask is malformed or exceeds the photo.
     """
     names, empty, runs = [], 0, 0
-    expected = set(photos)
     for table in _read_chunks(path):
         names.append(table["img"])
         for name, text in zip(table["img"], table["rle_mask"], strict=True):
-            if name not in expected:
+            if name not in sizes:
                 raise UserError(f"{path}: has a row for {name}, which is not a photo of the test set")
-            n_runs = _count_runs(path, name, text, size_of(name))
+            n_runs = _count_runs(path, name, text, sizes[name])
             empty += not n_runs
             runs += n_runs
     all_names = pd.concat(names)
-    check_names(all_names, list(photos), path)
+    check_names(all_names, list(sizes), path)
     return Check(len(all_names), empty, runs / len(all_names))
 
 

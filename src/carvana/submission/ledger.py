@@ -16,10 +16,10 @@ COLUMNS = [
 ]
 """Columns of the ledger.
 
-`folds` is the fold table's name, `fold` a fold's number or `all`, and `board` is `kaggle`, `local` or empty (not scored
-yet). `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_low` and `cv_high` are the ends of the 95%
-bootstrap interval of `cv_dice` over cars. `when` is a time in UTC, `commit` that of the code, and `sha256` that of the
-submission's file.
+`folds` is the fold table's name, `fold` a fold's number or `all`, and `board` is `kaggle`, `local` or empty (not
+scored yet). `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_low` and `cv_high` are the ends of the
+95% bootstrap interval of `cv_dice` over cars. `when` is a time in UTC, `commit` that of the code, and `sha256` that
+of the submission's file.
 """
 
 LedgerRow = dict[str, str]

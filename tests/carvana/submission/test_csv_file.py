@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.submission.csv_file import Check, check_submission, read_masks, write_submission
+from carvana.submission.csv_file import Check, check_submission, fold_path, read_masks, write_submission
 
 PHOTOS = ["00000000000a_01.jpg", "00000000000a_02.jpg", "00000000000b_01.jpg"]
 
 
 def _check(path: Path) -> Check:
-    return check_submission(path, PHOTOS, lambda name: (2, 5))
+    return check_submission(path, dict.fromkeys(PHOTOS, (2, 5)))
 
 
 def _write(path: Path, *rows: str, heading: str = "img,rle_mask") -> Path:
@@ -87,3 +87,15 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such submission"):
         _check(tmp_path / "none.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "fold"),
+    [
+        ("fast.csv.gz", "fast-fold3.csv.gz"),
+        ("fast=0.6+deep=0.4.csv.gz", "fast=0.6+deep=0.4-fold3.csv.gz"),
+        ("mine.csv", "mine-fold3.csv"),
+    ],
+)
+def test_a_folds_submission_lies_beside_the_ensembles(ensemble: str, fold: str) -> None:
+    assert fold_path(Path("submissions") / ensemble, 3) == Path("submissions") / fold
