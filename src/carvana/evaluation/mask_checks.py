@@ -6,6 +6,7 @@ of several components, and photos on which the folds disagree.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -28,17 +29,23 @@ MAX_DISAGREEMENT = 0.05
 HEADINGS = ["check", "photos", "share", "median", "worst", "photo"]
 """Columns of `table`."""
 
-_SUSPECT_COLUMNS = {
-    "img": str,
-    "reason": str,
-    "area": int,
-    "share": float,
-    "area_residual": float,
-    "n_components": int,
-    "second_area": int,
-    "disagreement": float,
-}
-"""Columns of the list of suspects, with their types."""
+
+class Suspect(NamedTuple):
+    """A row of the list of suspects: a photo whose mask is most likely wrong."""
+
+    img: str
+    reason: str
+    area: int
+    """Pixels of the mask."""
+    share: float
+    """Share of the photo that is car."""
+    area_residual: float
+    """Deviation of the area from what the car's other views let expect, as a share of that."""
+    n_components: int
+    second_area: int
+    """Pixels of the second largest component."""
+    disagreement: float
+    """Disagreement of the folds, as a share of the car."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ def rank_suspects(photos: pd.DataFrame, count: int = MAX_SUSPECTS) -> pd.DataFra
         count: the number of photos to choose.
 
     Returns:
-        Columns img, reason, area, share, area_residual, n_components, second_area and disagreement.
+        The columns of `Suspect`.
     """
     rankings = [
         photos[photos[check.column] > check.suspect_above]
@@ -127,7 +134,7 @@ def rank_suspects(photos: pd.DataFrame, count: int = MAX_SUSPECTS) -> pd.DataFra
     ranked = pd.concat([ranking.assign(rank=np.arange(len(ranking))) for ranking in rankings])
     chosen = ranked.sort_values("rank", kind="stable").drop_duplicates("img").head(count)
     decimals = {"share": 6, "area_residual": 6, "disagreement": 6}
-    return chosen[list(_SUSPECT_COLUMNS)].round(decimals).reset_index(drop=True)
+    return chosen[list(Suspect._fields)].round(decimals).reset_index(drop=True)
 
 
 def suspects_path(submission: Path) -> Path:
@@ -140,13 +147,14 @@ def write_suspects(photos: pd.DataFrame, path: Path) -> None:
     write_csv(rank_suspects(photos), path)
 
 
-def read_suspects(path: Path) -> pd.DataFrame:
-    """Read a list of suspects, with the columns of `rank_suspects`.
+def read_suspects(path: Path) -> list[Suspect]:
+    """Read a list of suspects, the most suspect first.
 
     Raises:
         UserError: the file is missing, or lacks a column.
     """
-    return read_csv(path, list(_SUSPECT_COLUMNS)).astype(_SUSPECT_COLUMNS)
+    table = read_csv(path, Suspect._fields)[list(Suspect._fields)].astype(get_type_hints(Suspect))
+    return [Suspect(*row) for row in table.itertuples(index=False)]
 
 
 def table(photos: pd.DataFrame) -> list[list[str]]:
