@@ -144,7 +144,7 @@ def markdown(study: Study, results: Sequence[Result], setting: str, figure: str)
         study: the study.
         results: one result per recipe, the baseline's first.
         setting: a sentence on data, folds and machine.
-        figure: the file name of the figure, which lies beside the page.
+        figure: the file name of the figure, in the folder of the page.
     """
     rows = [f"| {' | '.join(row)} |" for row in (HEADINGS, ["---"] * len(HEADINGS), *map(cells, results))]
     changes = [f"- all: `{change}`" for change in study.common]

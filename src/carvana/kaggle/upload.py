@@ -227,7 +227,7 @@ def _poll(refs: set[int], api: "KaggleApi", limit_s: float, pause_s: float) -> d
         while True:
             try:
                 new = _finished(refs - finished.keys(), api)
-            except UserError as error:  # Kaggle goes on scoring meanwhile
+            except UserError as error:  # Kaggle continues to score meanwhile
                 console.message(f"{error}; trying again")
                 new = {}
             finished |= new

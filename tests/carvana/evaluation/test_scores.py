@@ -71,7 +71,7 @@ def test_the_interval_is_reproducible() -> None:
 
 
 def test_a_paired_difference_is_more_certain_than_the_means() -> None:
-    """Cars differ by 0.01, the two recipes by 0.001 on each car: only paired scores tell them apart."""
+    """Cars differ by 0.01, the two recipes by 0.001 on each car: only paired scores distinguish them."""
     cars = np.random.default_rng(0).normal(0.98, 0.01, size=20)
     better = _scores(cars + np.random.default_rng(1).normal(0.001, 0.0002, size=20))
     difference = paired_difference(better, _scores(cars))

@@ -20,15 +20,15 @@ def test_the_newest_row_of_each_submission_is_shown_folds_first() -> None:
     ]
     table = comparison.table(rows)
     assert all(len(cells) == len(comparison.HEADINGS) for cells in table)
-    shown = [dict(zip(comparison.HEADINGS, cells, strict=True)) for cells in table]
-    assert [(row["recipe"], row["fold"]) for row in shown] == [
+    cells = [dict(zip(comparison.HEADINGS, row, strict=True)) for row in table]
+    assert [(row["recipe"], row["fold"]) for row in cells] == [
         ("base", "0"),
         ("fast", "2"),
         ("fast", "10"),
         ("fast", "all"),
     ]
-    assert [row["private - CV"] for row in shown] == ["", "-0.010000", "-0.030000", "+0.010000"]
-    assert [row["board"] for row in shown] == ["none yet", "local", "local", "local"]
+    assert [row["private - CV"] for row in cells] == ["", "-0.010000", "-0.030000", "+0.010000"]
+    assert [row["board"] for row in cells] == ["none yet", "local", "local", "local"]
 
 
 def _fold(recipe: str, fold: int, cv: str, public: str, private: str) -> dict[str, str]:
