@@ -40,7 +40,8 @@ from carvana.inference.predictors import WeightedEnsemble
 from carvana.inference.records import record_maker
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
-from carvana.submission.predict_test import check_against_photos, write_from_shards
+from carvana.submission.csv_file import check_submission
+from carvana.submission.predict_test import write_from_shards
 
 TEST_CARS = 6_254
 
@@ -205,7 +206,7 @@ def _submission(data: Path) -> None:
                     text.write(f"{photo.name},1280,1918,0,1,0,0.0,{texts[number % len(texts)]}\n")
         path = Path(folder) / "all.csv.gz"
         written = _timed(lambda: write_from_shards(parts, [path]))
-        checked = _timed(lambda: check_against_photos(path, sizes))
+        checked = _timed(lambda: check_submission(path, sizes))
         size = path.stat().st_size / 1e6
     console.show_table(
         f"A submission of {len(photos):,} rows from {len(parts)} shards",

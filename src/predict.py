@@ -15,14 +15,14 @@ from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.evaluation import threshold as thresholds
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
-from carvana.submission.csv_file import submission_stem
+from carvana.submission.csv_file import fold_path
 from carvana.submission.predict_test import (
     SubmissionSpec,
     TestPrediction,
-    fold_path,
     predict_test_set,
     submission_specs,
 )
+from carvana.tables import csv_stem
 from carvana.tasks import Crew
 
 _TABLE = 40
@@ -141,7 +141,7 @@ def predict(
     path = path.absolute() if cluster else path
     each = each_fold and number is None
     config = replace(
-        config, per_fold=each, maps_dir=Path(f"{submission_stem(path)}-maps") if keep_maps else None
+        config, per_fold=each, maps_dir=Path(f"{csv_stem(path)}-maps") if keep_maps else None
     )
     entries = submission_specs(config, path, scores)
     _show(entries, predict_test_set(entries, test_samples(data), _crew(cluster) if cluster else None))

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, made of the ledger, the runs, and the data's photos."""
+"""The report: one HTML file that needs no network, made from the ledger, the runs and the data's photos."""
 
 from carvana.report.page import write_report
 

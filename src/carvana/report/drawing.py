@@ -1,4 +1,4 @@
-"""Photos and overlays as pictures that lie in the page itself."""
+"""Photos and overlays as images that are embedded in the page."""
 
 import base64
 import io
@@ -9,19 +9,20 @@ import numpy as np
 from PIL import Image
 
 TRUTH, MASK, MISSED, EXTRA = (42, 168, 118), (47, 126, 216), (232, 89, 12), (214, 51, 190)
-"""Colours of the overlays, red green blue; what the network missed, and what it took too much."""
+"""Colours of the overlays (red, green, blue, 0..255); MISSED is car outside the mask, EXTRA mask outside the car."""
 
-_WIDTH = 640
+_MAX_WIDTH = 640
+"""Width of an embedded image, in pixels."""
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) that a photo of `size` is shown at."""
+    """Return the (height, width) of the embedded image of a photo of `size` (height, width)."""
     height, width = size
-    return round(height * min(1, _WIDTH / width)), min(width, _WIDTH)
+    return round(height * min(1, _MAX_WIDTH / width)), min(width, _MAX_WIDTH)
 
 
 def photo_url(photo: np.ndarray) -> str:
-    """A photo (height, width, 3), uint8, as a JPEG in a data URL."""
+    """Encode a photo (height, width, 3), uint8, RGB, as a JPEG in a data URL."""
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -34,13 +35,13 @@ def overlay(
     share: float,
     opacity: float,
 ) -> str:
-    """A picture that is clear but for its layers, as a PNG in a data URL.
+    """Draw masks on a transparent image, as a PNG in a data URL.
 
     Args:
-        layers: bool masks (h, w), each with its colour.
-        size: (height, width) of the picture.
-        share: of a picture's pixel that has to be covered for it to be coloured.
-        opacity: of the colours, 0..1.
+        layers: masks (h, w), bool, of any one size, each with its colour; later ones cover earlier ones.
+        size: (height, width) of the image.
+        share: the share of an image's pixel that a mask must exceed for the pixel to be coloured, 0..1.
+        opacity: the opacity of the colours, 0..1.
     """
     indices = np.zeros(size, np.uint8)
     for number, (layer, _) in enumerate(layers, start=1):

@@ -1,4 +1,4 @@
-"""What was trained: a recipe's finished folds, with their out-of-fold scores and learning curves."""
+"""Experiments: the finished folds of each recipe, with their out-of-fold scores and histories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,69 +13,67 @@ from carvana.runs import RunDir
 from carvana.tables import read_csv
 
 UNKNOWN = "unknown"
-"""The make of a car that metadata.csv does not name."""
+"""The make of a car that metadata.csv does not list."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe and its finished runs, one a fold."""
+    """A recipe and its finished runs, one per fold."""
 
     name: str
     runs: Sequence[RunDir]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """An out-of-fold photo a row: columns img, dice (0..1), fold, car and angle (1..16)."""
+        """Out-of-fold scores, one photo per row: columns img, dice (0..1), fold, car and angle (1..16)."""
         scores = pd.concat([run.read_scores().assign(fold=run.fold) for run in self.runs], ignore_index=True)
-        places = pd.DataFrame(scores["img"].map(car_and_angle).tolist(), columns=["car", "angle"])
-        return scores.join(places)
+        views = pd.DataFrame(scores["img"].map(car_and_angle).tolist(), columns=["car", "angle"])
+        return scores.join(views)
 
     @cached_property
     def histories(self) -> dict[int, pd.DataFrame]:
-        """For each fold an epoch a row, with whatever columns training wrote."""
+        """The training history of each fold, one epoch per row."""
         return {run.fold: pd.read_csv(run.history) for run in self.runs if run.history.is_file()}
 
 
 @dataclass(frozen=True)
 class RecipeComparison:
-    """A recipe beside the best one."""
+    """A recipe compared with the best one."""
 
     name: str
     folds: Sequence[int]
     dice: ScoreSummary
     difference: ScoreSummary | None
-    """Of the photos that both have, paired with the best recipe's; None for that one, or where they share none."""
+    """Paired difference from the best recipe on common photos; None for the best one and without common photos."""
 
 
 def find_experiments(runs: Path) -> list[Experiment]:
-    """All recipes with a finished fold under `runs`, by name."""
-    finished = [run for run in map(RunDir, sorted(runs.glob("*/fold-*"))) if run.finished]
-    names = dict.fromkeys(run.folder.parent.name for run in finished)
+    """Find all recipes with a finished fold in the folder `runs`, sorted by name."""
+    by_recipe: dict[str, list[RunDir]] = {}
+    for run in map(RunDir, sorted(runs.glob("*/fold-*"))):
+        if run.finished:
+            by_recipe.setdefault(run.folder.parent.name, []).append(run)
     return [
-        Experiment(
-            name,
-            sorted((run for run in finished if run.folder.parent.name == name), key=lambda run: run.fold),
-        )
-        for name in names
+        Experiment(name, sorted(finished, key=lambda run: run.fold)) for name, finished in by_recipe.items()
     ]
 
 
 def compare_recipes(experiments: Sequence[Experiment]) -> list[RecipeComparison]:
-    """The recipes, the best first, each with its paired difference from the best."""
-    ranked = sorted(experiments, key=lambda one: -one.scores["dice"].mean())
+    """Compare recipes by their mean out-of-fold Dice, the best first."""
+    ranked = sorted(experiments, key=lambda experiment: -experiment.scores["dice"].mean())
     return [
         RecipeComparison(
-            one.name,
-            [run.fold for run in one.runs],
-            mean_with_ci(one.scores),
-            _difference(one.scores, ranked[0]),
+            experiment.name,
+            [run.fold for run in experiment.runs],
+            mean_with_ci(experiment.scores),
+            _difference(experiment, ranked[0]),
         )
-        for one in ranked
+        for experiment in ranked
     ]
 
 
 def read_makes(data: Path) -> pd.Series:
-    """The make of each car, indexed by car; blanks are `UNKNOWN`. Empty where there is no metadata.csv."""
+    """Read the make of each car from metadata.csv, indexed by car; empty where there is no such file."""
     path = data / "metadata.csv"
     if not path.is_file():
         return pd.Series(dtype=str)
@@ -83,11 +81,11 @@ def read_makes(data: Path) -> pd.Series:
     return table.where(table != "", UNKNOWN)
 
 
-def _difference(scores: pd.DataFrame, best: Experiment) -> ScoreSummary | None:
-    if scores is best.scores:
+def _difference(experiment: Experiment, best: Experiment) -> ScoreSummary | None:
+    if experiment is best:
         return None
-    columns = ["img", "dice"]
-    both = scores.loc[scores["img"].isin(best.scores["img"]), columns]
-    if both.empty:
+    scores, best_scores = experiment.scores[["img", "dice"]], best.scores[["img", "dice"]]
+    common = scores[scores["img"].isin(best_scores["img"])]
+    if common.empty:
         return None
-    return paired_difference(both, best.scores.loc[best.scores["img"].isin(both["img"]), columns])
+    return paired_difference(common, best_scores[best_scores["img"].isin(common["img"])])

@@ -1,4 +1,4 @@
-"""Test photos to look at before upload: those whose masks most likely went wrong, as `predict` listed them."""
+"""Test photos to look at before upload: those whose masks are most likely wrong, as listed by the prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,80 +19,86 @@ from carvana.submission.ledger import LedgerRow
 
 @dataclass(frozen=True)
 class FlaggedMask:
-    """A photo of the list, as pictures that lie in the page itself."""
+    """A test photo with a suspect mask, as embedded images."""
 
     submission: str
     place: int
-    """On its list, from 1."""
+    """Place on the submission's list, from 1."""
     reason: str
     img: str
     car: str
     angle: int
     make: str
     measures: str
-    """What was found, for people."""
+    """The mask's measures as text."""
     size: tuple[int, int]
-    """(height, width) of the pictures."""
+    """(height, width) of the images."""
     photo: str
+    """Data URL of the photo."""
     mask: str
+    """Data URL of the mask's overlay."""
 
 
 def flagged_masks(rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series) -> list[FlaggedMask]:
-    """Draw the photos that are listed beside submissions, the newest submission's first.
+    """Draw the suspects that are listed beside submissions, the newest submission first.
 
     Args:
-        rows: of the ledger, the oldest first.
-        folder: that the submissions lie in.
-        data: the data folder that they were predicted of.
-        makes: the make of each car.
+        rows: rows of the ledger, the oldest first.
+        folder: the folder of the submissions.
+        data: the data folder with the test photos.
+        makes: the make of each car, indexed by car.
 
     Raises:
-        UserError: the data folder has no test photos, or a file is not whole.
+        UserError: the data folder has no test photos, or a file is malformed.
     """
     files = [folder / name for name in dict.fromkeys(row["submission"] for row in reversed(rows))]
     listed = [file for file in files if file.is_file() and mask_checks.suspects_path(file).is_file()]
     if not listed:
         return []
     photos = {photo.name: photo for photo in test_samples(data)}
-    return [flagged_mask for file in listed for flagged_mask in _of_submission(file, photos, makes)]
+    return [flagged for file in listed for flagged in _flagged_in(file, photos, makes)]
 
 
-def _of_submission(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[FlaggedMask]:
-    table = mask_checks.read_suspects(mask_checks.suspects_path(submission))
-    table = table[table["img"].isin(photos)]
-    masks = read_masks(submission, set(table["img"]))
+def _flagged_in(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[FlaggedMask]:
+    """Draw the suspects of one submission, as far as their photos and masks exist."""
+    listed = mask_checks.read_suspects(mask_checks.suspects_path(submission))
+    suspects = [suspect for suspect in listed if suspect.img in photos]
+    masks = read_masks(submission, {suspect.img for suspect in suspects})
     return [
-        _doubt(submission.name, place, row, photos[row.img], masks[row.img], makes)
-        for place, row in enumerate(table.itertuples(), start=1)
-        if row.img in masks
+        _draw(submission.name, place, suspect, photos[suspect.img], masks[suspect.img], makes)
+        for place, suspect in enumerate(suspects, start=1)
+        if suspect.img in masks
     ]
 
 
-def _doubt(
-    submission: str, place: int, row: object, photo: Sample, mask: str, makes: pd.Series
+def _draw(
+    submission: str, place: int, suspect: mask_checks.Suspect, photo: Sample, mask: str, makes: pd.Series
 ) -> FlaggedMask:
-    own = images.photo_size(photo.path)
-    size = shown_size(own)
-    car, angle = car_and_angle(row.img)
+    photo_size = images.photo_size(photo.path)
+    size = shown_size(photo_size)
+    car, angle = car_and_angle(suspect.img)
     return FlaggedMask(
         submission=submission,
         place=place,
-        reason=row.reason,
-        img=row.img,
+        reason=suspect.reason,
+        img=suspect.img,
         car=car,
         angle=angle,
         make=makes.get(car, UNKNOWN),
-        measures=_measures(row),
+        measures=_describe(suspect),
         size=size,
         photo=photo_url(images.read_photo(photo.path, size)),
-        mask=overlay([(rle.decode(mask, own), MASK)], size, share=0.5, opacity=0.55),
+        mask=overlay([(rle.decode(mask, photo_size), MASK)], size, share=0.5, opacity=0.55),
     )
 
 
-def _measures(row: object) -> str:
-    found = [f"{row.share:.1%} of the photo", f"{row.area_residual:.1%} off its other views"]
-    if row.n_components > 1:
-        found.append(f"{row.n_components} contours, the second of {row.second_area:,} pixels")
-    if row.disagreement:
-        found.append(f"folds disagree on {row.disagreement:.1%} of the car")
-    return ", ".join(found)
+def _describe(suspect: mask_checks.Suspect) -> str:
+    measures = [
+        f"{suspect.share:.1%} of the photo",
+        f"area differs by {suspect.area_residual:.1%} from the other views",
+    ]
+    if suspect.n_components > 1:
+        measures.append(f"{suspect.n_components} components, the second of {suspect.second_area:,} pixels")
+    if suspect.disagreement:
+        measures.append(f"folds disagree on {suspect.disagreement:.1%} of the car")
+    return ", ".join(measures)

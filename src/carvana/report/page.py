@@ -1,116 +1,160 @@
-"""The report's page: what goes into the template, and the file that comes of it."""
+"""The report's page: the contents of its sections, and the file rendered from the template."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from carvana.errors import UserError
+from carvana.evaluation.scores import difference_cells, format_dice
 from carvana.files import atomic_path
 from carvana.report import drawing, figures, gallery
-from carvana.report.experiments import (
-    UNKNOWN,
-    Experiment,
-    RecipeComparison,
-    compare_recipes,
-    find_experiments,
-    read_makes,
-)
+from carvana.report.experiments import UNKNOWN, Experiment, compare_recipes, find_experiments, read_makes
 from carvana.report.flagged import FlaggedMask, flagged_masks
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger, LedgerRow, commit, now
 
-_TEMPLATE = Path(__file__).parent / "template"
+_TEMPLATE_FOLDER = Path(__file__).parent / "template"
 
-Table = dict[str, Any]
-"""For the template: `headings` and `rows` of text, and for each column whether it holds a `number`."""
+_TEXT_COLUMNS = {"recipe", "fold", "fold table", "board", "submission", "angle", "make"}
+"""Headings of columns that hold text; all others hold numbers and are aligned right."""
 
-_WORDS = {"recipe", "fold", "folds of", "board", "submission", "angle", "make"}
-"""Headings of columns that are set left."""
+_COLOURS = {
+    "truth": f"rgb{drawing.TRUTH}",
+    "mask": f"rgb{drawing.MASK}",
+    "missed": f"rgb{drawing.MISSED}",
+    "extra": f"rgb{drawing.EXTRA}",
+}
+"""Colours of the overlays for the style sheet."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @property
+    def is_number(self) -> list[bool]:
+        """Return for each column whether it holds numbers."""
+        return [heading not in _TEXT_COLUMNS for heading in self.headings]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The section on cross-validation and leaderboard."""
+
+    table: Table
+    agreement: Table
+    figure: Markup
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """The sections on recipes, learning curves, and Dice by angle and make."""
+
+    comparison: Table
+    distribution: Markup
+    learning: Sequence[Markup]
+    angle_table: Table
+    angle_figure: Markup
+    make_table: Table
+    make_figure: Markup
+    """Empty where the makes are not known."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A section of photos with overlays."""
+
+    cards: Sequence[gallery.Picture] | Sequence[FlaggedMask]
+    filters: dict[str, list]
+    """Values by which the photos can be filtered, by attribute."""
+    empty_reason: str
+    """The reason why there are no photos."""
 
 
 def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: int) -> None:
-    """Write the report: one HTML file that holds all it shows.
+    """Write the report: one self-contained HTML file.
 
     Args:
-        path: the file.
-        ledger: in the folder that the submissions lie in.
-        runs: where training wrote RECIPE/fold-K.
-        data: the data folder that the runs were trained on.
-        worst: photos a run in the gallery.
+        path: the file to write.
+        ledger: the ledger, in the folder of the submissions.
+        runs: the folder of the runs RECIPE/fold-K.
+        data: the data folder of the runs.
+        worst: the number of photos per run in the gallery.
     """
     rows, experiments, makes = ledger.rows(), find_experiments(runs), read_makes(data)
-    pictures, no_pictures = _pictures(experiments, data, makes, worst)
-    flagged, no_flagged = _flagged(rows, ledger.path.parent, data, makes)
-    page = {
-        "when": now(),
-        "commit": commit(),
-        "runs": runs,
-        "board": _table(comparison.HEADINGS, comparison.table(rows)),
-        "board_figure": _figure(figures.board_figure(comparison.newest(rows))) if rows else "",
-        "agreement": _table(comparison.AGREEMENT_HEADINGS, comparison.agreement_table(rows)),
-        "recipe_comparisons": _contrast_table(compare_recipes(experiments)),
-        "learning": [_figure(text) for one in experiments for text in _learning(one)],
-        **_parts(experiments, makes),
-        "pictures": [asdict(picture) for picture in pictures],
-        "picture_choices": _choices(pictures, "recipe", "fold", "angle"),
-        "no_pictures": no_pictures,
-        "flagged": [asdict(flagged_mask) for flagged_mask in flagged],
-        "flagged_choices": {
-            "submission": list(dict.fromkeys(flagged_mask.submission for flagged_mask in flagged)),
-            **_choices(flagged, "reason", "angle"),
-        },
-        "no_flagged": no_flagged,
-        "colours": {
-            name: f"rgb{colour}"
-            for name, colour in (
-                ("truth", drawing.TRUTH),
-                ("mask", drawing.MASK),
-                ("missed", drawing.MISSED),
-                ("extra", drawing.EXTRA),
-            )
-        },
-    }
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE),
+        loader=FileSystemLoader(_TEMPLATE_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    html = environment.get_template("report.html").render(
+        when=now(),
+        commit=commit(),
+        runs=runs,
+        colours=_COLOURS,
+        leaderboard=_leaderboard(rows),
+        experiments=_experiments(experiments, makes) if experiments else None,
+        worst=_worst_photos(experiments, data, makes, worst),
+        flagged=_flagged_photos(rows, ledger.path.parent, data, makes),
+    )
     with atomic_path(path) as part:
-        part.write_text(environment.get_template("report.html").render(page), encoding="utf-8")
+        part.write_text(html, encoding="utf-8")
 
 
-def _pictures(
-    experiments: Sequence[Experiment], data: Path, makes: pd.Series, worst: int
-) -> tuple[list[gallery.Picture], str]:
-    """The gallery's pictures, or why there are none."""
-    if not (experiments and worst):
-        return [], "No run was asked for its worst photos."
-    try:
-        found = gallery.pictures(experiments, data, makes, worst)
-    except UserError as error:
-        return [], f"No photos: {error}"
-    return found, "" if found else f"None of the runs' photos lies in {data}."
+def _leaderboard(rows: Sequence[LedgerRow]) -> Leaderboard:
+    return Leaderboard(
+        table=Table(comparison.HEADINGS, comparison.table(rows)),
+        agreement=Table(comparison.AGREEMENT_HEADINGS, comparison.agreement_table(rows)),
+        figure=figures.board_figure(comparison.newest(rows)),
+    )
 
 
-def _flagged(
-    rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series
-) -> tuple[list[FlaggedMask], str]:
-    """The test photos to look at, or why there are none."""
-    try:
-        found = flagged_masks(rows, folder, data, makes)
-    except UserError as error:
-        return [], f"No photos: {error}"
-    return found, "" if found else f"No list of such photos lies beside the submissions in {folder}."
+def _experiments(experiments: Sequence[Experiment], makes: pd.Series) -> Experiments:
+    scores = pd.concat([experiment.scores.assign(recipe=experiment.name) for experiment in experiments])
+    scores["make"] = [makes.get(car, UNKNOWN) for car in scores["car"]]
+    by_angle = scores.pivot_table("dice", "angle", "recipe", aggfunc="mean")
+    by_make = scores.pivot_table("dice", "make", "recipe", aggfunc="mean")
+    cars = scores.groupby("make")["car"].nunique()
+    return Experiments(
+        comparison=_comparison_table(experiments),
+        distribution=figures.distribution_figure(experiments),
+        learning=[figure for experiment in experiments for figure in _learning_figures(experiment)],
+        angle_table=Table(["angle", *by_angle.columns], _mean_rows(by_angle)),
+        angle_figure=figures.angle_figure(by_angle),
+        make_table=Table(
+            ["make", *by_make.columns, "cars"],
+            [[*row, str(cars[row[0]])] for row in _mean_rows(by_make)],
+        ),
+        make_figure=figures.make_figure(by_make, cars) if len(makes) else Markup(""),
+    )
 
 
-def _learning(experiment: Experiment) -> list[str]:
+def _comparison_table(experiments: Sequence[Experiment]) -> Table:
+    headings = ["recipe", "folds", "Dice", "95% interval", "from the best", "95% interval of it", "photos"]
+    rows = [
+        [
+            recipe.name,
+            " ".join(map(str, recipe.folds)),
+            recipe.dice.dice_text(),
+            recipe.dice.interval_text(),
+            *difference_cells(recipe.difference),
+            str((recipe.difference or recipe.dice).photos),
+        ]
+        for recipe in compare_recipes(experiments)
+    ]
+    return Table(headings, rows)
+
+
+def _learning_figures(experiment: Experiment) -> list[Markup]:
     drawn = [
         figures.learning_figure(experiment, "dice", "Dice out of fold"),
         figures.learning_figure(experiment, "loss", "loss", log=True),
@@ -118,71 +162,34 @@ def _learning(experiment: Experiment) -> list[str]:
     return [figure for figure in drawn if figure]
 
 
-def _parts(experiments: Sequence[Experiment], makes: pd.Series) -> dict[str, Any]:
-    """Dice by angle and by make, and how it is spread."""
-    names = ("angle_figure", "angle", "make_figure", "make", "distribution_figure")
-    if not experiments:
-        return dict.fromkeys(names)
-    scores = pd.concat([one.scores.assign(recipe=one.name) for one in experiments])
-    scores["make"] = [makes.get(car, UNKNOWN) for car in scores["car"]]
-    cars = scores.groupby("make")["car"].nunique()
-    by_angle, by_make = (
-        scores.pivot_table("dice", part, "recipe", aggfunc="mean") for part in ("angle", "make")
-    )
-    return dict(
-        zip(
-            names,
-            (
-                _figure(figures.angle_figure(by_angle)),
-                _means_table(by_angle, "angle"),
-                _figure(figures.make_figure(by_make, cars)) if len(makes) else None,
-                _means_table(by_make.assign(cars=cars), "make"),
-                _figure(figures.distribution_figure(experiments)),
-            ),
-            strict=True,
-        )
-    )
+def _mean_rows(means: pd.DataFrame) -> list[list[str]]:
+    return [[str(name), *map(format_dice, row)] for name, row in means.iterrows()]
 
 
-def _means_table(means: pd.DataFrame, part: str) -> Table:
-    rows = [
-        [str(name), *(str(int(cell)) if column == "cars" else _dice(cell) for column, cell in row.items())]
-        for name, row in means.iterrows()
-    ]
-    return _table([part, *means.columns], rows)
+def _worst_photos(experiments: Sequence[Experiment], data: Path, makes: pd.Series, worst: int) -> Gallery:
+    pictures: list[gallery.Picture] = []
+    reason = "No run is finished, or no photos of the runs were requested."
+    if experiments and worst:
+        reason = f"None of the runs' photos is in {data}."
+        try:
+            pictures = gallery.pictures(experiments, data, makes, worst)
+        except UserError as error:
+            reason = f"No photos: {error}"
+    filters = {name: _values(pictures, name) for name in ("recipe", "fold", "angle")}
+    return Gallery(pictures, filters, reason)
 
 
-def _contrast_table(compared: Sequence[RecipeComparison]) -> Table:
-    headings = ["recipe", "folds", "Dice", "95% interval", "from the best", "95% interval of it", "photos"]
-    rows = []
-    for one in compared:
-        change = one.difference
-        rows.append(
-            [
-                one.name,
-                " ".join(map(str, one.folds)),
-                _dice(one.dice.dice),
-                f"{one.dice.low:.6f} .. {one.dice.high:.6f}",
-                f"{change.dice:+.6f}" if change else "",
-                f"{change.low:+.6f} .. {change.high:+.6f}" if change else "",
-                str(change.photos if change else one.dice.photos),
-            ]
-        )
-    return _table(headings, rows)
+def _flagged_photos(rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series) -> Gallery:
+    flagged: list[FlaggedMask] = []
+    reason = f"There is no list of such photos beside the submissions in {folder}."
+    try:
+        flagged = flagged_masks(rows, folder, data, makes)
+    except UserError as error:
+        reason = f"No photos: {error}"
+    newest_first = list(dict.fromkeys(mask.submission for mask in flagged))
+    filters = {"submission": newest_first} | {name: _values(flagged, name) for name in ("reason", "angle")}
+    return Gallery(flagged, filters, reason)
 
 
-def _choices(pictures: Sequence[object], *names: str) -> dict[str, list]:
-    """What a gallery can be filtered by."""
-    return {name: sorted({getattr(picture, name) for picture in pictures}) for name in names}
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    return {"headings": headings, "rows": rows, "number": [heading not in _WORDS for heading in headings]}
-
-
-def _figure(svg: str) -> Markup:
-    return Markup(svg)  # of matplotlib; the names in it are escaped there
-
-
-def _dice(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.6f}"
+def _values(cards: Sequence[gallery.Picture] | Sequence[FlaggedMask], name: str) -> list:
+    return sorted({getattr(card, name) for card in cards})

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from carvana import console
-from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import mean_with_ci
@@ -19,8 +18,9 @@ from carvana.files import atomic_path, sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.locks import file_lock
 from carvana.runs import RunDir
-from carvana.submission.csv_file import Check, check_submission, submission_stem, write_submission
+from carvana.submission.csv_file import Check, check_submission, fold_path, photo_sizes, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, commit, now
+from carvana.tables import csv_stem
 from carvana.tasks import Crew
 
 if TYPE_CHECKING:
@@ -81,12 +81,6 @@ def _scores(
     return trained if (config.tta, config.threshold) == (recipe.tta, recipe.threshold) else None
 
 
-def fold_path(path: Path, fold: int) -> Path:
-    """Where a fold's own submission lies beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
-    stem = submission_stem(path).name
-    return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
-
-
 @dataclass(frozen=True)
 class TestPrediction:
     """What came of a prediction."""
@@ -113,7 +107,7 @@ def predict_test_set(
     Returns:
         What there is. A submission that is there already, from these weights and asked so, is kept.
     """
-    folder = entries[0].path.with_name(f".{submission_stem(entries[0].path).name}.shards")
+    folder = entries[0].path.with_name(f".{csv_stem(entries[0].path).name}.shards")
     with file_lock(folder.with_suffix(".lock"), console):
         return _predict(entries, photos, folder, crew)
 
@@ -131,25 +125,11 @@ def _predict(
             return TestPrediction(checks, None)
     facts = _write(entries, photos, folder, crew)
     sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
-    checks = [check_against_photos(entry.path, sizes) for entry in entries]
+    checks = [check_submission(entry.path, sizes) for entry in entries]
     for entry in entries:
         Ledger.beside(entry.path).add(_row(entry))
     shutil.rmtree(folder, ignore_errors=True)
     return TestPrediction(checks, facts)
-
-
-def photo_sizes(photos: Sequence[Sample]) -> dict[str, tuple[int, int]]:
-    """The (height, width) of each photo, by its name: what `check_against_photos` holds submissions against."""
-    return {photo.name: images.photo_size(photo.path) for photo in photos}
-
-
-def check_against_photos(path: Path, sizes: dict[str, tuple[int, int]]) -> Check:
-    """Check a submission against the photos that it is for, whose `photo_sizes` are given.
-
-    Raises:
-        UserError: as `check_submission`.
-    """
-    return check_submission(path, list(sizes), sizes.__getitem__)
 
 
 def _write(
@@ -252,6 +232,6 @@ def _is_current(entry: SubmissionSpec) -> bool:
 
 def _check_or_none(entry: SubmissionSpec, sizes: dict[str, tuple[int, int]]) -> Check | None:
     try:
-        return check_against_photos(entry.path, sizes)
+        return check_submission(entry.path, sizes)
     except UserError:
         return None

@@ -1,4 +1,4 @@
-"""The report, as a person uses it: in headless Chromium, by mouse and by keyboard, on a phone and in the dark."""
+"""The report in headless Chromium: by mouse and keyboard, on a phone's screen, in light and dark mode."""
 
 import base64
 import io
@@ -16,10 +16,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.dataset import train_samples
 from carvana.evaluation import mask_checks
+from carvana.models.build import build, load
 from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
 from carvana.report.experiments import compare_recipes, find_experiments, read_makes
@@ -48,20 +50,18 @@ ROWS: list[LedgerRow] = [
 
 @pytest.fixture(scope="module")
 def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two recipes on two folds, with networks that were never trained, and made-up scores."""
-    from carvana.backend import keras
-    from carvana.models.build import build
-
+    """Two recipes on two folds, with untrained networks and invented scores."""
     root = tmp_path_factory.mktemp("runs")
     photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
     random = np.random.default_rng(0)
     for place, name in enumerate(("deep", "plain")):
         recipe = read_recipe("miniature", [*SMALL, f"seed={place}"])
+        model = build(recipe)
         for fold in range(2):
             run = RunDir(root / name / f"fold-{fold}")
             run.folder.mkdir(parents=True)
-            keras.saving.save_model(build(recipe), run.model)
+            keras.saving.save_model(model, run.model)
             write_recipe(recipe, run.recipe)
             held_out = [photo.name for photo in photos if cars.index(photo.car) % 2 == fold]
             dice = 0.9 + 0.05 * place + random.uniform(0, 0.04, len(held_out))
@@ -73,20 +73,20 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    """Of all rows; beside it one submission, which holds the truth, with its list of photos to look at."""
+    """A ledger of all rows; beside it one submission that holds the true masks, with its list of suspects."""
     ledger = Ledger(tmp_path_factory.mktemp("submissions") / "ledger.csv")
     for row in ROWS:
         ledger.add(row)
     truth = read_csv(rendered / "test_masks.csv", ["img", "rle_mask"])
     submission = ledger.path.with_name("plain-fold1.csv.gz")
-    facts = []
-    with write_submission(submission) as write:
+    records = []
+    with write_submission(submission) as write_row:
         for place, (img, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
-            write(img, mask)
+            write_row(img, mask)
             area = int(rle.parse_runs(mask)[1].sum())
-            facts.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
+            records.append((img, 64, 96, area, 1 + place % 3, 7 * (place % 3), place / 100))
     columns = ["img", "height", "width", "area", "n_components", "second_area", "disagreement"]
-    photos = mask_checks.measure_masks(pd.DataFrame(facts, columns=columns))
+    photos = mask_checks.measure_masks(pd.DataFrame(records, columns=columns))
     mask_checks.write_suspects(photos, mask_checks.suspects_path(submission))
     return ledger
 
@@ -136,9 +136,9 @@ def _choose(page: webdriver.Chrome, what: str, text: str) -> None:
     Select(page.find_element(By.ID, what)).select_by_visible_text(text)
 
 
-def test_it_loads_without_an_error_and_without_network(page: webdriver.Chrome, report: Path) -> None:
+def test_it_loads_without_errors_and_network(page: webdriver.Chrome, report: Path) -> None:
     assert page.get_log("browser") == []
-    loaded = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    loaded = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert [name for name in loaded if not name.startswith("data:")] == []
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', report.read_text()) == []
     broken = "return [...document.images].filter(image => !image.naturalWidth).length"
@@ -146,16 +146,16 @@ def test_it_loads_without_an_error_and_without_network(page: webdriver.Chrome, r
     assert len(page.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2 + 2 * 2 + 2
 
 
-def test_it_shows_the_numbers_of_the_ledger(page: webdriver.Chrome) -> None:
+def test_the_tables_hold_the_ledger(page: webdriver.Chrome) -> None:
     assert _cells(page, "ledger") == comparison.table(ROWS)
     assert _cells(page, "agreement") == comparison.agreement_table(ROWS)
 
 
-def test_it_shows_recipes_with_their_paired_difference(page: webdriver.Chrome, runs: Path) -> None:
+def test_recipes_have_their_paired_difference(page: webdriver.Chrome, runs: Path) -> None:
     plain, deep = compare_recipes(find_experiments(runs))
     assert (plain.name, plain.difference, deep.difference.photos) == ("plain", None, 64)
-    first, second = _cells(page, "recipe_comparisons")
-    assert first[:3] == ["plain", "0 1", f"{plain.dice.dice:.6f}"]
+    best, second = _cells(page, "recipe-comparison")
+    assert best[:3] == ["plain", "0 1", f"{plain.dice.dice:.6f}"]
     assert second[4] == f"{deep.difference.dice:+.6f}"
     assert deep.difference.dice == pytest.approx(deep.dice.dice - plain.dice.dice)
 
@@ -172,7 +172,7 @@ def test_dice_by_angle_and_make_are_means(page: webdriver.Chrome, runs: Path, re
         assert (dice, cars) == (f"{own['dice'].mean():.6f}", str(own["car"].nunique()))
 
 
-def test_tables_are_sorted_by_their_headings(page: webdriver.Chrome) -> None:
+def test_a_heading_sorts_its_table(page: webdriver.Chrome) -> None:
     heading = page.find_elements(By.CSS_SELECTOR, "#ledger th")[comparison.HEADINGS.index("public")]
     button = heading.find_element(By.TAG_NAME, "button")
     button.click()
@@ -182,7 +182,7 @@ def test_tables_are_sorted_by_their_headings(page: webdriver.Chrome) -> None:
     assert [row[4] for row in _cells(page, "ledger")] == sorted((row["public"] for row in ROWS), reverse=True)
 
 
-def test_the_gallery_holds_the_worst_and_is_filtered(page: webdriver.Chrome, runs: Path) -> None:
+def test_the_gallery_holds_the_worst_photos_and_is_filtered(page: webdriver.Chrome, runs: Path) -> None:
     cards = _cards(page)
     assert len(cards) == 2 * 2 * 3
     dice = [float(card["dice"]) for card in cards]
@@ -212,18 +212,19 @@ def test_the_gallery_is_sorted(page: webdriver.Chrome) -> None:
     assert places == sorted(places)
 
 
-def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
+def test_flagged_photos_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
     listed = mask_checks.read_suspects(ledger.path.with_name("plain-fold1-checks.csv"))
     cards = _cards(page, "flagged")
-    assert [card["reason"] for card in cards] == listed["reason"].tolist()
-    assert [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards] == listed["img"].tolist()
-    reason = listed["reason"][1]
+    assert [card["reason"] for card in cards] == [suspect.reason for suspect in listed]
+    names = [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards]
+    assert names == [suspect.img for suspect in listed]
+    reason = listed[1].reason
     _choose(page, "flagged-reason", reason)
-    assert len(_cards(page, "flagged")) == (listed["reason"] == reason).sum() < len(listed)
+    assert len(_cards(page, "flagged")) == sum(suspect.reason == reason for suspect in listed) < len(listed)
     _choose(page, "flagged-sort", "by angle")
     angles = [int(card["angle"]) for card in _cards(page, "flagged")]
     assert angles == sorted(angles)
-    assert len(_cards(page)) == 12  # the other gallery is left alone
+    assert len(_cards(page)) == 12  # the other gallery is unchanged
     card = page.find_element(By.CSS_SELECTOR, "#flagged .card:not([hidden])")
     overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.END)
@@ -231,9 +232,7 @@ def test_test_photos_to_look_at_are_those_of_the_list(page: webdriver.Chrome, le
     assert overlay.value_of_css_property("visibility") == "visible"
 
 
-def test_the_doubtful_masks_are_those_of_the_submission(
-    ledger: Ledger, rendered: Path, tmp_path: Path
-) -> None:
+def test_flagged_masks_are_those_of_the_submission(ledger: Ledger, rendered: Path, tmp_path: Path) -> None:
     rows, makes = ledger.rows(), read_makes(rendered)
     first, *_ = flagged_masks(rows, ledger.path.parent, rendered, makes)
     truth = read_csv(rendered / "test_masks.csv", ["img"]).set_index("img")["rle_mask"]
@@ -242,33 +241,33 @@ def test_the_doubtful_masks_are_those_of_the_submission(
     assert flagged_masks(rows, tmp_path, rendered, makes) == []
 
 
-def test_an_overlay_is_chosen_and_slid_over_the_photo_by_keyboard(page: webdriver.Chrome) -> None:
+def test_overlay_and_divider_are_set_by_keyboard(page: webdriver.Chrome) -> None:
     card = page.find_element(By.CLASS_NAME, "card")
 
-    def shown() -> list[str]:
+    def visible() -> list[str]:
         overlays = card.find_elements(By.CLASS_NAME, "overlay")
         return [
-            one.get_attribute("class").split()[1]
-            for one in overlays
-            if one.value_of_css_property("visibility") == "visible"
+            overlay.get_attribute("class").split()[1]
+            for overlay in overlays
+            if overlay.value_of_css_property("visibility") == "visible"
         ]
 
-    assert shown() == ["difference"]
+    assert visible() == ["difference"]
     page.find_element(By.CSS_SELECTOR, "input[value=difference]").send_keys(Keys.ARROW_RIGHT)
-    assert shown() == ["mask"]
+    assert visible() == ["mask"]
     overlay = card.find_element(By.CSS_SELECTOR, ".overlay.mask")
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 30%)"
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT * 5)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 35%)"
-    page.find_element(By.ID, "gallery-line").send_keys(Keys.HOME)
+    page.find_element(By.ID, "gallery-divider").send_keys(Keys.HOME)
     find = "return [...document.querySelectorAll('#gallery .overlay.mask')]"
-    assert set(page.execute_script(find + ".map(one => getComputedStyle(one).clipPath)")) == {
+    assert set(page.execute_script(find + ".map(overlay => getComputedStyle(overlay).clipPath)")) == {
         "inset(0px 0px 0px 0%)"
     }
 
 
 def test_a_photo_is_enlarged_and_closed_by_keyboard(page: webdriver.Chrome) -> None:
-    dialog = page.find_element(By.ID, "large")
+    dialog = page.find_element(By.ID, "enlarged")
     page.find_element(By.CLASS_NAME, "stack").send_keys(Keys.ENTER)
     assert dialog.get_attribute("open")
     assert dialog.find_element(By.CLASS_NAME, "photo").size["width"] > 900
@@ -284,27 +283,27 @@ def test_it_fits_a_phone(page: webdriver.Chrome) -> None:
     phone = {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     assert page.execute_script("return document.documentElement.scrollWidth") == 360
-    find = "return [...document.querySelectorAll(arguments[0])].filter(one => one.checkVisibility())"
-    height = find + ".map(one => one.getBoundingClientRect().height)"
+    find = "return [...document.querySelectorAll(arguments[0])].filter(element => element.checkVisibility())"
+    height = find + ".map(element => element.getBoundingClientRect().height)"
     assert min(page.execute_script(height, ".chart svg text")) >= 9
     assert min(page.execute_script(height, "select, button, input[type=range]")) >= 30
 
 
 def _luminance(colour: str) -> float:
     """Relative luminance: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
-    parts = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    channels = np.array([int(channel) for channel in re.findall(r"\d+", colour)[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_read_by_day_and_by_night(page: webdriver.Chrome, scheme: str) -> None:
+def test_text_has_contrast_in_light_and_dark_mode(page: webdriver.Chrome, scheme: str) -> None:
     preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
     body = page.find_element(By.TAG_NAME, "body")
-    paper = _luminance(body.value_of_css_property("background-color"))
-    assert (paper < 0.05) == (scheme == "dark")
-    words = {
+    background = _luminance(body.value_of_css_property("background-color"))
+    assert (background < 0.05) == (scheme == "dark")
+    texts = {
         "body": "color",
         "header p": "color",
         "nav a": "color",
@@ -313,31 +312,33 @@ def test_it_is_read_by_day_and_by_night(page: webdriver.Chrome, scheme: str) -> 
         "figcaption code": "color",
         "#flagged figcaption span": "color",
     }
-    for what, ink in words.items():
-        colour = _luminance(page.find_element(By.CSS_SELECTOR, what).value_of_css_property(ink))
-        contrast = (max(colour, paper) + 0.05) / (min(colour, paper) + 0.05)
-        assert contrast >= 4.5, what
+    for selector, colour_property in texts.items():
+        colour = _luminance(
+            page.find_element(By.CSS_SELECTOR, selector).value_of_css_property(colour_property)
+        )
+        contrast = (max(colour, background) + 0.05) / (min(colour, background) + 0.05)
+        assert contrast >= 4.5, selector
 
 
 def _classes(picture: str) -> np.ndarray:
-    """The overlay's colours, by number: 0 where it is clear."""
+    """Return the index of each pixel's colour in an overlay, 0 where it is transparent."""
     image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
     assert image.convert("RGBA").getpixel((0, 0))[3] == 0
     return np.asarray(image)
 
 
 def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
-    from carvana.inference.maps import mask_of, probability_maps
-    from carvana.models.build import load, size_spec
-
     experiments = find_experiments(runs)[:1]
     first, *_ = gallery.pictures(experiments, rendered, read_makes(rendered), worst=1)
     photo = next(photo for photo in train_samples(rendered) if photo.name == first.img)
     run = experiments[0].runs[0]
     recipe = run.read_recipe()
+    assert recipe.tta == "flip"
     pixels = images.read_photo(photo.path, recipe.size)
-    (maps,) = probability_maps([load(run.model)], [pixels], size_spec=size_spec(recipe), tta=recipe.tta)
-    truth, mask = images.read_mask(photo.mask), mask_of(maps[0], first.size, recipe.threshold)
+    plain, flipped = np.asarray(load(run.model)(np.stack([pixels, pixels[:, ::-1]])))[..., 0]
+    probabilities = (plain + flipped[:, ::-1]) / 2
+    mask = images.resize(probabilities, first.size) > recipe.threshold
+    truth = images.read_mask(photo.mask)
     assert np.array_equal(_classes(first.truth) > 0, truth)
     assert np.array_equal(_classes(first.mask) > 0, mask)
     difference = _classes(first.difference)
@@ -346,16 +347,25 @@ def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: 
     assert (first.car, first.make) == (photo.car, read_makes(rendered)[photo.car])
 
 
-def test_without_runs_and_photos_it_says_so(tmp_path: Path, ledger: Ledger, runs: Path) -> None:
+def test_missing_runs_and_photos_are_reported(tmp_path: Path, ledger: Ledger, runs: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, ledger, tmp_path / "none", tmp_path / "none", worst=3)
-    assert "No finished run lies in" in path.read_text()
+    assert "There is no finished run in" in path.read_text()
     write_report(path, Ledger(tmp_path / "ledger.csv"), runs, tmp_path / "none", worst=3)
     text = path.read_text()
-    assert "No list of such photos lies beside the submissions" in text
+    assert "There is no list of such photos beside the submissions" in text
     assert "The ledger holds no submission yet." in text
     assert "No photos: " in text
     assert text.count('<figure class="chart">') == 1 + 2 * 2 + 1
+
+
+def test_an_unscored_submission_has_no_figure(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.add(dict.fromkeys(COLUMNS, "") | {"submission": "blend.csv.gz"})
+    write_report(tmp_path / "report.html", ledger, tmp_path, tmp_path, worst=0)
+    text = (tmp_path / "report.html").read_text()
+    assert ">blend.csv.gz</td>" in text
+    assert '<figure class="chart">' not in text
 
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
