@@ -34,14 +34,19 @@ class Reporter(Protocol):
 
 
 def run(script: Callable[..., None]) -> None:
-    """RunDir a script's function as a command.
+    """Run a script's function as a command.
 
     It exits with 1 and one line where the input is wrong, with 2 where the arguments are, and with 130 where the
     user stopped it.
     """
+    command(script)()
+
+
+def command(script: Callable[..., None]) -> typer.Typer:
+    """Build the command that `run` runs, so that tests can call it in their own process."""
 
     @functools.wraps(script)
-    def command(*arguments: object, **options: object) -> None:
+    def guarded(*arguments: object, **options: object) -> None:
         try:
             script(*arguments, **options)
         except UserError as error:
@@ -54,8 +59,8 @@ def run(script: Callable[..., None]) -> None:
             sys.exit(130)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.command()(command)
-    app()
+    app.command()(guarded)
+    return app
 
 
 def message(text: str) -> None:
