@@ -1,4 +1,4 @@
-"""Get the images: a folder that is there, the competition's zips, Kaggle, or the rendered turntable."""
+"""Prepare the data folder: from existing files, the competition's zips, Kaggle, or the renderer."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from carvana.turntable import render_dataset
 
 
 class Source(StrEnum):
-    """Where the images come from."""
+    """Source of the images."""
 
     auto = "auto"
     folder = "folder"
@@ -27,8 +27,8 @@ def prepare(
     source: Annotated[
         Source,
         typer.Option(
-            help="auto: the folder if it is complete; else the competition's zips that lie in it, or are a Kaggle"
-            " notebook's input; else, for an empty folder, Kaggle if you have credentials, or the turntable."
+            help="auto: the folder if it is complete; else the competition's zips in it, or in a Kaggle notebook's"
+            " input; else, for an empty folder, Kaggle if you have credentials, or the turntable."
         ),
     ] = Source.auto,
     data: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
@@ -38,21 +38,21 @@ def prepare(
     ] = False,
     keep_zips: Annotated[
         bool | None,
-        typer.Option(
-            help="Kaggle: keep zips once they are unpacked. [default: keep yours, drop downloaded ones]"
-        ),
+        typer.Option(help="Kaggle: keep zips after unpacking. [default: keep yours, remove downloaded ones]"),
     ] = None,
-    cars: Annotated[int, typer.Option(min=2, help="Turntable: cars to train on.")] = 24,
-    test_cars: Annotated[int, typer.Option(min=1, help="Turntable: cars to predict.")] = 8,
-    size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of a photo, in pixels.")] = "480x320",
-    seed: Annotated[int, typer.Option(min=0, help="Turntable: the same seed renders the same bytes.")] = 0,
+    cars: Annotated[int, typer.Option(min=2, help="Turntable: number of training cars.")] = 24,
+    test_cars: Annotated[int, typer.Option(min=1, help="Turntable: number of test cars.")] = 8,
+    size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of the photos, in pixels.")] = "480x320",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Turntable: random seed; the same seed renders the same files.")
+    ] = 0,
 ) -> None:
-    """Get the images, and check that they are whole and fit together.
+    """Get the images, and check that photos and masks match.
 
-    From Kaggle it takes what training and prediction need: train, train_masks, test and the tables, about 9 GB,
+    From Kaggle it downloads what training and prediction need: train, train_masks, test and the tables, about 9 GB,
     with a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other credentials that Kaggle's
-    own client knows. A download that was cut goes on. Without images and credentials the turntable renders
-    miniature cars, so that every step runs with nobody's data.
+    own client accepts. An interrupted download resumes. Without images and credentials the turntable renders
+    miniature cars, so that every step runs without the competition's data.
 
     Examples:
 
@@ -76,12 +76,12 @@ def prepare(
             render_dataset(
                 data, cars=cars, test_cars=test_cars, size=(height, width), seed=seed, on_car=on_car
             )
-    labelled, unlabelled = train_samples(data), test_samples(data)
-    check_sizes(labelled)
+    train, test = train_samples(data), test_samples(data)
+    check_sizes(train)
     console.show_table(
         f"Images in {data}",
         ["part", "cars", "photos", "size"],
-        [_row("train", labelled), _row("test", unlabelled)],
+        [_row("train", train), _row("test", test)],
     )
 
 
@@ -92,9 +92,9 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _row(part: str, photos: list[Sample]) -> list[str]:
-    height, width = images.photo_size(photos[0].path)
-    return [part, str(len({photo.car for photo in photos})), f"{len(photos):,}", f"{width}x{height}"]
+def _row(part: str, samples: list[Sample]) -> list[str]:
+    height, width = images.photo_size(samples[0].path)
+    return [part, str(len({sample.car for sample in samples})), f"{len(samples):,}", f"{width}x{height}"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Deal the cars to folds."""
+"""Assign the cars to cross-validation folds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,14 @@ from carvana.errors import UserError
 
 
 def split(
-    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
-    n_folds: Annotated[int, typer.Option(min=2, help="How many folds.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffle.")] = 0,
+    data: Annotated[Path, typer.Option(help="A data folder in the competition's layout.")],
+    n_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the assignment.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The fold table. [default: folds/DATA-N.csv]")] = None,
 ) -> None:
-    """Deal the cars to folds, balanced by mask area; a car's 16 views stay together.
+    """Assign the cars to folds, stratified by mask area; a car's 16 views stay together.
 
-    A table that is there and covers the cars is kept.
+    An existing table that covers the cars is kept.
 
     Examples:
 
@@ -33,11 +33,11 @@ def split(
         folds = select_folds(read_folds(out), set(areas.index), out)
         if folds.max() >= n_folds:
             raise UserError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
-        console.message(f"{out}: is there already and covers the {len(areas)} cars of {data}")
+        console.message(f"{out}: exists and covers the {len(areas)} cars of {data}")
     else:
         folds = assign_folds(areas, n_folds, seed)
         write_folds(folds, out)
-        console.message(f"{out}: {len(areas)} cars dealt to {n_folds} folds")
+        console.message(f"{out}: {len(areas)} cars assigned to {n_folds} folds")
     by_fold = areas.groupby(folds.rename("fold"))
     rows = [[str(fold), str(len(cars)), f"{cars.mean():,.0f}"] for fold, cars in by_fold]
     console.show_table("Folds", ["fold", "cars", "mean mask area [pixels]"], rows)

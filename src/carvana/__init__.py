@@ -2,6 +2,6 @@
 
 import os
 
-# Read by the libraries when they are imported: no start-up notes of TensorFlow's, no call home.
+# Read by the libraries when they are imported: no start-up messages of TensorFlow, no check for updates.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -1,7 +1,4 @@
-"""Keras, imported without the notes that its backend writes at start-up.
-
-TensorFlow writes them before it reads its log level, so nothing but a closed door keeps them from the user.
-"""
+"""Keras, imported without the start-up messages of its backend, and what differs from backend to backend."""
 
 import logging
 import os
@@ -18,50 +15,50 @@ F = TypeVar("F", bound=Callable)
 
 
 @contextmanager
-def _standard_error_held_back() -> Iterator[None]:
-    """Keep what is written to standard error, by C++ code too, and show it only where the block fails."""
+def _stderr_shown_on_failure() -> Iterator[None]:
+    """Capture standard error, including that of C++ code, and print it only if the block fails."""
     sys.stderr.flush()
-    shown = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            kept.seek(0)
-            os.write(shown, kept.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(shown, 2)
-            os.close(shown)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-with _standard_error_held_back():
+with _stderr_shown_on_failure():  # TensorFlow writes messages before it reads its log level
     import keras
 
-# Each network compiles for each shape of batch, once; of that TensorFlow warns where there are few batches.
+# TensorFlow warns of repeated tracing when there are few batches of each shape.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
 def isolated_seed(seed: int) -> Iterator[None]:
-    """Let what is drawn within the block depend on a seed, and on nothing that other threads draw.
+    """Seed Keras's random numbers for the block, independently of random numbers that other threads draw.
 
-    Keras draws its initializers' seeds from the one generator that Python has for all threads, and Dask's heartbeat
-    draws from that, too.
+    Keras draws the seeds of initializers from Python's global generator, which other threads (Dask's heartbeat is
+    one) use, too. Within the block Keras uses a generator of its own.
     """
     from keras.src.random import seed_generator
 
     keras.utils.set_random_seed(seed)
-    shared = seed_generator.python_random
+    global_generator = seed_generator.python_random
     seed_generator.python_random = random.Random(seed)
     try:
         yield
     finally:
-        seed_generator.python_random = shared
+        seed_generator.python_random = global_generator
 
 
 def jit(function: F) -> F:
-    """A function of tensors, compiled as the backend does it."""
+    """Compile a function of tensors with the backend's compiler; PyTorch's functions are returned unchanged."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
@@ -74,16 +71,16 @@ def jit(function: F) -> F:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says, in the words of any backend, that the device's memory does not suffice."""
-    named = type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
-    return named or "RESOURCE_EXHAUSTED" in str(error)
+    """Return True if an error of any backend means that the device is out of memory."""
+    is_named = type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+    return is_named or "RESOURCE_EXHAUSTED" in str(error)
 
 
 class AllDevices:
-    """All GPUs of the machine, or where it has none all CPU devices, that share each batch."""
+    """Data parallelism over all GPUs of the machine, or over all CPU devices if it has no GPU."""
 
     def __init__(self) -> None:
-        """Find them.
+        """Find the devices; `count` is their number.
 
         Raises:
             UserError: Keras has no data parallelism with this backend.
@@ -91,8 +88,8 @@ class AllDevices:
         if keras.backend.backend() == "tensorflow":
             import tensorflow
 
-            found = tensorflow.config.list_logical_devices
-            names = [device.name for device in found("GPU") or found("CPU")]
+            devices = tensorflow.config.list_logical_devices
+            names = [device.name for device in devices("GPU") or devices("CPU")]
             strategy = tensorflow.distribute.MirroredStrategy(names)
             self.count, self._scope = len(names), strategy.scope
         elif keras.backend.backend() == "jax":
@@ -100,10 +97,15 @@ class AllDevices:
             distribution = keras.distribution.DataParallel(devices=names)
             self.count, self._scope = len(names), distribution.scope
         else:
-            raise UserError("--gpus all: with TensorFlow and JAX alone; Keras shares no batches with others")
+            raise UserError(
+                "--gpus all: only with TensorFlow and JAX; Keras has no data parallelism with other backends"
+            )
 
     def scope(self) -> AbstractContextManager:
-        """ModelEnsemble that are built, compiled and trained in such blocks, each one in all three, share batches."""
+        """Return a context in which a model that is built, compiled and trained distributes each batch.
+
+        All three steps must be in such a context.
+        """
         return self._scope()
 
 

@@ -1,11 +1,11 @@
-"""What a script shows: progress while it works, tables, and one line where the input is wrong."""
+"""Output of the scripts: commands, messages, progress, tables, and one line for invalid input."""
 
 import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import typer
 from rich.console import Console, RenderableType
@@ -16,32 +16,44 @@ from rich.text import Text
 
 from carvana.errors import UserError
 
-_LINE_EVERY_S = 15.0
-"""Seconds between the plain lines that stand for a bar where there is no terminal."""
+LINE_INTERVAL_S = 15.0
+"""Seconds between the plain lines that replace the progress bar where there is no terminal."""
 
-ProgressCallback = Callable[..., None]
-"""`advance(count=1, note="")`: so many more are done; the note stands beside the bar."""
+
+class ProgressCallback(Protocol):
+    """Callback for finished work."""
+
+    def __call__(self, count: int = 1, note: str | None = None) -> None:
+        """Add `count` finished items. A note is printed after the counts, until the next one."""
 
 
 class Reporter(Protocol):
-    """Where work says how far it is: this module, or on a worker of a cluster the way to whoever watches."""
+    """Receiver of messages and progress: this module, or on a cluster's worker the connection to the command."""
 
     def message(self, text: str) -> None:
         """Print a line."""
 
     def progress(self, title: str, total: int, unit: str) -> AbstractContextManager[ProgressCallback]:
-        """Reporter how far the work is."""
+        """Report the progress of the block, as `carvana.console.progress` does."""
 
 
 def run(script: Callable[..., None]) -> None:
-    """RunDir a script's function as a command.
+    """Run a script's function as a command of the command line.
 
-    It exits with 1 and one line where the input is wrong, with 2 where the arguments are, and with 130 where the
-    user stopped it.
+    Exit status: 1 with one line for a `UserError`, 2 for invalid arguments, 130 for Ctrl-C.
+
+    Lazy imports: TensorFlow, Dask, Kaggle's client and matplotlib take seconds to import. A script imports only what
+    its arguments need at the top and everything else inside its command function, so that every `--help` and
+    `compare` stay under two seconds; package modules import at their top.
     """
+    command(script)()
+
+
+def command(script: Callable[..., None]) -> typer.Typer:
+    """Build the command that `run` runs, so that tests can call it in their own process."""
 
     @functools.wraps(script)
-    def command(*arguments: object, **options: object) -> None:
+    def guarded(*arguments: Any, **options: Any) -> None:
         try:
             script(*arguments, **options)
         except UserError as error:
@@ -54,28 +66,28 @@ def run(script: Callable[..., None]) -> None:
             sys.exit(130)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.command()(command)
-    app()
+    app.command()(guarded)
+    return app
 
 
 def message(text: str) -> None:
-    """Print a line, above the bar if there is one."""
+    """Print a line; a progress bar stays below it."""
     print(text, flush=True)
 
 
 def on_terminal() -> bool:
-    """Whether a person watches, rather than a file or another program."""
+    """Return True if the output is a terminal, not a file or another program."""
     return sys.stdout.isatty()
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print a table of text; all columns but the first `left` ones hold numbers and are set right."""
+    """Print a table of text; the first `left` columns are aligned to the left, the others to the right."""
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row))
-    # Wider than the terminal is better than cut: a figure without its end is a wrong figure.
+    # Print a table that is wider than the terminal in full: a truncated number is a wrong number.
     needed = Console(width=1000).measure(table).maximum
     Console(width=max(Console().width, needed)).print(table)
 
@@ -84,35 +96,37 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 def progress(
     title: str, total: int, unit: str, details: Callable[[], Sequence[str]] = lambda: ()
 ) -> Iterator[ProgressCallback]:
-    """Reporter how far the work is, with its rate and the time left: a bar on a terminal, plain lines elsewhere.
+    """Report the progress of the block, with rate and time left: a bar on a terminal, plain lines elsewhere.
 
     Args:
-        title: what is being done.
-        total: how many there are to do.
-        unit: what they are, e.g. "photos".
-        details: gives lines that stand under it.
+        title: the kind of work, e.g. "render".
+        total: number of items.
+        unit: the kind of items, e.g. "photos".
+        details: returns lines that are printed below the bar or the plain line.
     """
-    shown = _bar(title, total, unit, details) if on_terminal() else _lines(title, total, unit, details)
-    with shown as advance:
+    reported = _bar(title, total, unit, details) if on_terminal() else _lines(title, total, unit, details)
+    with reported as advance:
         yield advance
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.1f}/s", style="progress.data.speed")
-
-
-class _Bar(Progress):
-    """A bar with lines under it."""
+class DetailedProgress(Progress):
+    """Progress bar with plain lines below it."""
 
     def __init__(self, *columns: ProgressColumn, details: Callable[[], Sequence[str]]) -> None:
-        self._below = details
+        """Create a bar of some columns; `details` returns the lines below it at each update."""
+        self._details = details
         super().__init__(*columns)
 
     def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the bar and the lines below it."""
         yield from super().get_renderables()
-        for line in self._below():
+        for line in self._details():
             yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.1f}/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -123,15 +137,17 @@ def _bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
-        _Rate(),
+        _RateColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with _Bar(*columns, details=details) as shown:
-        task = shown.add_task(title, total=total, note="")
+    with DetailedProgress(*columns, details=details) as bar:
+        task = bar.add_task(title, total=total, note="")
 
         def advance(count: int = 1, note: str | None = None) -> None:
-            shown.update(task, advance=count, **({} if note is None else {"note": note}))
+            bar.advance(task, count)
+            if note is not None:
+                bar.update(task, note=note)
 
         yield advance
 
@@ -140,29 +156,29 @@ def _bar(
 def _lines(
     title: str, total: int, unit: str, details: Callable[[], Sequence[str]]
 ) -> Iterator[ProgressCallback]:
-    began = last = time.monotonic()
+    started = last_line = time.monotonic()
     done, last_note = 0, ""
 
     def advance(count: int = 1, note: str | None = None) -> None:
-        nonlocal done, last, last_note
+        nonlocal done, last_line, last_note
         done += count
         last_note = last_note if note is None else note
         now = time.monotonic()
-        if now - last >= _LINE_EVERY_S:
-            last = now
-            rate = done / (now - began)
+        if now - last_line >= LINE_INTERVAL_S:
+            last_line = now
+            rate = done / (now - started)
             left = (total - done) / rate if rate > 0 else float("inf")
             message(
-                f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_ending(last_note)}"
+                f"{title}: {done:,}/{total:,} {unit}, {rate:,.1f}/s, {left:,.0f} s left{_suffix(last_note)}"
             )
             for line in details():
                 message(f"  {line}")
 
     yield advance
-    took = time.monotonic() - began
-    rate = done / took if took else 0
-    message(f"{title}: {done:,} {unit} in {took:,.1f} s, {rate:,.1f}/s{_ending(last_note)}")
+    seconds = time.monotonic() - started
+    rate = done / seconds if seconds else 0
+    message(f"{title}: {done:,} {unit} in {seconds:,.1f} s, {rate:,.1f}/s{_suffix(last_note)}")
 
 
-def _ending(note: str) -> str:
+def _suffix(note: str) -> str:
     return f"  {note}" if note else ""

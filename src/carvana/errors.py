@@ -1,5 +1,5 @@
-"""The one error that a user's input can cause."""
+"""The error for invalid input of the user."""
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the message is one line: what, where, what to do."""
+    """Invalid input of the user. The message is one line: what is wrong, where, and what to do."""

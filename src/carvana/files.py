@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writing of files that are complete or absent, gzip, and checksums."""
 
 import hashlib
 import io
@@ -11,14 +11,14 @@ from typing import TextIO
 from isal import igzip
 
 _GZIP_LEVEL = 2
-"""Of ISA-L's. On run-length text zlib's highest takes forty times as long for a file 3% smaller."""
+"""Compression level of ISA-L. On run-length text, zlib's highest level takes 40 times as long for 3% less."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, and rename it to `path` once the block ends without error.
+    """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
-    The temporary name keeps the ending (`.csv.gz`, `.keras`), which some writers go by.
+    The temporary name keeps the ending (`.csv.gz`, `.keras`), from which some writers infer the format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,22 +32,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_gzipped(path: Path) -> Iterator[TextIO]:
-    """Give a text file that is packed on the way, and is there, whole, once the block ends without error.
+    """Yield a text file that is compressed as it is written; it is complete or absent.
 
-    The same text gives the same bytes.
+    The same text always gives the same bytes.
     """
     with (
         atomic_path(path) as part,
         open(part, "wb") as raw,
-        igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, "utf-8", newline="") as text,
+        igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as compressed,
+        io.TextIOWrapper(compressed, "utf-8", newline="") as text,
     ):
         yield text
 
 
 @contextmanager
 def read_gzipped(path: Path) -> Iterator[TextIO]:
-    """Open what `write_gzipped` wrote."""
+    """Open a file of `write_gzipped` for reading."""
     with igzip.open(path, "rt", encoding="utf-8", newline="") as text:
         yield text
 

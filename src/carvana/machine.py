@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on."""
+"""A description of the machine, for the figures that are measured on it."""
 
 import platform
 import re
@@ -8,11 +8,11 @@ import joblib
 
 
 def describe_machine() -> str:
-    """The cores that this process may use, and of what: processors with as many may differ by twice the time."""
+    """Describe the cores that this process may use and their processor, e.g. `2 cores of AMD EPYC 9R14`."""
     return f"{joblib.cpu_count()} cores of {processor()}"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, as Linux or the system has it, such as `AMD EPYC 9R14`; at the least `x86_64`."""
-    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else None
-    return named[1].strip() if named else platform.processor() or platform.machine()
+    """Return the processor's name as Linux or the system gives it, e.g. `AMD EPYC 9R14`; at least `x86_64`."""
+    match = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else None
+    return match[1].strip() if match else platform.processor() or platform.machine()

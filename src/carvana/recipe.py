@@ -1,6 +1,7 @@
-"""A recipe: all that decides a score, in one TOML file, read and validated."""
+"""A recipe: everything that determines a score, in one validated TOML file."""
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from carvana.errors import UserError
 
@@ -31,25 +33,38 @@ _UNET_ONLY = (
     "padding",
     "dropout",
 )
-"""Keys that networks of segmentation-models have no use for."""
+"""Keys without effect on networks of segmentation-models."""
+
+_UNKNOWN_KEY = "unknown_key"
+"""Type of the validation error that names an unknown key; pydantic's own does not know the other keys."""
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        known = [name for name, field in cls.model_fields.items() if not field.exclude]
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                context = {"key": key, "nearest": get_close_matches(key, known, n=1), "known": known}
+                raise PydanticCustomError(_UNKNOWN_KEY, "unknown key", context)
+        return values
 
 
 class Stage(_Table):
-    """A resolution and how long it is trained at."""
+    """A resolution, and the training at it."""
 
     size: tuple[PositiveInt, PositiveInt]
-    """Height and width in pixels that photos are resized to."""
+    """Height and width in pixels to which photos are resized."""
     epochs: PositiveInt
     batch_size: PositiveInt
     """Photos a step."""
     accumulate: PositiveInt = 1
     """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
-    """Learning rate at the stage's start, before the schedule."""
+    """Learning rate at the start of the stage, before the schedule's factor."""
     cycles: PositiveInt = 1
     """How often a cyclic schedule falls within the stage."""
 
@@ -61,23 +76,26 @@ class Stage(_Table):
 
 
 class Augmentation(_Table):
-    """How far photos are changed at random; 0 leaves that change out."""
+    """Ranges of the random changes of photos; 0 disables a change."""
 
     flip: float = Field(0.0, ge=0, le=1)
     """Probability of a left-right flip."""
     shift: float = Field(0.0, ge=0, lt=1)
-    """Largest shift, as a share of the side."""
+    """Largest shift, as a fraction of the side."""
     scale: float = Field(0.0, ge=0, lt=1)
-    """Largest change of size, as a share."""
+    """Largest change of size, as a fraction."""
     rotate: float = Field(0.0, ge=0, le=180)
-    """Largest turn, in degrees."""
+    """Largest rotation, in degrees."""
     brightness: float = Field(0.0, ge=0, le=1)
+    """Largest change of brightness, as a fraction of the full range."""
     contrast: float = Field(0.0, ge=0, le=1)
+    """Largest change of contrast, as a fraction."""
     hue: float = Field(0.0, ge=0, le=1)
-    """Largest turn of the colour circle, as a share of it."""
+    """Largest shift of the hue, as a fraction of the colour circle."""
     saturation: float = Field(0.0, ge=0, le=1)
+    """Largest change of saturation, as a fraction of the full range."""
     probability: float = Field(0.5, ge=0, le=1)
-    """Of each change but the flip."""
+    """Probability of each change but the flip."""
 
 
 class Replay(_Table):
@@ -92,15 +110,15 @@ class Replay(_Table):
 
 
 class Encoder(_Table):
-    """A network of segmentation-models, in place of the U-Net of the post."""
+    """A network of segmentation-models, instead of the post's U-Net."""
 
     encoder: str
-    """As the library names it, e.g. `resnet34`."""
+    """The library's name of the encoder, e.g. `resnet34`."""
     decoder: Literal["unet", "fpn", "linknet", "pspnet"] = "unet"
     weights: str = "imagenet"
-    """`imagenet`, `none`, or a .h5 file of the encoder's weights."""
+    """Initial weights of the encoder: `imagenet`, `none`, or a .h5 file."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """Of that file."""
+    """SHA-256 of the .h5 file, which is checked."""
 
 
 _UNET, _ENCODER = "<unet>", "<encoder>"
@@ -111,68 +129,73 @@ def _kind(model: object) -> str:
 
 
 class Recipe(_Table):
-    """A network and how it is trained and asked."""
+    """A network, its training, and its prediction."""
 
     name: str = Field(exclude=True)
-    """The file's name without its ending; not a key of the file."""
+    """Name of the file without its ending; not a key of the file."""
 
     model: Annotated[
         Annotated[Literal["unet"], Tag(_UNET)] | Annotated[Encoder, Tag(_ENCODER)], Discriminator(_kind)
     ] = "unet"
+    """`unet`, or a table with the keys of `Encoder`."""
     base_filters: PositiveInt = 64
-    """Filters of the first level; each level below has twice as many. With an encoder: of the decoder's last
-    stage, by which its others grow; the library's own is 16."""
+    """Filters of the first level; each level below has twice as many. With an encoder: filters of the decoder's last
+    block, with which the others scale; the library's default is 16."""
     depth: PositiveInt = 4
-    """How often the photo is halved."""
+    """Number of times that the encoder halves the resolution."""
     norm: Literal["none", "batch", "weight_standardized"] = "none"
-    """Of what a convolution makes, over the batch; or of its filters, which costs less and ties no photos."""
+    """Normalisation: batch normalisation after each 3x3 convolution, or weight standardisation of its filters, which
+    costs less and does not depend on the batch."""
     space_to_depth: PositiveInt = 1
-    """Squares of so many pixels a side become the channels of one: the network works on a smaller map, and its
-    answer is unfolded again."""
+    """Side of the pixel blocks that become channels before the network, and pixels again after it, so that it
+    computes smaller feature maps; 1 leaves photos as they are."""
     residual: bool = False
-    """Add a block's input, by a 1x1 convolution, to its output."""
+    """Add each block's input, after a 1x1 convolution, to its output."""
     bottleneck: Literal["plain", "dilated"] = "plain"
-    """Dilated: six convolutions of rates 1 to 32 after each other, and their sum."""
+    """Two plain convolutions, or a cascade of six with dilation rates 1 to 32, whose outputs are summed."""
     upsampling: Literal["transposed", "nearest"] = "transposed"
-    """By a 2x2 transposed convolution, or by repeating each pixel and a 2x2 convolution."""
+    """2x2 transposed convolution, or nearest-neighbour upsampling and a 2x2 convolution."""
     input_skip: bool = False
-    """Show the photo itself to the last decoder stage."""
+    """Concatenate the photo to the input of the last decoder level."""
     padding: Literal["same", "valid"] = "same"
-    """Convolutions without padding and cropped skips, as in the U-Net paper."""
+    """Padding of the convolutions; `valid` crops the skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Before the lowest level."""
+    """Dropout rate before the bottleneck."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Of the maps within the network; weights, the last layer and the loss are float32 always."""
+    """Precision of the inner layers; weights, the last layer and the loss are float32 always."""
 
     loss: Literal["bce", "bce_dice", "bce_log_dice"] = "bce"
+    """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""
     border_weight: float = Field(1.0, ge=1)
-    """Of pixels near the car's edge in the loss; the winners' was 3."""
+    """Weight in the loss of pixels near the car's contour; the winners used 3."""
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.004, ge=0)
-    """Of adamw alone."""
+    """Weight decay of AdamW; Adam has none."""
     clip_norm: float | None = Field(None, gt=0)
+    """Largest global norm of the gradients; without it they are not clipped."""
     schedule: Literal["constant", "cosine", "cyclic"] = "constant"
     """Cosine: one fall to zero over all stages, by the pixels seen. Cyclic: a fall and a restart, `cycles` times a
     stage."""
     warmup_steps: int = Field(0, ge=0)
-    """Steps in which the rate rises from zero."""
+    """Steps in which the learning rate rises linearly from zero."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay a step of the exponential moving average of weights that is evaluated and kept; 0 keeps the last."""
+    """Decay per step of the exponential moving average of the weights that is evaluated and saved; 0 saves the last
+    weights."""
     freeze_encoder_epochs: int = Field(0, ge=0)
-    """Epochs in which a pretrained encoder is left as it came."""
+    """Number of first epochs in which a pretrained encoder is not trained."""
     replay: Replay | None = None
     seed: int = Field(0, ge=0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     tta: Literal["none", "flip", "scales"] = "flip"
-    """Test-time augmentation, the mean over views of a photo. Flip: as it is and mirrored; scales: both, at 0.9, 1
-    and 1.1 of the size."""
+    """Test-time augmentation, the mean over views of a photo: `flip` adds the mirrored photo, `scales` both views at
+    0.9 and 1.1 times the size."""
     threshold: float = Field(0.5, gt=0, lt=1)
-    """A pixel is car where its probability is above."""
+    """Probability above which a pixel belongs to the mask."""
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.padding == "valid" and (self.bottleneck, self.upsampling, self.space_to_depth) != (
             "plain",
             "transposed",
@@ -185,45 +208,43 @@ class Recipe(_Table):
         if self.freeze_encoder_epochs and (self.model == "unet" or self.model.weights == "none"):
             raise ValueError("freeze_encoder_epochs: only with an encoder that comes with weights")
         if self.model != "unet":
-            self._fit_encoder(self.model)
+            self._check_encoder(self.model)
         return self
 
-    def _fit_encoder(self, encoder: Encoder) -> None:
+    def _check_encoder(self, encoder: Encoder) -> None:
         fields = Recipe.model_fields
-        foreign = [key for key in _UNET_ONLY if getattr(self, key) != fields[key].default]
-        if foreign:
+        unused = [key for key in _UNET_ONLY if getattr(self, key) != fields[key].default]
+        if unused:
             raise ValueError(
-                f'{", ".join(foreign)}: only with model = "unet"; segmentation-models has no such key'
+                f'{", ".join(unused)}: only with model = "unet"; segmentation-models has no such key'
             )
         if encoder.sha256 and encoder.weights in ("none", "imagenet"):
             raise ValueError("model.sha256: only with a file of weights")
         if encoder.decoder == "pspnet" and len({stage.size for stage in self.stages}) > 1:
             raise ValueError("model.decoder pspnet: is built for one size alone; give all stages the same")
         if encoder.decoder == "pspnet" and self.tta == "scales":
-            raise ValueError(
-                "model.decoder pspnet: is built for one size alone; ask it with tta none or flip"
-            )
+            raise ValueError("model.decoder pspnet: is built for one size alone; set tta to none or flip")
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that it predicts at: those of the last stage."""
+        """Height and width in pixels of the photos at prediction: those of the last stage."""
         return self.stages[-1].size
 
 
 def is_known(name: str) -> bool:
-    """Whether a recipe of this name lies in `src/recipes`."""
+    """Return True if `src/recipes` contains a recipe of this name."""
     return (RECIPES / f"{name}.toml").is_file()
 
 
 def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
-    """Read a recipe by its name (a file in `src/recipes`) or by its file.
+    """Read a recipe by its name (a file in `src/recipes`) or by its path.
 
     Args:
         name: e.g. `baseline`, or the path of a TOML file.
         changes: `key=value` pairs that override the file's, e.g. `base_filters=8`, `stages.0.epochs=2`.
 
     Raises:
-        UserError: no such recipe, an unknown key, or a value that does not fit.
+        UserError: no such recipe, an unknown key, or an invalid value.
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
@@ -234,49 +255,59 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a TOML file ({error})") from None
     for change in changes or []:
-        _change(table, change)
-    return _validated(table, path)
+        _set_key(table, change)
+    return _validate(table, path)
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe with every key, also those left at their defaults."""
+    """Write a recipe with all keys, including those at their defaults."""
     path.write_text(tomli_w.dumps(recipe.model_dump(exclude_none=True)))
 
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
-    """The keys in which two recipes differ, as `key (value, other value)`."""
+    """List the keys in which two recipes differ, as `key (value, other value)`."""
     first, second = recipe.model_dump(), other.model_dump()
     return [f"{key} ({first[key]}, {second[key]})" for key in first if first[key] != second[key]]
 
 
-def _change(table: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals or not key:
+def _set_key(table: dict[str, Any], change: str) -> None:
+    """Apply a `key=value` of the command line, whose key may be nested: `stages.0.epochs=2`."""
+    key, separator, text = change.partition("=")
+    if not separator or not key:
         raise UserError(f"--set {change}: expected key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is meant as text
-    *way, last = [int(step) if step.isdigit() else step for step in key.split(".")]
-    place: Any = table
+        value = text  # a bare word stands for a string
+    *parents, last = key.split(".")
+    target: Any = table
     try:
-        for step in way:
-            place = place[step] if isinstance(place, list) else place.setdefault(step, {})
-        place[last] = value
-    except (IndexError, TypeError, AttributeError):
+        for step in parents:
+            target = target.setdefault(step, {}) if isinstance(target, dict) else target[int(step)]
+        target[last if isinstance(target, dict) else int(last)] = value
+    except (IndexError, TypeError, ValueError):
         raise UserError(f"--set {change}: the recipe has no {key}") from None
 
 
-def _validated(table: dict[str, Any], path: Path) -> Recipe:
+def _validate(table: dict[str, Any], path: Path) -> Recipe:
     if "name" in table:
         raise UserError(f"{path}: unknown key 'name'; a recipe is named by its file")
     try:
         return Recipe(name=path.stem, **table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"] if step not in (_UNET, _ENCODER))
-        if first["type"] == "value_error":  # of keys that do not fit together
-            raise UserError(f"{path}: {key}{': ' if key else ''}{first['ctx']['error']}") from None
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"{path}: unknown key {key!r}") from None
-        raise UserError(f"{path}: {key}: {first['msg'].lower()}, not {first.get('input')!r}") from None
+        raise UserError(f"{path}: {_describe(error)}") from None
+
+
+def _describe(error: ValidationError) -> str:
+    """Describe the first invalid key in one line."""
+    first = error.errors()[0]
+    location = [str(step) for step in first["loc"] if step not in (_UNET, _ENCODER)]
+    key = ".".join(location)
+    if first["type"] == _UNKNOWN_KEY:
+        unknown, nearest, known = (first["ctx"][name] for name in ("key", "nearest", "known"))
+        prefix = "".join(f"{step}." for step in location)
+        hint = f"did you mean {prefix + nearest[0]!r}?" if nearest else f"known keys are {', '.join(known)}"
+        return f"unknown key {prefix + unknown!r}; {hint}"
+    if first["type"] == "value_error":  # keys that cannot be combined
+        return f"{key}{': ' if key else ''}{first['ctx']['error']}"
+    return f"{key}: {first['msg'].lower()}, not {first.get('input')!r}"

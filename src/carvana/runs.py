@@ -1,4 +1,4 @@
-"""A run: a recipe trained on a fold, and where its files lie. Importing this imports no Keras."""
+"""The folder of a run, that is of a recipe trained on a fold, and its files. Importing this imports no Keras."""
 
 import json
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from carvana.errors import UserError
 from carvana.recipe import Recipe
 from carvana.tables import read_csv
 
-_ASKED_ONLY = ("tta", "threshold")
-"""Keys that do not concern the weights."""
+_PREDICTION_KEYS = ("tta", "threshold")
+"""Keys of a recipe that do not affect the weights."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,27 @@ class RunDir:
 
     @property
     def model(self) -> Path:
-        """The best weights, as a Keras model."""
+        """Keras model with the best weights."""
         return self.folder / "model.keras"
 
     @property
     def recipe(self) -> Path:
-        """The recipe as it was run."""
+        """Recipe with which the run was trained."""
         return self.folder / "recipe.toml"
 
     @property
     def metadata(self) -> Path:
-        """What it was trained on and with, as JSON."""
+        """Data, folds and libraries of the training, as JSON."""
         return self.folder / "metadata.json"
 
     @property
     def history(self) -> Path:
-        """An epoch a row."""
+        """Table of the training with a row per epoch."""
         return self.folder / "history.csv"
 
     @property
     def curve(self) -> Path:
-        """The history as a picture."""
+        """Plot of the history."""
         return self.folder / "curve.png"
 
     @property
@@ -53,51 +53,54 @@ class RunDir:
 
     @property
     def scores(self) -> Path:
-        """Columns `img,dice`: each out-of-fold photo's Dice at its own size. Written last of all."""
+        """Table `img,dice`: Dice of each out-of-fold photo at its own size. It is written last of all files."""
         return self.folder / "scores.csv"
 
     @property
     def checkpoint(self) -> Path:
-        """All that training needs to go on from its last finished epoch."""
+        """State from which training resumes after its last finished epoch."""
         return self.folder / "checkpoint.npz"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that trains it."""
+        """Lock file of the process that trains the run."""
         return self.folder / ".lock"
 
     @property
     def fold(self) -> int:
-        """The fold that was held out."""
+        """Number of the fold that is held out."""
         return int(self.folder.name.removeprefix("fold-"))
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """True when training is complete."""
         return self.scores.is_file()
 
     def read_scores(self) -> pd.DataFrame:
-        """The out-of-fold scores: columns img (text) and dice (0..1).
+        """Read the out-of-fold scores: columns img (text) and dice (0..1).
 
         Raises:
-            UserError: training has not come to its end.
+            UserError: training is not complete.
         """
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
         return read_csv(self.scores, ["img", "dice"]).astype({"dice": float})
 
     def read_recipe(self) -> Recipe:
-        """The recipe as it was run."""
+        """Read the recipe with which the run was trained."""
         return recipes.read_recipe(str(self.recipe))
 
     def read_metadata(self) -> dict:
-        """What it was trained on and with: keys table, folds (all of the table), split, and libraries."""
+        """Read the metadata: fold table, its folds, fingerprint of the split, backend and Keras version."""
         return json.loads(self.metadata.read_text())
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """Raise UserError where this run's weights come from another recipe than `recipe`."""
-        asked = {key: getattr(recipe, key) for key in _ASKED_ONLY}
-        trained = self.read_recipe().model_copy(update={**asked, "name": recipe.name})
+        """Raise UserError if this run was trained with another recipe than `recipe`.
+
+        Keys that affect prediction only may differ.
+        """
+        ignored = {key: getattr(recipe, key) for key in _PREDICTION_KEYS}
+        trained = self.read_recipe().model_copy(update={**ignored, "name": recipe.name})
         differing = recipes.differences(trained, recipe)
         if differing:
             raise UserError(
@@ -107,34 +110,33 @@ class RunDir:
 
 
 def run_dir(runs: Path, recipe: Recipe, fold: int) -> RunDir:
-    """The run of a recipe on a fold, there or not."""
+    """Return the folder of a recipe's run on a fold; it need not exist."""
     return RunDir(runs / recipe.name / f"fold-{fold}")
 
 
 def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[RunDir]:
-    """The finished runs of a recipe: one a fold of its fold table, or with `fold` that one alone.
+    """Return the finished runs of a recipe: one for each fold of its fold table, or only that of `fold`.
 
     Raises:
-        UserError: one is not there, pending, or trained with another recipe or on other data.
+        UserError: a run is missing or not finished, or was trained with another recipe or on other data.
     """
     if fold is not None:
-        return [_finished(run_dir(runs, recipe, fold), recipe)]
-    trained = [path for path in (runs / recipe.name).glob("fold-*/metadata.json")]
-    if not trained:
+        return [_check_finished(run_dir(runs, recipe, fold), recipe)]
+    found = next((runs / recipe.name).glob("fold-*/metadata.json"), None)
+    if found is None:
         raise UserError(
             f"{runs / recipe.name}: not trained; `./run.sh train --recipe {recipe.name}` comes first"
         )
-    folds = RunDir(trained[0].parent).read_metadata()["folds"]
-    ensemble = [_finished(run_dir(runs, recipe, number), recipe) for number in folds]
-    for run in ensemble[1:]:
-        if run.read_metadata()["split"] != ensemble[0].read_metadata()["split"]:
-            raise UserError(
-                f"{run.folder}: trained on another split than {ensemble[0].folder}; train --fresh"
-            )
-    return ensemble
+    folds = RunDir(found.parent).read_metadata()["folds"]
+    finished = [_check_finished(run_dir(runs, recipe, number), recipe) for number in folds]
+    first, *others = finished
+    for run in others:
+        if run.read_metadata()["split"] != first.read_metadata()["split"]:
+            raise UserError(f"{run.folder}: trained on another split than {first.folder}; train --fresh")
+    return finished
 
 
-def _finished(run: RunDir, recipe: Recipe) -> RunDir:
+def _check_finished(run: RunDir, recipe: Recipe) -> RunDir:
     if not run.finished:
         raise UserError(
             f"{run.folder}: not trained to its end; `./run.sh train --fold {run.fold}` comes first"

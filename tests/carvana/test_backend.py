@@ -26,17 +26,17 @@ recipe = read_recipe("baseline", small)
 photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.uint8)
 masks = (photos[..., :1] > 128).astype(np.float32)
 
-def losses(devices):
-    learner = TrainStep(recipe, devices=devices)
-    learner.start_stage(recipe.stages[0])
-    taught = [learner.step(photos, masks, 1e-2) for _ in range(3)]
-    learner.load(learner.state())
-    with learner.ema_weights() as model:
-        return taught, model.predict_on_batch(photos)
+def train(devices):
+    trainer = TrainStep(recipe, devices=devices)
+    trainer.start_stage(recipe.stages[0])
+    losses = [trainer.step(photos, masks, 1e-2) for _ in range(3)]
+    trainer.load(trainer.state())
+    with trainer.ema_weights() as model:
+        return losses, model.predict_on_batch(photos)
 
 devices = AllDevices()
 assert devices.count == 2
-(one, map_of_one), (two, map_of_two) = losses(None), losses(devices)
+(one, map_of_one), (two, map_of_two) = train(None), train(devices)
 assert np.allclose(one, two, rtol=0, atol=1e-5), (one, two)
 assert one[-1] < one[0]
 assert np.abs(map_of_one - map_of_two).max() < 1e-4
@@ -44,7 +44,7 @@ assert np.abs(map_of_one - map_of_two).max() < 1e-4
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_learn_what_one_does(backend: str) -> None:
+def test_two_devices_train_like_one(backend: str) -> None:
     pytest.importorskip(backend)
     environment = os.environ | {
         "KERAS_BACKEND": backend,
@@ -56,18 +56,18 @@ def test_two_devices_learn_what_one_does(backend: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_compiled_function_does_the_same() -> None:
+def test_compiled_function_returns_the_same() -> None:
     doubled = jit(lambda x: x * 2)(np.ones(3, np.float32))
     assert np.asarray(doubled).tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
-    ("error", "means_it"),
+    ("error", "expected"),
     [
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4.00GiB"), True),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), True),
         (RuntimeError("INVALID_ARGUMENT: shapes differ"), False),
     ],
 )
-def test_what_says_that_memory_is_short(error: Exception, means_it: bool) -> None:
-    assert is_out_of_memory(error) == means_it
+def test_out_of_memory_errors_are_recognised(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected

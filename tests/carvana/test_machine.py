@@ -1,4 +1,4 @@
-"""The processor's name."""
+"""The description of the machine."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import joblib
 from carvana.machine import describe_machine, processor
 
 
-def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
+def test_processor_name_comes_from_linux_or_the_system(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     assert processor(cpuinfo)
     cpuinfo.write_text(
@@ -18,5 +18,5 @@ def test_it_is_linux_own_or_the_systems(tmp_path: Path) -> None:
     assert processor(cpuinfo) not in ("", "something else")
 
 
-def test_in_words_it_is_the_cores_and_their_name() -> None:
+def test_description_gives_cores_and_processor() -> None:
     assert describe_machine() == f"{joblib.cpu_count()} cores of {processor()}"

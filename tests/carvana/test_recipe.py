@@ -1,4 +1,4 @@
-"""Recipes, read and validated."""
+"""Recipes: reading, validation, and the messages for invalid ones."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from carvana.recipe import RECIPES, differences, read_recipe, write_recipe
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
-def test_every_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
+def test_every_recipe_survives_writing(name: str, tmp_path: Path) -> None:
     recipe = read_recipe(name)
     write_recipe(recipe, tmp_path / f"{name}.toml")
     assert read_recipe(str(tmp_path / f"{name}.toml")) == recipe
 
 
-def test_the_baseline_is_the_posts() -> None:
+def test_baseline_has_the_posts_settings() -> None:
     recipe = read_recipe("baseline")
     assert recipe.size == (288, 432)  # landscape: height comes first
     assert (recipe.base_filters, recipe.depth, recipe.dropout, recipe.norm) == (64, 4, 0.3, "none")
@@ -36,14 +36,14 @@ def test_the_baseline_is_the_posts() -> None:
         ("upsampling", ["upsampling"]),
     ],
 )
-def test_a_variant_differs_from_the_baseline_in_what_its_name_says(name: str, keys: list[str]) -> None:
+def test_variant_differs_from_the_baseline_in_one_key(name: str, keys: list[str]) -> None:
     recipe, baseline = read_recipe(name), read_recipe("baseline")
     assert [line.split()[0] for line in differences(recipe, baseline)] == keys
     epochs = [sum(stage.epochs for stage in one.stages) for one in (recipe, baseline)]
     assert epochs[0] == epochs[1]
 
 
-def test_keys_are_set_from_the_command_line() -> None:
+def test_changes_override_keys() -> None:
     recipe = read_recipe(
         "fast",
         ["base_filters=4", "stages.0.epochs=2", "augmentation.flip=0", "loss=bce", "stages.0.size=[32, 48]"],
@@ -58,18 +58,27 @@ def test_keys_are_set_from_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ("widht=4", "unknown key 'widht'"),
-        ("stages.0.epoch=4", "unknown key 'stages.0.epoch'"),
+        ("basefilters=4", r"unknown key 'basefilters'; did you mean 'base_filters'\?"),
+        ("widht=4", "unknown key 'widht'; known keys are model, base_filters, depth, .*"),
+        ("stages.0.epoch=4", r"unknown key 'stages.0.epoch'; did you mean 'stages.0.epochs'\?"),
+        ("stagse.0.epochs=4", r"unknown key 'stagse'; did you mean 'stages'\?"),
+        ("augmentation.flipp=1", r"unknown key 'augmentation.flipp'; did you mean 'augmentation.flip'\?"),
+        ("3=4", "unknown key '3'"),
+        ("seed.x=1", "seed: .*valid integer"),
         ("base_filters=0", "base_filters: .*greater than 0"),
         ("loss=mse", "loss: .*'bce'"),
         ("stages.9.epochs=4", "has no stages.9.epochs"),
-        ("width", "expected key=value"),
+        ("stages.last.epochs=4", "has no stages.last.epochs"),
+        ("base_filters", "expected key=value"),
         ("name=best", "named by its file"),
         ("stages=[]", "stages: .*at least 1"),
         ("model=segnet", "model: .*'unet'"),
-        ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
+        (
+            "model={encoder='vgg16', weigths='none'}",
+            r"unknown key 'model.weigths'; did you mean 'model.weights'\?",
+        ),
         ("stages.0.accumulate=3", "stages.0: accumulate 3 does not divide the batch of 8"),
         ("freeze_encoder_epochs=1", "freeze_encoder_epochs: only with an encoder that comes with weights"),
         ("replay={share=0.2}", "replay.recipe: field required"),
@@ -77,12 +86,12 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
     ],
 )
-def test_what_does_not_fit_is_named(change: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_invalid_keys_and_values_are_named(change: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         read_recipe("baseline", [change])
 
 
-def test_keys_that_do_not_go_together_are_named() -> None:
+def test_keys_that_cannot_be_combined_are_named() -> None:
     with pytest.raises(UserError, match=r'baseline\.toml: padding = "valid" goes with bottleneck'):
         read_recipe("baseline", ["padding=valid", "bottleneck=dilated"])
     with pytest.raises(UserError, match=r'padding = "valid" goes with .* space_to_depth = 1'):
@@ -95,12 +104,12 @@ def test_keys_that_do_not_go_together_are_named() -> None:
         read_recipe("highres", ["dropout=0", "model={encoder='vgg16', decoder='pspnet'}"])
 
 
-def test_an_unknown_recipe_names_the_known_ones() -> None:
+def test_error_of_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"besst: no such recipe; known are .*baseline, .*fast, .*miniature"):
         read_recipe("besst")
 
 
-def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("width = = 3")
+def test_invalid_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("base_filters = = 3")
     with pytest.raises(UserError, match=r"mine\.toml: not a TOML file"):
         read_recipe(str(tmp_path / "mine.toml"))

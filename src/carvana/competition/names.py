@@ -6,18 +6,18 @@ from pathlib import PurePath
 from carvana.errors import UserError
 
 ANGLES = 16
-"""Views of a car, 22.5 degrees apart: angle 01..16 is the turntable's position."""
+"""Views per car, 22.5 degrees apart: angle 01..16 is the position of the turntable."""
 
 _PHOTO = re.compile(r"(?P<car>[0-9a-f]{12})_(?P<angle>\d{2})\.jpg")
 
 
 def photo_name(car: str, angle: int) -> str:
-    """The file name of a car's photo, e.g. `00087a6bd4dc_01.jpg`."""
+    """Return the file name of a car's photo, e.g. `00087a6bd4dc_01.jpg`."""
     return f"{car}_{angle:02d}.jpg"
 
 
 def mask_name(photo: str) -> str:
-    """The file name of a photo's mask, e.g. `00087a6bd4dc_01_mask.gif`."""
+    """Return the file name of a photo's mask, e.g. `00087a6bd4dc_01_mask.gif`."""
     return f"{PurePath(photo).stem}_mask.gif"
 
 
@@ -25,7 +25,7 @@ def car_and_angle(photo: str) -> tuple[str, int]:
     """Split a photo's name into its car (12 hex digits) and angle (1..16).
 
     Raises:
-        UserError: the name is not of the competition's form.
+        UserError: the name does not have the competition's form.
     """
     match = _PHOTO.fullmatch(photo)
     if match is None or not 1 <= int(match["angle"]) <= ANGLES:
@@ -34,5 +34,5 @@ def car_and_angle(photo: str) -> tuple[str, int]:
 
 
 def car_id(photo: str) -> str:
-    """The car (12 hex digits) that a photo shows."""
+    """Return the car (12 hex digits) of a photo's name."""
     return car_and_angle(photo)[0]

@@ -1,1 +1,1 @@
-"""From files to batches."""
+"""The data folder, photos and masks, folds, and batches for training."""

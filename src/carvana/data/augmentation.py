@@ -1,4 +1,4 @@
-"""Augmentation by albumentations, as the recipe asks for it."""
+"""Augmentation of photos and masks by albumentations."""
 
 import albumentations as A
 import cv2
@@ -8,45 +8,45 @@ from carvana.recipe import Augmentation
 
 
 class Augmenter:
-    """Changes a photo and its mask alike, at random.
+    """Random changes that are applied to a photo and its mask alike.
 
-    One object serves one thread: albumentations keeps its random state inside.
+    An object must not be shared between threads, because albumentations keeps its random state in it.
     """
 
-    def __init__(self, recipe: Augmentation) -> None:
-        """Build the transforms whose strength in the recipe is not zero."""
-        self._transforms = A.Compose(_transforms(recipe))
+    def __init__(self, config: Augmentation) -> None:
+        """Create the transforms whose strength in the recipe's `augmentation` is not 0."""
+        self._transforms = A.Compose(_transforms(config))
 
     def __call__(self, photo: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Augment a photo (h, w, 3) and its mask (h, w), both uint8 0..255; the seed decides how."""
+        """Augment a photo (h, w, 3) and its mask (h, w), both uint8, 0..255; the same seed gives the same result."""
         if not self._transforms.transforms:
             return photo, mask
         self._transforms.set_random_seed(seed)
-        changed = self._transforms(image=photo, mask=mask)
-        return changed["image"], changed["mask"]
+        augmented = self._transforms(image=photo, mask=mask)
+        return augmented["image"], augmented["mask"]
 
 
-def _transforms(recipe: Augmentation) -> list[A.BasicTransform]:
+def _transforms(config: Augmentation) -> list[A.BasicTransform]:
     transforms: list[A.BasicTransform] = []
-    if recipe.flip:
-        transforms.append(A.HorizontalFlip(p=recipe.flip))
-    if recipe.shift or recipe.scale or recipe.rotate:
+    if config.flip:
+        transforms.append(A.HorizontalFlip(p=config.flip))
+    if config.shift or config.scale or config.rotate:
         transforms.append(
             A.Affine(
-                translate_percent=(-recipe.shift, recipe.shift),
-                scale=(1 - recipe.scale, 1 + recipe.scale),
-                rotate=(-recipe.rotate, recipe.rotate),
+                translate_percent=(-config.shift, config.shift),
+                scale=(1 - config.scale, 1 + config.scale),
+                rotate=(-config.rotate, config.rotate),
                 border_mode=cv2.BORDER_REFLECT_101,
                 interpolation=cv2.INTER_LINEAR,
                 mask_interpolation=cv2.INTER_LINEAR,
-                p=recipe.probability,
+                p=config.probability,
             )
         )
-    if recipe.brightness or recipe.contrast:
+    if config.brightness or config.contrast:
         transforms.append(
-            A.RandomBrightnessContrast(recipe.brightness, recipe.contrast, p=recipe.probability)
+            A.RandomBrightnessContrast(config.brightness, config.contrast, p=config.probability)
         )
-    if recipe.hue or recipe.saturation:
-        hue, saturation = round(180 * recipe.hue), round(255 * recipe.saturation)
-        transforms.append(A.HueSaturationValue(hue, saturation, 0, p=recipe.probability))
+    if config.hue or config.saturation:
+        hue, saturation = round(180 * config.hue), round(255 * config.saturation)
+        transforms.append(A.HueSaturationValue(hue, saturation, 0, p=config.probability))
     return transforms

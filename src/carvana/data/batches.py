@@ -9,125 +9,131 @@ import numpy as np
 
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
-from carvana.data.cache import DiskCache
+from carvana.data.cache import DiskCache, Pair
 from carvana.data.dataset import Sample
 from carvana.data.padding import SizeSpec, pad
 from carvana.data.prefetch import prefetch
 from carvana.data.timing import Throughput
 from carvana.recipe import Augmentation
 
-_AHEAD = 8
-"""Batches prepared before the network asks for them."""
+_PREFETCH = 8
+"""Batches that are prepared in advance."""
 
-_BYTES_A_PIXEL = 4
-"""Three of the photo and one of its mask."""
+_BYTES_PER_PIXEL = 4
+"""3 of the photo and 1 of its mask."""
 
 
 class ResizedSamples:
-    """Photos and their masks at one size, kept in memory after the first read where they all fit."""
+    """Photos and their masks at one size, kept in memory after the first read if all of them fit."""
 
     def __init__(
         self,
-        photos: Sequence[Sample],
+        samples: Sequence[Sample],
         size: tuple[int, int],
         *,
         larger: "ResizedSamples | None" = None,
         cache: DiskCache | None = None,
-        memory: int | None = None,
+        memory_limit: int | None = None,
     ) -> None:
-        """Take `photos` at a size.
+        """Create the samples; nothing is read yet.
 
         Args:
-            photos: with their masks.
+            samples: labelled photos.
             size: (height, width) in pixels.
-            larger: the same photos at a larger size. Where it keeps them, they are shrunk from there: a mask's
-                decoding takes longer than a training step on a small photo.
-            cache: where they are looked for before they are decoded, and kept after.
-            memory: bytes that may be kept; by default a quarter of the machine's memory.
+            larger: the same samples at a larger size. If these are in memory, they are resized instead of the files,
+                because decoding a mask takes longer than a training step on a small photo.
+            cache: resized samples on disk, which are used before the files are decoded.
+            memory_limit: bytes that may be kept in memory; by default a quarter of the machine's memory.
         """
-        self.photos = photos
+        self.samples = samples
         self.size = size
-        needed = len(photos) * size[0] * size[1] * _BYTES_A_PIXEL
+        needed = len(samples) * size[0] * size[1] * _BYTES_PER_PIXEL
+        self.fits_memory: bool = needed <= (_quarter_of_memory() if memory_limit is None else memory_limit)
         self._cache = cache
-        self._larger = larger if larger is not None and larger.keeps else None
-        self.keeps = needed <= (_quarter_of_memory() if memory is None else memory)
-        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._larger = larger if larger is not None and larger.fits_memory else None
+        self._in_memory: dict[int, Pair] = {}
 
     def __len__(self) -> int:
-        """How many photos there are."""
-        return len(self.photos)
+        """Return the number of samples."""
+        return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The photo (height, width, 3) and the share of each pixel that is car (height, width); uint8."""
-        if index in self._kept:
-            return self._kept[index]
+    def __getitem__(self, index: int) -> Pair:
+        """Return the photo (height, width, 3) and its mask's coverage of each pixel (height, width), both uint8."""
+        if index in self._in_memory:
+            return self._in_memory[index]
         pair = self._read(index)
-        if self.keeps:
-            self._kept[index] = pair
+        if self.fits_memory:
+            self._in_memory[index] = pair
         return pair
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, index: int) -> Pair:
         if self._larger is not None:
             photo, mask = self._larger[index]
             return images.resize(photo, self.size), images.resize(mask, self.size)
-        photo = self.photos[index]
-        pair = self._cache.get(photo, self.size) if self._cache else None
+        sample = self.samples[index]
+        pair = self._cache.get(sample, self.size) if self._cache else None
         if pair is None:
-            mask = images.mask_coverage(images.read_mask(photo.mask), self.size)
-            pair = images.read_photo(photo.path, self.size), mask
+            mask = images.mask_coverage(sample.read_mask(), self.size)
+            pair = images.read_photo(sample.path, self.size), mask
             if self._cache:
-                self._cache.put(photo, self.size, pair)
+                self._cache.put(sample, self.size, pair)
         return pair
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Epochs of batches; what an epoch holds depends on the seed and its number alone."""
+    """Batches of each epoch; the seed and the epoch's number determine its order and augmentation."""
 
-    photos: ResizedSamples
-    batch: int
+    samples: ResizedSamples
+    batch_size: int
     size_spec: SizeSpec
-    """Of the network: photos are padded to its input's size, masks to its map's."""
+    """Valid sizes of the network: photos are padded to those of its input, masks to those of its map."""
     augmentation: Augmentation
     seed: int
     throughput: Throughput = field(default_factory=Throughput, compare=False)
-    """How fast the threads prepare photos."""
+    """Throughput of the threads that prepare photos."""
 
     def __len__(self) -> int:
-        """Batches an epoch. The last is filled up with the first one's photos: each shape takes a compilation."""
-        return -(-len(self.photos) // self.batch)
+        """Return the batches per epoch.
+
+        The last one is filled up with photos of the first, because each new shape costs a compilation.
+        """
+        return -(-len(self.samples) // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (photos, masks) of an epoch, shuffled and augmented, prepared in threads.
+        """Yield the batches (photos, masks) of an epoch, shuffled and augmented, prepared in threads.
 
-        Photos are (n, height, width, 3) uint8, 0..255; masks (n, height, width, 1) float32, 0..1, smaller
-        where the network's map is.
+        Photos are (n, height, width, 3), uint8, 0..255; masks (n, height, width, 1), float32, 0..1, in the size of
+        the network's map.
         """
-        sizes = self.size_spec.input_size(self.photos.size), self.size_spec.map_size(self.photos.size)
+        input_size = self.size_spec.input_size(self.samples.size)
+        map_size = self.size_spec.map_size(self.samples.size)
         order, seeds = self._order(number)
-        own = threading.local()
+        thread_local = threading.local()
 
         def prepare(step: int) -> tuple[np.ndarray, np.ndarray]:
-            if not hasattr(own, "augment"):
-                own.augment = Augmenter(self.augmentation)
-            with self.throughput.work(self.batch):
-                chosen = zip(order[step], seeds[step], strict=True)
-                pairs = [own.augment(*self.photos[int(index)], int(seed)) for index, seed in chosen]
-                photos = np.stack([pad(photo, sizes[0]) for photo, _ in pairs])
-                masks = np.stack([pad(mask, sizes[1]) for _, mask in pairs])
+            if not hasattr(thread_local, "augmenter"):
+                thread_local.augmenter = Augmenter(self.augmentation)
+            with self.throughput.work(self.batch_size):
+                pairs = [
+                    thread_local.augmenter(*self.samples[int(index)], int(seed))
+                    for index, seed in zip(order[step], seeds[step], strict=True)
+                ]
+                photos = np.stack([pad(photo, input_size) for photo, _ in pairs])
+                masks = np.stack([pad(mask, map_size) for _, mask in pairs])
                 return photos, masks[..., None].astype(np.float32) / 255
 
-        return prefetch(prepare, range(len(self)), ahead=_AHEAD)
+        return prefetch(prepare, range(len(self)), ahead=_PREFETCH)
 
     def names(self, number: int, step: int) -> list[str]:
-        """The names of the photos in a batch of an epoch."""
-        return [self.photos.photos[index].name for index in self._order(number)[0][step]]
+        """Return the names of the photos in a batch of an epoch."""
+        return [self.samples.samples[index].name for index in self._order(number)[0][step]]
 
     def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of an epoch, each (steps, batch): which photos, and the seeds of their augmentation."""
-        random = np.random.default_rng([self.seed, number])
-        order = np.resize(random.permutation(len(self.photos)), (len(self), self.batch))
-        return order, random.integers(2**31, size=order.shape)
+        """Return an epoch's indices of samples and seeds of augmentation, each (steps, batch_size)."""
+        rng = np.random.default_rng([self.seed, number])
+        order = np.resize(rng.permutation(len(self.samples)), (len(self), self.batch_size))
+        return order, rng.integers(2**31, size=order.shape)
 
 
 def _quarter_of_memory() -> int:

@@ -1,4 +1,4 @@
-"""Photos and masks: read right, and no larger than needed.
+"""Reading of photos and masks, at no more than the resolution that is needed.
 
 A size is (height, width) in pixels. A photo is RGB, uint8, 0..255, (height, width, 3).
 """
@@ -17,26 +17,26 @@ from carvana.errors import UserError
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MARK = b"Exif\0\0"
-_HEAD = 65_536
-"""Bytes of a JPEG that hold its header, but for one with a large picture or profile in it."""
+_HEADER_BYTES = 65_536
+"""First bytes of a JPEG, which contain its header unless there is a large thumbnail or colour profile in it."""
 _SCALES = (1, 2, 4, 8)
-"""Eighths of a JPEG's size that libjpeg-turbo decodes fast: 7/8, for 1024x1536, takes 13 ms, the whole photo 5."""
+"""Scales, in eighths, at which libjpeg-turbo decodes fast: 7/8, for 1024x1536, takes 13 ms, the whole photo 5."""
 _JPEG_MARK = b"\xff\xd8\xff"
 
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a JPEG photo (RGB, grey or CMYK; turned as its EXIF orientation says).
+    """Read a JPEG photo (RGB, grey or CMYK), rotated by its EXIF orientation.
 
     Args:
         path: the JPEG file.
-        size: the (height, width) wanted; without it the photo's own. The JPEG is decoded at the
-            smallest scale (1/8, 1/4, 1/2 or whole) that still covers it, and resized from there.
+        size: the (height, width) to resize to; by default the photo's own. The JPEG is decoded at the smallest
+            scale (1/8, 1/4, 1/2 or 1) that covers it, and then resized.
 
     Returns:
         (height, width, 3), uint8, RGB.
 
     Raises:
-        UserError: the file is missing, no JPEG, or not a whole one.
+        UserError: the file is missing or is not a complete JPEG.
     """
     (photo,), _ = read_photo_sizes(path, [size])
     return photo
@@ -45,14 +45,17 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def read_photo_sizes(
     path: Path, sizes: Sequence[tuple[int, int] | None]
 ) -> tuple[list[np.ndarray], tuple[int, int]]:
-    """Read a JPEG photo at several sizes, and its own (height, width), from one look at its file.
+    """Read a JPEG photo at several sizes, with one read of its file.
 
     Args:
         path: the JPEG file.
-        sizes: as `read_photo` takes each.
+        sizes: (height, width) of each result; None for the photo's own size.
+
+    Returns:
+        The photos, each (height, width, 3), uint8, RGB, and the (height, width) of the file's photo.
 
     Raises:
-        UserError: as `read_photo`.
+        UserError: the file is missing or is not a complete JPEG.
     """
     data = _bytes(path)
     height, width, colours = _header(path, data)
@@ -66,59 +69,60 @@ def read_photo_sizes(
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image of any kind that Pillow knows, at its own size and turned as its EXIF orientation says.
+    """Read an image of any format that Pillow supports, at its own size and rotated by its EXIF orientation.
 
     Returns:
-        (height, width, 3), uint8, RGB; on white where it is transparent.
+        (height, width, 3), uint8, RGB; transparent pixels are blended with white.
 
     Raises:
-        UserError: the file is missing, no image, or not a whole one.
+        UserError: the file is missing or is not a complete image.
     """
     data = _bytes(path)
     if data.startswith(_JPEG_MARK):
         return read_photo(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            turned = ImageOps.exif_transpose(image).convert("RGBA")
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: not a whole image ({error})") from None
-    return np.array(Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned).convert("RGB"))
+    white = Image.new("RGBA", upright.size, "white")
+    return np.array(Image.alpha_composite(white, upright).convert("RGB"))
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """The photo's (height, width) as a person sees it, from the file's header alone."""
+    """Read a JPEG photo's (height, width), after its EXIF rotation, from the file's header."""
     try:
-        data = _bytes(path, _HEAD)
+        data = _bytes(path, _HEADER_BYTES)
         height, width, _ = _header(path, data)
-    except UserError:  # a header that is longer, or a broken one
+    except UserError:  # the header is longer, or damaged
         data = _bytes(path)
         height, width, _ = _header(path, data)
     return (width, height) if _orientation(data) >= 5 else (height, width)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a GIF mask, whose pixels are 0 and 1 (or 0 and 255), as bool (height, width).
+    """Read a GIF mask with pixels 0 and 1 (or 0 and 255) as bool (height, width).
 
     Raises:
-        UserError: the file is missing, no image, or not a whole one.
+        UserError: the file is missing or is not a complete image.
     """
     with _opened_mask(path) as image:
         return np.asarray(image if image.mode == "P" else image.convert("L")) > 0
 
 
 def mask_size(path: Path) -> tuple[int, int]:
-    """The mask's (height, width), from the file's header alone."""
+    """Read a mask's (height, width) from the file's header."""
     with _opened_mask(path) as image:
         return image.height, image.width
 
 
 def mask_coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a bool mask to the share of each new pixel that it covers: uint8, 0..255."""
+    """Resize a bool mask (h, w) to its coverage of each pixel of `size` (height, width): uint8, 0..255."""
     return resize(mask.view(np.uint8) * np.uint8(255), size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image (h, w[, channels]) to `size` (height, width): means of areas down, bilinear up."""
+    """Resize an image (h, w[, channels]) to `size` (height, width): area means to shrink, bilinear to enlarge."""
     if image.shape[:2] == size:
         return image
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
@@ -127,7 +131,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @contextmanager
 def _opened_mask(path: Path) -> Iterator[Image.Image]:
-    """Open a mask; what goes wrong with the file within the block is the user's to mend."""
+    """Open a mask, and raise errors of the file in the block as UserError."""
     try:
         with Image.open(path) as image:
             yield image
@@ -137,16 +141,17 @@ def _opened_mask(path: Path) -> Iterator[Image.Image]:
         raise UserError(f"{path}: not a whole GIF ({error}); download it again") from None
 
 
-def _bytes(path: Path, most: int = -1) -> bytes:
-    """The file's bytes, or the first ones of them."""
+def _bytes(path: Path, limit: int = -1) -> bytes:
+    """Read the file, or its first `limit` bytes."""
     try:
         with open(path, "rb") as file:
-            return file.read(most)
+            return file.read(limit)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _header(path: Path, data: bytes) -> tuple[int, int, str]:
+    """Parse a JPEG's height, width and colour space."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
@@ -159,31 +164,31 @@ def _broken(path: Path, error: Exception) -> UserError:
 
 
 def _orientation(data: bytes) -> int:
-    """The EXIF orientation, 1 (upright) to 8; from 5 on, height and width are swapped."""
-    if data.find(_EXIF_MARK, 0, _HEAD) < 0:  # Pillow takes 0.5 ms to tell, a third of a scaled decode
+    """Return the EXIF orientation, 1 (upright) to 8; from 5 on, height and width are swapped."""
+    if data.find(_EXIF_MARK, 0, _HEADER_BYTES) < 0:  # Pillow takes 0.5 ms, a third of a scaled decoding
         return 1
     return Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1)
 
 
 def _read_by_pillow(path: Path, data: bytes) -> np.ndarray:
-    """The slow way, for the rare photos that libjpeg-turbo alone would not turn or convert."""
+    """Decode a photo that libjpeg-turbo does not rotate or convert. This is slow, but such photos are rare."""
     try:
         return np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     except OSError as error:
         raise _broken(path, error) from None
 
 
-def _decode(data: bytes, own: tuple[int, int], size: tuple[int, int] | None) -> np.ndarray:
-    """Decode an upright JPEG of RGB or grey, whose own size is known, at the smallest scale that covers `size`."""
-    eighths = next((n for n in _SCALES if size and _covers(_scaled(own, n), size)), 8)
-    height, width = _scaled(own, eighths)
+def _decode(data: bytes, full: tuple[int, int], size: tuple[int, int] | None) -> np.ndarray:
+    """Decode an upright RGB or grey JPEG of size `full` at the smallest scale that covers `size`, and resize it."""
+    eighths = next((n for n in _SCALES if size and _covers(_scaled(full, n), size)), 8)
+    height, width = _scaled(full, eighths)
     photo = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
-    # A scaled decode rounds up: 1918 columns at 2/8 are 480, of which the photo fills 479.5.
-    return photo if size is None else _resize_filled(photo, [side * eighths / 8 for side in own], size)
+    # Scaled decoding rounds up: 1918 columns at 2/8 are 480, of which the photo fills 479.5.
+    return photo if size is None else _resize_filled(photo, [side * eighths / 8 for side in full], size)
 
 
-def _scaled(own: tuple[int, int], eighths: int) -> tuple[int, int]:
-    height, width = (-(-side * eighths // 8) for side in own)
+def _scaled(full: tuple[int, int], eighths: int) -> tuple[int, int]:
+    height, width = (-(-side * eighths // 8) for side in full)
     return height, width
 
 
@@ -192,14 +197,14 @@ def _covers(scaled: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def _resize_filled(image: np.ndarray, filled: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """Resize the top left `filled` (height, width) pixels of an image, which may end within a pixel.
+    """Resize the top left `filled` (height, width) pixels of an image, which may be fractional.
 
-    Bilinearly, where that counts every pixel: a mean over areas takes four times as long, and most photos are decoded
-    at less than twice the size that is wanted.
+    The interpolation is bilinear where it takes every pixel into account: area means take four times as long, and
+    most photos are decoded at less than twice the requested size.
     """
-    own = image.shape[:2]
-    if tuple(filled) == own and (own == size or not _covers((2 * size[0], 2 * size[1]), own)):
+    full = image.shape[:2]
+    if tuple(filled) == full and (full == size or not _covers((2 * size[0], 2 * size[1]), full)):
         return resize(image, size)
-    # By the scale and not to the size: that would stretch the rounded-up image.
+    # Resize by the scale, not to the size, which would stretch the rounded-up image.
     scaled = cv2.resize(image, None, fx=size[1] / filled[1], fy=size[0] / filled[0])
     return scaled[: size[0], : size[1]]

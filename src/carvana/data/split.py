@@ -1,6 +1,5 @@
-"""One fold's photos: to train on, and held out."""
+"""Training and validation photos of a fold."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +8,24 @@ import pandas as pd
 from carvana.data.dataset import Sample
 from carvana.data.folds import read_folds, select_folds
 from carvana.errors import UserError
+from carvana.files import sha256_of_text
 
 
 @dataclass(frozen=True)
 class Split:
-    """The labelled photos of a data folder, dealt to folds by car."""
+    """The labelled photos of a data folder with the folds of their cars."""
 
     photos: tuple[Sample, ...]
     folds: pd.Series
-    """The fold of each of their cars, indexed by car."""
+    """Fold of each car of the photos, indexed by car."""
     table: str
-    """The fold table's name, e.g. `carvana-5`."""
+    """Name of the fold table, e.g. `carvana-5`."""
     absent: int
-    """Cars of the fold table that the data lacks; they are skipped."""
+    """Number of cars of the fold table without photos; they are skipped."""
 
     @classmethod
     def read(cls, photos: list[Sample], path: Path) -> "Split":
-        """Deal `photos` as the fold table at `path` says.
+        """Assign `photos` to folds by the fold table at `path`.
 
         Raises:
             UserError: the table is malformed, or lacks a car of the photos.
@@ -36,35 +36,35 @@ class Split:
 
     @property
     def numbers(self) -> list[int]:
-        """The folds that hold a car of the data, ascending."""
+        """Folds with at least one car of the data, ascending."""
         return sorted(self.folds.unique().tolist())
 
     def train_val(self, fold: int) -> tuple[list[Sample], list[Sample]]:
-        """The photos to train on and those held out, of one fold.
+        """Return the training photos and the validation photos of a fold, which is held out of training.
 
         Raises:
-            UserError: there is no such fold, or it leaves nothing to train on.
+            UserError: the fold does not exist, or contains all cars of the data.
         """
         if fold not in self.numbers:
             known = ", ".join(map(str, self.numbers))
             raise UserError(f"fold {fold}: not in the fold table {self.table}; for these cars it has {known}")
-        held_out = [photo for photo in self.photos if self.folds[photo.car] == fold]
+        val = [photo for photo in self.photos if self.folds[photo.car] == fold]
         train = [photo for photo in self.photos if self.folds[photo.car] != fold]
         if not train:
-            raise UserError(f"fold {fold}: holds every car of the data; nothing is left to train on")
-        return train, held_out
+            raise UserError(f"fold {fold}: contains all cars of the data; none is left for training")
+        return train, val
 
     def fingerprint(self) -> str:
-        """Names this split: the photos with their sizes in bytes, and the fold of each car."""
+        """Return a SHA-256 of the photos' names, sizes in bytes and folds."""
         lines = [f"{photo.name} {photo.path.stat().st_size} {self.folds[photo.car]}" for photo in self.photos]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return sha256_of_text("\n".join(lines))
 
 
 def parse_fold(text: str) -> int | None:
-    """Read a fold from the command line: its number, or None for `all`.
+    """Parse a fold of the command line: its number, or None for `all`.
 
     Raises:
-        UserError: it is neither.
+        UserError: the text is neither a number nor `all`.
     """
     if text != "all" and not text.isdigit():
         raise UserError(f"--fold {text}: expected a number, or all")

@@ -1,4 +1,4 @@
-"""The competition's zips: found, checked as whole, and unpacked safely into a data folder."""
+"""The competition's zips: finding them, checking them, and unpacking them safely into a data folder."""
 
 import shutil
 import stat
@@ -20,47 +20,49 @@ PARTS = {
     "metadata.csv": "metadata.csv",
     "sample_submission.csv": "sample_submission.csv",
 }
-"""What a data folder has, by name, and which files of its zip belong to it."""
+"""Parts of a data folder by name, with the pattern of the files in its zip that belong to it."""
 
 NOTEBOOK_INPUTS = tuple(
     Path("/kaggle/input") / place / "carvana-image-masking-challenge" for place in ("", "competitions")
 )
-"""Where a Kaggle notebook finds the competition's zips; it cannot write there."""
+"""Read-only folders in which a Kaggle notebook finds the competition's zips."""
 
 _HQ = ("train", "test")
+"""Parts that are also available as high-resolution photos."""
 _BLOCK = 4096
-"""Bytes that a file system hands out at a time."""
+"""Allocation unit of file systems, in bytes."""
 
 
 def missing_parts(data: Path) -> list[str]:
-    """The parts that a data folder lacks."""
-    return [part for part, files in PARTS.items() if not _is_there(data / part, files)]
+    """List the parts that a data folder lacks."""
+    return [part for part, files in PARTS.items() if not _exists(data / part, files)]
 
 
 def zip_name(part: str, hq: bool) -> str:
-    """The competition's zip of a part, e.g. `train.zip`; with `hq` that of the large photos, where there is one."""
+    """Return the name of a part's zip, e.g. `train.zip`, or with `hq` that of the large photos if there is one."""
     return f"{part}_hq.zip" if hq and part in _HQ else f"{part}.zip"
 
 
 def find_sources(data: Path, folders: Iterable[Path], hq: bool) -> dict[str, Path]:
-    """For each part that `data` lacks its zip in one of `folders`, as far as there is one.
+    """Find the zips in `folders` of the parts that `data` lacks.
 
-    A CSV file that lies in another folder as it is counts, too.
+    Returns:
+        The zip, or the uncompressed CSV file, of each part that was found.
     """
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for part in missing_parts(data):
         names = [zip_name(part, hq)] + [part] * part.endswith(".csv")
-        places = [folder / name for folder in folders for name in names]
-        source = next((place for place in places if place.is_file()), None)
+        candidates = [folder / name for folder in folders for name in names]
+        source = next((path for path in candidates if path.is_file()), None)
         if source is not None:
-            found[part] = source
-    return found
+            sources[part] = source
+    return sources
 
 
 def check_space(folder: Path, needed: float) -> None:
-    """Raise UserError where the disk of `folder`, which need not be there yet, has less than `needed` bytes free."""
-    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    free = shutil.disk_usage(there).free
+    """Raise UserError if the disk of `folder`, which need not exist, has less than `needed` bytes free."""
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
             f"{folder}: {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free;"
@@ -69,16 +71,16 @@ def check_space(folder: Path, needed: float) -> None:
 
 
 def unpack_found(data: Path, folders: Iterable[Path], *, hq: bool = False, drop: bool = False) -> None:
-    """Unpack what a data folder lacks from the zips that lie in `folders`; other parts are left as they are.
+    """Unpack the parts that a data folder lacks from zips in `folders`; its other parts are left unchanged.
 
     Args:
         data: the data folder.
-        folders: searched in this order.
-        hq: take the zips of the large photos.
-        drop: remove a zip of `data` itself once it is unpacked.
+        folders: folders to search, in this order.
+        hq: use the zips of the large photos.
+        drop: remove a zip in `data` itself after unpacking it.
 
     Raises:
-        UserError: a zip is not whole or not safe, or the disk is too small.
+        UserError: a zip is damaged or unsafe, or the disk is too small.
     """
     sources = find_sources(data, folders, hq)
     check_space(data, sum(space_of(part, source) for part, source in sources.items()))
@@ -89,10 +91,10 @@ def unpack_found(data: Path, folders: Iterable[Path], *, hq: bool = False, drop:
 
 
 def space_of(part: str, source: Path) -> int:
-    """The bytes that a part takes once it is unpacked.
+    """Return the disk space in bytes that a part takes after unpacking.
 
     Raises:
-        UserError: as `unpack`.
+        UserError: the zip is damaged or unsafe, or contains no file of the part.
     """
     if source.suffix != ".zip":
         return source.stat().st_size
@@ -100,36 +102,36 @@ def space_of(part: str, source: Path) -> int:
 
 
 def unpack(source: Path, part: str, data: Path) -> None:
-    """Unpack the zip of a part (or copy its CSV file) into a data folder; the part appears when all of it is right.
+    """Unpack the zip of a part (or copy its CSV file) into a data folder, in which the part is complete or absent.
 
     Raises:
-        UserError: it is no whole zip, has nothing of the part, or holds a path that leaves the folder.
+        UserError: the zip is damaged, contains no file of the part, or contains a path outside the folder.
     """
     if not zipfile.is_zipfile(source) and source.suffix != ".zip":
-        with atomic_path(data / part) as whole:
-            shutil.copyfile(source, whole)
+        with atomic_path(data / part) as copy:
+            shutil.copyfile(source, copy)
         return
     members = _members(source, part)
-    whole = data / f".part-{part}"
-    shutil.rmtree(whole, ignore_errors=True)
-    whole.mkdir(parents=True)
+    unpacked = data / f".part-{part}"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir(parents=True)
     try:
         with console.progress(f"unpack {source.name}", len(members), "files") as advance:
-            _extract(source, members, whole, advance)
-        _put_in_place(whole if PARTS[part] != part else whole / part, data / part)
+            _extract(source, members, unpacked, advance)
+        _move(unpacked if PARTS[part] != part else unpacked / part, data / part)
     finally:
-        shutil.rmtree(whole, ignore_errors=True)
+        shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _is_there(path: Path, files: str) -> bool:
+def _exists(path: Path, files: str) -> bool:
     return path.is_file() if files == path.name else any(path.glob(files))
 
 
 def _members(source: Path, part: str) -> Sequence[zipfile.ZipInfo]:
-    """The files of a zip that belong to a part, whatever folder of the zip they lie in."""
+    """List the files of a zip that belong to a part, in any folder of the zip."""
     try:
-        with zipfile.ZipFile(source) as packed:
-            everything = packed.infolist()
+        with zipfile.ZipFile(source) as archive:
+            everything = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise UserError(f"{source}: not a whole zip ({error}); download it again") from None
     for member in everything:
@@ -139,11 +141,11 @@ def _members(source: Path, part: str) -> Sequence[zipfile.ZipInfo]:
                 f"{source}: holds {member.filename!r}, which leads out of the folder; it is not unpacked"
             )
     names = {member: PurePosixPath(member.filename).name for member in everything if not member.is_dir()}
-    wanted = [member for member, name in names.items() if fnmatch(name, PARTS[part])]
-    wanted = [member for member in wanted if not names[member].startswith(".")]
-    if not wanted:
+    members = [member for member, name in names.items() if fnmatch(name, PARTS[part])]
+    members = [member for member in members if not names[member].startswith(".")]
+    if not members:
         raise UserError(f"{source}: holds no {PARTS[part]}")
-    return wanted
+    return members
 
 
 def _is_link(member: zipfile.ZipInfo) -> bool:
@@ -153,13 +155,13 @@ def _is_link(member: zipfile.ZipInfo) -> bool:
 def _extract(
     source: Path, members: Sequence[zipfile.ZipInfo], folder: Path, advance: Callable[[], None]
 ) -> None:
-    """Write the members' bytes, whose checksums are held against the zip's on the way."""
-    with zipfile.ZipFile(source) as packed:
+    """Extract files into `folder`, and verify their checksums."""
+    with zipfile.ZipFile(source) as archive:
         for member in members:
             target = folder / PurePosixPath(member.filename).name
             try:
-                with packed.open(member) as bytes_of, open(target, "xb") as file:
-                    shutil.copyfileobj(bytes_of, file, 1 << 20)
+                with archive.open(member) as compressed, open(target, "xb") as file:
+                    shutil.copyfileobj(compressed, file, 1 << 20)
             except FileExistsError:
                 raise UserError(f"{source}: holds {target.name} twice") from None
             except OSError as error:
@@ -171,10 +173,10 @@ def _extract(
             advance()
 
 
-def _put_in_place(whole: Path, place: Path) -> None:
-    if place.is_dir():  # there, but without any of its files: see missing_parts
+def _move(unpacked: Path, target: Path) -> None:
+    if target.is_dir():  # it has none of the part's files, see `missing_parts`
         try:
-            place.rmdir()
+            target.rmdir()
         except OSError:
-            raise UserError(f"{place}: holds other files than photos; move them away") from None
-    whole.rename(place)
+            raise UserError(f"{target}: holds other files than photos; move them away") from None
+    unpacked.rename(target)

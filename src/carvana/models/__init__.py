@@ -1,1 +1,1 @@
-"""ModelEnsemble, and the folders that trained ones lie in."""
+"""The networks of a recipe: U-Nets, and encoders of segmentation-models under their decoders."""

@@ -1,4 +1,4 @@
-"""From a recipe to a network, and from a file back to it."""
+"""Networks by recipe: build one, load a saved one, and the input sizes that it accepts."""
 
 from pathlib import Path
 
@@ -7,33 +7,37 @@ from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.models.encoders import encoder_model, encoder_size_spec
 from carvana.models.unet import unet, unet_size_spec
-from carvana.recipe import Recipe
+from carvana.recipe import Encoder, Recipe
 
 
 def build(recipe: Recipe) -> keras.Model:
-    """Build the recipe's network; its seed decides the weights that it does not get from elsewhere.
+    """Build the recipe's network; the recipe's seed determines all weights that are not loaded.
 
     Returns:
-        A model from photos (n, height, width, 3), 0..255, of a size that `size_spec` the recipe fits, to
+        A model from photos (n, height, width, 3), 0..255, of a size that is valid by `size_spec`, to
         probabilities (n, height, width, 1), 0..1.
 
     Raises:
-        UserError: there is no such encoder, or its weights cannot be had.
+        UserError: the encoder does not exist, or its weights cannot be loaded.
     """
     with isolated_seed(recipe.seed):
-        return unet(recipe) if recipe.model == "unet" else encoder_model(recipe)
+        if isinstance(recipe.model, Encoder):
+            return encoder_model(recipe.model, recipe)
+        return unet(recipe)
 
 
 def size_spec(recipe: Recipe) -> SizeSpec:
-    """What sizes the recipe's network eats."""
-    return unet_size_spec(recipe) if recipe.model == "unet" else encoder_size_spec(recipe.model)
+    """Return the valid input sizes of the recipe's network."""
+    if isinstance(recipe.model, Encoder):
+        return encoder_size_spec(recipe.model)
+    return unet_size_spec(recipe)
 
 
 def load(path: Path) -> keras.Model:
-    """Load a saved network, to predict with.
+    """Load a saved network for prediction.
 
     Raises:
-        UserError: the file is missing or no Keras model.
+        UserError: the file is missing or is not a complete Keras model.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such model; train it first")

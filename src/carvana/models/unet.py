@@ -1,147 +1,152 @@
 """The U-Net family of the baseline post.
 
-Ronneberger et al., "U-Net: Convolutional ModelEnsemble for Biomedical Image Segmentation", 2015,
-https://arxiv.org/abs/1505.04597: with `same` convolutions as the post has them, or cropped as the paper's own.
+Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
+https://arxiv.org/abs/1505.04597: with `same` convolutions as in the post, or with `valid` ones and cropped skips as
+in the paper.
 """
 
 from dataclasses import asdict
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
-from carvana.models.fitting import CheckInputSize
-from carvana.models.folding import DepthToSpace, SpaceToDepth
-from carvana.models.standardized import WeightStandardizedConv2D
+from carvana.models.layers import (
+    NORM_MOMENTUM,
+    CheckInputSize,
+    DepthToSpace,
+    SpaceToDepth,
+    WeightStandardizedConv2D,
+)
 from carvana.recipe import Recipe
 
 layers = keras.layers
 
-NORM_MOMENTUM = 0.9
-"""Of the moving averages in batch normalisation. Keras's 0.99 needs hundreds of steps to forget its start:
-a run of 170 steps scored 0.0 with it."""
-
 DILATION_RATES = (1, 2, 4, 8, 16, 32)
-"""Of the dilated bottleneck, as the 3rd place has them."""
+"""Dilation rates of the dilated bottleneck, as in the 3rd place's network."""
 
 
 def unet(recipe: Recipe) -> keras.Model:
     """Build a recipe's U-Net; the baseline's is the post's network (31,031,745 parameters).
 
     Args:
-        recipe: gives width, depth, the blocks' form, dropout, and the precision of the inner layers; the last
-            layer is float32 always.
+        recipe: gives base_filters, depth, the form of the blocks, dropout, and the precision of the inner layers; the
+            last layer is float32 always.
 
     Returns:
-        A model from photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1), 0..1. Its
-        `unet_size_spec` says what sizes it eats.
+        A model from photos (n, height, width, 3), 0..255, of a size that is valid by `unet_size_spec`, to
+        probabilities (n, height, width, 1), 0..1.
     """
     photo = keras.Input((None, None, 3), name="photo")
-    fitting = CheckInputSize(**asdict(unet_size_spec(recipe)), name="input_size")(photo)
-    bright = layers.Rescaling(1 / 255, name="unit_range")(fitting)
-    entrance = (
-        SpaceToDepth(recipe.space_to_depth, name="fold", dtype=recipe.precision)(bright)
-        if recipe.space_to_depth > 1
-        else bright
-    )
-    x, skips = entrance, []
+    x = CheckInputSize(**asdict(unet_size_spec(recipe)), name="input_size")(photo)
+    x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    if recipe.space_to_depth > 1:
+        x = SpaceToDepth(recipe.space_to_depth, name="space_to_depth", dtype=recipe.precision)(x)
+    stem, skips = x, []
     for level in range(recipe.depth):
-        x = _block(x, recipe.base_filters << level, f"encoder{level}", recipe)
+        x = _conv_block(x, recipe.base_filters << level, f"encoder{level}", recipe)
         skips.append(x)
         x = layers.MaxPooling2D(name=f"encoder{level}_pool", dtype=recipe.precision)(x)
     if recipe.dropout:
         x = layers.Dropout(recipe.dropout, name="dropout", dtype=recipe.precision)(x)
-    x = _bottom(x, recipe)
+    x = _bottleneck(x, recipe)
     for level in reversed(range(recipe.depth)):
-        x = _upsampled(x, recipe.base_filters << level, f"decoder{level}_up", recipe)
-        beside = [_cropped(skips[level], _skip_crop(recipe, level), f"decoder{level}_crop", recipe), x]
+        x = _upsample(x, recipe.base_filters << level, f"decoder{level}_upsample", recipe)
+        inputs = [_crop(skips[level], _skip_crop(recipe, level), f"skip{level}_crop", recipe), x]
         if recipe.input_skip and level == 0:
-            beside.append(_cropped(entrance, _photo_crop(recipe), "photo_crop", recipe))
-        x = layers.Concatenate(name=f"decoder{level}_skip", dtype=recipe.precision)(beside)
-        x = _block(x, recipe.base_filters << level, f"decoder{level}", recipe)
-    return keras.Model(photo, _probabilities(x, recipe.space_to_depth), name="unet")
-
-
-def _probabilities(x: keras.KerasTensor, fold: int) -> keras.KerasTensor:
-    """The last layer, in float32; the sigmoid comes last of all, so that the loss can be taken before it."""
-    if fold == 1:
-        return layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
-    x = layers.Conv2D(fold**2, 1, name="car_folded", dtype="float32")(x)
-    x = DepthToSpace(fold, name="unfold", dtype="float32")(x)
-    return layers.Activation("sigmoid", name="car", dtype="float32")(x)
+            inputs.append(_crop(stem, _input_skip_crop(recipe), "input_skip_crop", recipe))
+        x = layers.Concatenate(name=f"decoder{level}_concat", dtype=recipe.precision)(inputs)
+        x = _conv_block(x, recipe.base_filters << level, f"decoder{level}", recipe)
+    return keras.Model(photo, _head(x, recipe.space_to_depth), name="unet")
 
 
 def unet_size_spec(recipe: Recipe) -> SizeSpec:
-    """What sizes a recipe's U-Net eats.
+    """Return the valid input sizes of a recipe's U-Net.
 
-    A cropped one whose lowest level ends with n pixels answers with 2**depth (n - 4) + 4: each decoder stage
-    doubles, and its two convolutions take 4.
+    With `valid` padding, a network whose bottleneck's output has n pixels a side returns a map of
+    2**depth (n - 4) + 4 pixels: each decoder level doubles the size, and its two convolutions take off 4.
     """
     multiple = recipe.space_to_depth * 2**recipe.depth
-    return (
-        SizeSpec(multiple, 4 % multiple, _lost(recipe.depth))
-        if (recipe.padding == "valid")
-        else SizeSpec(multiple)
-    )
+    if recipe.padding == "valid":
+        return SizeSpec(multiple, 4 % multiple, _valid_margin(recipe.depth))
+    return SizeSpec(multiple)
 
 
-def _lost(depth: int) -> int:
-    """Pixels that a cropped network of this depth loses on each side: 92 of the paper's 572."""
+def _head(x: keras.KerasTensor, space_to_depth: int) -> keras.KerasTensor:
+    """Add the last layer, in float32. The sigmoid is last of all, so that the loss can be computed from logits."""
+    if space_to_depth == 1:
+        return layers.Conv2D(1, 1, activation="sigmoid", name="car", dtype="float32")(x)
+    x = layers.Conv2D(space_to_depth**2, 1, name="logits", dtype="float32")(x)
+    x = DepthToSpace(space_to_depth, name="depth_to_space", dtype="float32")(x)
+    return layers.Activation("sigmoid", name="car", dtype="float32")(x)
+
+
+def _valid_margin(depth: int) -> int:
+    """Return the pixels that a `valid` network of this depth loses on each side: 92 of the paper's 572."""
     return 6 * 2**depth - 4
 
 
 def _skip_crop(recipe: Recipe, level: int) -> int:
-    """Pixels to crop on each side of a skip: what the levels below have lost, doubled by the upsampling."""
-    return 2 * _lost(recipe.depth - level - 1) if (recipe.padding == "valid") else 0
+    """Return the pixels to crop on each side of a skip: the loss of the levels below, doubled by the upsampling."""
+    return 2 * _valid_margin(recipe.depth - level - 1) if recipe.padding == "valid" else 0
 
 
-def _photo_crop(recipe: Recipe) -> int:
-    """As the highest skip's, before its two convolutions took 2 pixels."""
-    return _skip_crop(recipe, 0) + 2 if (recipe.padding == "valid") else 0
+def _input_skip_crop(recipe: Recipe) -> int:
+    """Return the pixels to crop on each side of the input: the highest skip's and the 2 of its two convolutions."""
+    return _skip_crop(recipe, 0) + 2 if recipe.padding == "valid" else 0
 
 
-def _cropped(x: keras.KerasTensor, pixels: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+def _crop(x: keras.KerasTensor, pixels: int, name: str, recipe: Recipe) -> keras.KerasTensor:
     return layers.Cropping2D(pixels, name=name, dtype=recipe.precision)(x) if pixels else x
 
 
-def _bottom(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+def _bottleneck(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     filters = recipe.base_filters << recipe.depth
     if recipe.bottleneck == "plain":
-        return _block(x, filters, "bottom", recipe)
-    seen = []
+        return _conv_block(x, filters, "bottleneck", recipe)
+    outputs = []
     for rate in DILATION_RATES:
-        x = _convolution(x, filters, f"bottom_rate{rate}", recipe, rate)
-        x = layers.ReLU(name=f"bottom_rate{rate}_relu", dtype=recipe.precision)(x)
-        seen.append(x)
-    return layers.Add(name="bottom_sum", dtype=recipe.precision)(seen)
+        x = _conv3x3(x, filters, f"bottleneck_rate{rate}", recipe, rate)
+        x = layers.ReLU(name=f"bottleneck_rate{rate}_relu", dtype=recipe.precision)(x)
+        outputs.append(x)
+    return layers.Add(name="bottleneck_sum", dtype=recipe.precision)(outputs)
 
 
-def _upsampled(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+def _upsample(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
     if recipe.upsampling == "transposed":
         return layers.Conv2DTranspose(filters, 2, strides=2, name=name, dtype=recipe.precision)(x)
-    x = layers.UpSampling2D(name=f"{name}_repeat", dtype=recipe.precision)(x)
+    x = layers.UpSampling2D(name=f"{name}_nearest", dtype=recipe.precision)(x)
     return layers.Conv2D(filters, 2, padding="same", name=name, dtype=recipe.precision)(x)
 
 
-def _block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
-    """Two convolutions, each with its ReLU; a residual one adds its input before the last."""
-    before = x
-    x = _convolution(x, filters, f"{name}_conv1", recipe)
+def _conv_block(x: keras.KerasTensor, filters: int, name: str, recipe: Recipe) -> keras.KerasTensor:
+    """Add two 3x3 convolutions, each with its ReLU; a residual block adds its input before the last ReLU."""
+    shortcut = x
+    x = _conv3x3(x, filters, f"{name}_conv1", recipe)
     x = layers.ReLU(name=f"{name}_conv1_relu", dtype=recipe.precision)(x)
-    x = _convolution(x, filters, f"{name}_conv2", recipe)
+    x = _conv3x3(x, filters, f"{name}_conv2", recipe)
     if recipe.residual:
-        before = _cropped(before, 2 if (recipe.padding == "valid") else 0, f"{name}_shortcut_crop", recipe)
-        before = layers.Conv2D(filters, 1, name=f"{name}_shortcut", dtype=recipe.precision)(before)
-        x = layers.Add(name=f"{name}_sum", dtype=recipe.precision)([x, before])
+        shortcut = _crop(shortcut, 2 if recipe.padding == "valid" else 0, f"{name}_shortcut_crop", recipe)
+        shortcut = layers.Conv2D(filters, 1, name=f"{name}_shortcut", dtype=recipe.precision)(shortcut)
+        x = layers.Add(name=f"{name}_sum", dtype=recipe.precision)([x, shortcut])
     return layers.ReLU(name=f"{name}_conv2_relu", dtype=recipe.precision)(x)
 
 
-def _convolution(
-    x: keras.KerasTensor, filters: int, name: str, recipe: Recipe, rate: int = 1
+def _conv3x3(
+    x: keras.KerasTensor, filters: int, name: str, recipe: Recipe, dilation_rate: int = 1
 ) -> keras.KerasTensor:
-    shape = {"padding": "valid" if (recipe.padding == "valid") else "same", "dilation_rate": rate}
-    options = {"name": name, "dtype": recipe.precision}
+    """Add a 3x3 convolution with the recipe's normalisation."""
     if recipe.norm == "weight_standardized":
-        return WeightStandardizedConv2D(filters, **shape, **options)(x)
-    x = layers.Conv2D(filters, 3, use_bias=recipe.norm == "none", **shape, **options)(x)
+        return WeightStandardizedConv2D(
+            filters, recipe.padding, dilation_rate, name=name, dtype=recipe.precision
+        )(x)
+    x = layers.Conv2D(
+        filters,
+        3,
+        padding=recipe.padding,
+        dilation_rate=dilation_rate,
+        use_bias=recipe.norm == "none",
+        name=name,
+        dtype=recipe.precision,
+    )(x)
     if recipe.norm == "batch":
         x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)
     return x

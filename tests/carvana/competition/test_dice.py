@@ -9,20 +9,20 @@ from carvana.competition import rle
 from carvana.competition.dice import dice, dice_from_rle
 
 
-def test_half_of_a_mask() -> None:
+def test_dice_of_half_a_mask() -> None:
     assert dice(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0])) == pytest.approx(2 / 3)
 
 
-def test_two_empty_masks_agree() -> None:
+def test_dice_of_two_empty_masks_is_one() -> None:
     assert dice(np.zeros(4), np.zeros(4)) == 1
     assert dice_from_rle("", "") == 1
 
 
-def test_an_empty_mask_misses_a_car() -> None:
+def test_dice_of_an_empty_and_a_nonempty_mask_is_zero() -> None:
     assert dice(np.zeros(4), np.ones(4)) == 0
     assert dice_from_rle("", "1 4") == dice_from_rle("1 4", "") == 0
 
 
 @given(nps.arrays(bool, (2, 5, 7)))
-def test_run_lengths_score_like_pixels(masks: np.ndarray) -> None:
+def test_dice_from_run_lengths_equals_dice_from_pixels(masks: np.ndarray) -> None:
     assert dice_from_rle(*map(rle.encode, masks)) == pytest.approx(dice(*masks))

@@ -1,4 +1,6 @@
-"""RunDir-length encoding, right at every edge."""
+"""Run-length encoding, above all at the edges of a mask."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,24 +29,24 @@ from carvana.errors import UserError
         ("0", ""),
     ],
 )
-def test_edges(pixels: str, text: str) -> None:
+def test_runs_at_the_edges_of_a_mask(pixels: str, text: str) -> None:
     mask = np.array([[int(pixel) for pixel in pixels]], dtype=np.uint8)
     assert rle.encode(mask) == text
     assert np.array_equal(rle.decode(text, mask.shape), mask)
 
 
-def test_rows_come_before_columns() -> None:
+def test_pixels_are_numbered_row_by_row() -> None:
     mask = np.array([[0, 1], [1, 0]], dtype=bool)
-    assert rle.encode(mask) == "2 2"  # the end of the first row runs on into the second
+    assert rle.encode(mask) == "2 2"  # the run continues from the first row to the second
 
 
 @given(nps.arrays(bool, nps.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-def test_any_mask_survives(mask: np.ndarray) -> None:
+def test_decoding_inverts_encoding(mask: np.ndarray) -> None:
     assert np.array_equal(rle.decode(rle.encode(mask), mask.shape), mask)
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=40))
-def test_any_text_survives(lengths: list[int]) -> None:
+def test_encoding_inverts_decoding(lengths: list[int]) -> None:
     gaps, runs = lengths[: len(lengths) // 2], lengths[len(lengths) // 2 :]
     position, numbers = 1, []
     for gap, run in zip(gaps, runs, strict=False):
@@ -55,12 +57,12 @@ def test_any_text_survives(lengths: list[int]) -> None:
     assert rle.encode(rle.decode(text, (1, position + 1))) == text
 
 
-def test_touching_runs_are_one_mask() -> None:
+def test_adjacent_runs_are_valid() -> None:
     assert rle.decode("1 2 3 2", (2, 3)).tolist() == [[True, True, True], [True, False, False]]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("1 2 3", "holds 3 numbers"),
         ("1 3 2 2", "run 2 overlaps"),
@@ -73,15 +75,15 @@ def test_touching_runs_are_one_mask() -> None:
         ("1 99999999999999999999", "no whole number"),
     ],
 )
-def test_malformed_text_is_named(text: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_malformed_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         rle.decode(text, (2, 3))
 
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_real_masks_survive(real_data) -> None:
-    """All masks of the data's CSV: decoded and encoded again they are the same text, and the GIF's own."""
+def test_real_masks_survive_decoding_and_encoding(real_data: Path) -> None:
+    """All masks of train_masks.csv are unchanged by decoding and encoding, and equal the GIF files."""
     masks = pd.read_csv(real_data / "train_masks.csv")
     for text in masks["rle_mask"]:
         assert rle.encode(rle.decode(text, (1280, 1918))) == text

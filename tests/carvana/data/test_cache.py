@@ -1,4 +1,4 @@
-"""Resized photos on disk."""
+"""The cache of resized photos on disk."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,9 @@ from carvana.data.cache import DiskCache
 from carvana.data.dataset import train_samples
 
 
-def test_photos_are_decoded_once(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_photos_are_not_decoded_again(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = train_samples(rendered)[:3]
     first = [ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[index] for index in range(3)]
     monkeypatch.setattr(images, "read_mask", None)
@@ -22,7 +24,7 @@ def test_photos_are_decoded_once(rendered: Path, tmp_path: Path, monkeypatch: py
         assert np.array_equal(again[index][1], mask)
 
 
-def test_a_changed_photo_and_another_size_are_not_mixed_up(data: Path, tmp_path: Path) -> None:
+def test_changed_photo_and_other_size_are_not_in_the_cache(data: Path, tmp_path: Path) -> None:
     photo, *_ = train_samples(data)
     cache, pair = DiskCache(tmp_path), (np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8))
     cache.put(photo, (4, 6), pair)
@@ -32,12 +34,12 @@ def test_a_changed_photo_and_another_size_are_not_mixed_up(data: Path, tmp_path:
     assert cache.get(photo, (4, 6)) is None
 
 
-def test_a_broken_or_deleted_file_is_read_anew(rendered: Path, tmp_path: Path) -> None:
+def test_damaged_or_deleted_entry_is_computed_again(rendered: Path, tmp_path: Path) -> None:
     photos = train_samples(rendered)[:1]
     photo, mask = ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[0]
     (file,) = tmp_path.glob("*.npz")
     data = bytearray(file.read_bytes())
-    data[700] ^= 1  # a bit within the photo: only a checksum can tell
+    data[700] ^= 1  # a bit of the photo, which only a checksum detects
     for content in (bytes(data), data[:100], b""):
         file.write_bytes(content)
         again = ResizedSamples(photos, (32, 48), cache=DiskCache(tmp_path))[0]
@@ -47,32 +49,32 @@ def test_a_broken_or_deleted_file_is_read_anew(rendered: Path, tmp_path: Path) -
     assert DiskCache(tmp_path).get(photos[0], (32, 48)) is None
 
 
-def test_it_stays_within_its_bounds_and_drops_what_was_longest_unused(rendered: Path, tmp_path: Path) -> None:
+def test_size_limit_removes_the_least_recently_used_entries(rendered: Path, tmp_path: Path) -> None:
     photos, size = train_samples(rendered), (10, 100)
-    pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)  # 4,000 bytes and what a file adds
-    yesterday = DiskCache(tmp_path, limit=12_000)
-    yesterday.put(photos[0], size, pair)
-    yesterday.put(photos[1], size, pair)
+    pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)  # 4,000 bytes and the header of the file
+    earlier = DiskCache(tmp_path, limit=12_000)
+    earlier.put(photos[0], size, pair)
+    earlier.put(photos[1], size, pair)
     for age, file in enumerate(tmp_path.glob("*.npz")):
         os.utime(file, (1e9 + age, 1e9 + age))
-    today = DiskCache(tmp_path, limit=12_000)
-    assert today.get(photos[0], size) is not None
+    cache = DiskCache(tmp_path, limit=12_000)
+    assert cache.get(photos[0], size) is not None
     for photo in photos[2:6]:
-        today.put(photo, size, pair)
+        cache.put(photo, size, pair)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 12_000
-    assert [today.get(photo, size) is not None for photo in photos[:4]] == [True, False, True, False]
+    assert [cache.get(photo, size) is not None for photo in photos[:4]] == [True, False, True, False]
 
 
-def test_files_of_other_processes_may_vanish_at_any_time(data: Path, tmp_path: Path) -> None:
+def test_files_may_be_deleted_by_other_processes_at_any_time(data: Path, tmp_path: Path) -> None:
     photo, *_ = train_samples(data)
     small, large = (
         (np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
         for height, width in ((4, 6), (8, 12))
     )
     cache = DiskCache(tmp_path, limit=2_000)
-    for name in ("gone.npz", ".part-gone.npz"):  # in the list, and not there when looked at
+    for name in ("gone.npz", ".part-gone.npz"):  # listed by the folder, but missing
         (tmp_path / name).symlink_to("nowhere")
     assert DiskCache(tmp_path).get(photo, (4, 6)) is None
     cache.put(photo, (4, 6), small)
-    cache.put(photo, (8, 12), large)  # wants room
+    cache.put(photo, (8, 12), large)  # exceeds the limit
     assert cache.get(photo, (4, 6)) is not None

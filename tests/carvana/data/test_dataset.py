@@ -1,4 +1,4 @@
-"""A data folder, and what is wrong with it."""
+"""Data folders, and the messages for invalid ones."""
 
 from pathlib import Path
 
@@ -11,62 +11,67 @@ from carvana.data import images
 from carvana.data.dataset import car_mask_areas, check_sizes, test_samples, train_samples
 from carvana.errors import UserError
 
-test_samples.__test__ = False  # its name means the competition's test set
+test_samples.__test__ = False  # not a test: it lists the competition's test photos
 
 
-def test_every_photo_has_its_mask(data: Path) -> None:
+def test_train_samples_have_their_masks(data: Path) -> None:
     photos = train_samples(data)
     assert len(photos) == 4 * 16
     assert photos[0].mask.name == photos[0].name.replace(".jpg", "_mask.gif")
     check_sizes(photos)
 
 
-def test_the_test_photos_come_in_the_sample_submissions_order(data: Path) -> None:
+def test_test_samples_are_in_the_order_of_the_sample_submission(data: Path) -> None:
     sample = pd.read_csv(data / "sample_submission.csv")[::-1]
     sample.to_csv(data / "sample_submission.csv", index=False)
     assert [photo.name for photo in test_samples(data)] == sample["img"].tolist()
 
 
-def test_mask_areas_are_those_of_the_gifs(data: Path) -> None:
+def test_mask_areas_equal_those_of_the_gifs(data: Path) -> None:
     areas = car_mask_areas(data)
     photos = [photo for photo in train_samples(data) if photo.car == areas.index[0]]
     assert areas.iloc[0] == np.mean([images.read_mask(photo.mask).sum() for photo in photos])
 
 
-def test_a_photo_without_a_mask(data: Path) -> None:
+def test_photo_without_a_mask_is_refused(data: Path) -> None:
     photo = train_samples(data)[5]
     photo.mask.unlink()
     with pytest.raises(UserError, match=f"{photo.name}: has no mask"):
         train_samples(data)
 
 
-def test_a_mask_without_a_photo(data: Path) -> None:
+def test_mask_without_a_photo_is_refused(data: Path) -> None:
     photo = train_samples(data)[5]
     photo.path.unlink()
     with pytest.raises(UserError, match=f"{photo.mask.name}: has no photo"):
         train_samples(data)
 
 
-def test_a_mask_of_another_size(data: Path) -> None:
+def test_mask_of_another_size_is_refused(data: Path) -> None:
     photo = train_samples(data)[5]
     Image.new("P", (90, 64)).save(photo.mask)
     with pytest.raises(UserError, match=f"{photo.mask.name}: is 90x64, its photo 96x64"):
         check_sizes(train_samples(data))
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no photos"):
         train_samples(tmp_path)
 
 
-def test_a_test_photo_that_is_missing(data: Path) -> None:
+def test_mask_of_an_unlabelled_photo_is_refused(rendered: Path) -> None:
+    with pytest.raises(UserError, match="has no mask"):
+        test_samples(rendered)[0].read_mask()
+
+
+def test_missing_test_photo_is_refused(data: Path) -> None:
     photo = test_samples(data)[3]
     photo.path.unlink()
     with pytest.raises(UserError, match=f"{photo.name}: missing"):
         test_samples(data)
 
 
-def test_a_photo_that_train_masks_csv_lacks(data: Path) -> None:
+def test_photo_without_a_row_in_train_masks_csv_is_refused(data: Path) -> None:
     masks = pd.read_csv(data / "train_masks.csv")
     masks[1:].to_csv(data / "train_masks.csv", index=False)
     with pytest.raises(UserError, match=f"has no row for {masks['img'][0]}"):

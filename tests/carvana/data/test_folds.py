@@ -20,7 +20,7 @@ areas = st.lists(st.floats(0, 1e6), min_size=2, max_size=60).map(
 
 
 @given(areas, st.data())
-def test_every_car_is_dealt_once_and_evenly(cars: pd.Series, data: st.DataObject) -> None:
+def test_every_car_is_in_one_fold_and_folds_have_equal_size(cars: pd.Series, data: st.DataObject) -> None:
     n_folds = data.draw(st.integers(2, len(cars)))
     folds = assign_folds(cars, n_folds, seed=data.draw(st.integers(0, 9)))
     assert folds.index.tolist() == sorted(cars.index)
@@ -29,58 +29,58 @@ def test_every_car_is_dealt_once_and_evenly(cars: pd.Series, data: st.DataObject
     assert counts.max() - counts.min() <= 1
 
 
-def test_folds_hold_cars_as_large() -> None:
+def test_folds_have_similar_mask_areas() -> None:
     cars = pd.Series(range(100), index=[f"{number:012x}" for number in range(100)])
     means = cars.groupby(assign_folds(cars, 5)).mean()
     assert means.max() - means.min() < 5
 
 
-def test_the_seed_decides() -> None:
+def test_seed_determines_the_folds() -> None:
     cars = pd.Series(range(40), index=[f"{number:012x}" for number in range(40)])
     assert assign_folds(cars, 5, seed=1).equals(assign_folds(cars[::-1], 5, seed=1))
     assert not assign_folds(cars, 5, seed=1).equals(assign_folds(cars, 5, seed=2))
 
 
-def test_more_folds_than_cars() -> None:
+def test_more_folds_than_cars_are_refused() -> None:
     with pytest.raises(UserError, match="choose from 2 to 3 folds"):
         assign_folds(pd.Series([1.0, 2, 3], index=list("abc")), 4)
 
 
-def test_a_table_survives_its_file(tmp_path: Path) -> None:
+def test_fold_table_survives_writing(tmp_path: Path) -> None:
     folds = assign_folds(pd.Series([1.0, 2, 3], index=["000000000001", "000000000002", "00000000000a"]), 2)
     write_folds(folds, tmp_path / "folds.csv")
     assert read_folds(tmp_path / "folds.csv").to_dict() == folds.to_dict()
     assert (tmp_path / "folds.csv").read_text().startswith("car,fold\n000000000001,")
 
 
-def test_a_car_in_two_folds(tmp_path: Path) -> None:
+def test_car_in_two_folds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folds.csv").write_text("car,fold\nabc,0\nabc,1\n")
     with pytest.raises(UserError, match=r"folds\.csv: names the car abc twice"):
         read_folds(tmp_path / "folds.csv")
 
 
-def test_a_table_that_lacks_a_car(rendered: Path, tmp_path: Path) -> None:
+def test_table_that_lacks_a_car_is_refused(rendered: Path, tmp_path: Path) -> None:
     photos = train_samples(rendered)
     (tmp_path / "folds.csv").write_text(f"car,fold\n{photos[0].car},0\n")
     with pytest.raises(UserError, match="lacks 3 cars of the data"):
         Split.read(photos, tmp_path / "folds.csv")
 
 
-def test_the_16_views_of_a_car_stay_on_one_side(rendered: Path, tmp_path: Path) -> None:
+def test_the_16_views_of_a_car_are_on_one_side_of_a_split(rendered: Path, tmp_path: Path) -> None:
     photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
     write_folds(pd.Series([0, 0, 1, 2, 7], index=[*cars, "ffffffffffff"]), tmp_path / "folds.csv")
     split = Split.read(photos, tmp_path / "folds.csv")
     assert (split.numbers, split.absent) == ([0, 1, 2], 1)
-    train, held_out = split.train_val(0)
-    assert {photo.car for photo in held_out} == set(cars[:2])
+    train, val = split.train_val(0)
+    assert {photo.car for photo in val} == set(cars[:2])
     assert {photo.car for photo in train} == set(cars[2:])
-    assert len(held_out) == 32
+    assert len(val) == 32
     with pytest.raises(UserError, match="fold 7: not in the fold table"):
         split.train_val(7)
 
 
-def test_the_tracked_table_holds_all_318_cars() -> None:
+def test_tracked_table_contains_all_318_cars() -> None:
     table = read_folds(TRACKED)
     assert len(table) == 318
     assert sorted(table.value_counts()) == [63, 63, 64, 64, 64]
@@ -88,6 +88,6 @@ def test_the_tracked_table_holds_all_318_cars() -> None:
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_the_tracked_table_is_dealt_from_the_mask_areas(real_data: Path) -> None:
+def test_tracked_table_is_assigned_from_the_mask_areas(real_data: Path) -> None:
     areas = pd.read_csv(real_data / "car_areas.csv", index_col="car")["mean_mask_pixels"]
     assert assign_folds(areas, 5).to_dict() == read_folds(TRACKED).to_dict()

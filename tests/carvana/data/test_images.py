@@ -1,4 +1,4 @@
-"""Photos and masks, read right."""
+"""Reading of photos and masks."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from carvana.errors import UserError
 
 @pytest.fixture
 def scene() -> np.ndarray:
-    """A smooth picture (90, 131, 3): red grows to the right, green downwards; blue marks the top left."""
+    """Create a smooth photo (90, 131, 3): red increases to the right, green downwards; blue marks the top left."""
     down, right = np.mgrid[0:90, 0:131]
     photo = np.stack([right * 255 / 130, down * 255 / 89, np.zeros_like(right)], axis=-1)
     photo[:30, :40, 2] = 200
@@ -25,7 +25,7 @@ def _save(photo: np.ndarray, path: Path, **options: object) -> Path:
     return path
 
 
-def test_a_photo_is_read_as_it_was_saved(scene: np.ndarray, tmp_path: Path) -> None:
+def test_photo_is_read_as_it_was_saved(scene: np.ndarray, tmp_path: Path) -> None:
     path = _save(scene, tmp_path / "photo.jpg")
     photo = images.read_photo(path)
     assert photo.dtype == np.uint8
@@ -34,7 +34,7 @@ def test_a_photo_is_read_as_it_was_saved(scene: np.ndarray, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone(scene: np.ndarray, tmp_path: Path, orientation: int) -> None:
+def test_exif_rotation_is_applied(scene: np.ndarray, tmp_path: Path, orientation: int) -> None:
     turned = {
         1: scene,
         2: scene[:, ::-1],
@@ -53,7 +53,7 @@ def test_exif_orientation_is_undone(scene: np.ndarray, tmp_path: Path, orientati
     assert images.read_photo(path, (45, 65)).shape == (45, 65, 3)
 
 
-def test_a_long_header_is_read_to_its_end(scene: np.ndarray, tmp_path: Path) -> None:
+def test_size_is_read_from_a_long_header(scene: np.ndarray, tmp_path: Path) -> None:
     path = _save(scene, tmp_path / "profiled.jpg", icc_profile=bytes(100_000))
     assert images.photo_size(path) == images.read_photo(path).shape[:2] == (90, 131)
 
@@ -71,10 +71,10 @@ def test_cmyk_photos_become_rgb(scene: np.ndarray, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(90, 131), (45, 66), (40, 60), (23, 33), (12, 17), (7, 9), (120, 180)])
-def test_scaled_decoding_keeps_every_place(scene: np.ndarray, tmp_path: Path, size: tuple[int, int]) -> None:
-    """Red and green tell where a pixel lies: it must lie where a plain resize of the whole photo has it.
+def test_scaled_decoding_keeps_positions(scene: np.ndarray, tmp_path: Path, size: tuple[int, int]) -> None:
+    """Red and green encode the position of a pixel, which must be that of a resize of the whole photo.
 
-    131 columns at 1/8 are 16.4: a resize of the 17 decoded ones would shift the far side by half a pixel.
+    131 columns at 1/8 are 16.4: a resize of the 17 decoded columns would shift the far side by half a pixel.
     """
     photo = images.read_photo(_save(scene, tmp_path / "photo.jpg"), size)
     right = (np.arange(size[1]) + 0.5) / size[1] * 131 - 0.5
@@ -85,7 +85,7 @@ def test_scaled_decoding_keeps_every_place(scene: np.ndarray, tmp_path: Path, si
 
 
 @pytest.mark.parametrize("white", [1, 255])
-def test_masks_of_ones_and_of_255(tmp_path: Path, white: int) -> None:
+def test_mask_pixels_may_be_1_or_255(tmp_path: Path, white: int) -> None:
     mask = np.zeros((6, 9), dtype=np.uint8)
     mask[2:4, 3:] = white
     Image.fromarray(mask, "P" if white == 1 else "L").save(tmp_path / "x_mask.gif")
@@ -95,21 +95,21 @@ def test_masks_of_ones_and_of_255(tmp_path: Path, white: int) -> None:
     assert images.mask_size(tmp_path / "x_mask.gif") == (6, 9)
 
 
-def test_a_shrunk_mask_holds_shares() -> None:
+def test_mask_coverage_is_the_covered_fraction() -> None:
     mask = np.zeros((4, 4), dtype=bool)
     mask[:, :3] = True
     assert images.mask_coverage(mask, (2, 2)).tolist() == [[255, 128], [255, 128]]
 
 
 @pytest.mark.parametrize("left", [0, 50, 600])
-def test_a_truncated_photo_is_named(scene: np.ndarray, tmp_path: Path, left: int) -> None:
+def test_truncated_photo_is_refused(scene: np.ndarray, tmp_path: Path, left: int) -> None:
     path = _save(scene, tmp_path / "cut.jpg")
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(UserError, match=r"cut\.jpg: not a whole JPEG"):
         images.read_photo(path, (30, 40))
 
 
-def test_a_truncated_mask_is_named(tmp_path: Path) -> None:
+def test_truncated_mask_is_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(2, size=(60, 90), dtype=np.uint8)
     path = tmp_path / "cut_mask.gif"
     Image.fromarray(noise, "P").save(path)

@@ -1,4 +1,4 @@
-"""Every recipe, small: a step, a prediction, and the way through a file."""
+"""Every recipe as a small network: a training step, a prediction, saving and loading."""
 
 import random
 import threading
@@ -18,21 +18,21 @@ SMALL = ["base_filters=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch_
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
-def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
-    smaller = (
+def test_every_recipe_trains_predicts_and_survives_saving(name: str, tmp_path: Path) -> None:
+    shrink = (
         ["depth=2"]
         if read_recipe(name).model == "unet"
         else ["model.weights=none", "freeze_encoder_epochs=0"]
     )
-    recipe = read_recipe(name, [*SMALL, *smaller])
-    learner, spec = TrainStep(recipe), size_spec(recipe)
-    learner.start_stage(recipe.stages[0])
-    model = _eager(learner.model)
+    recipe = read_recipe(name, [*SMALL, *shrink])
+    trainer, spec = TrainStep(recipe), size_spec(recipe)
+    trainer.start_stage(recipe.stages[0])
+    model = _eager(trainer.model)
     photos = list(np.random.default_rng(0).integers(256, size=(2, 30, 50, 3), dtype=np.uint8))
     masks = [pad(photo[..., 0] > 128, spec.map_size(recipe.size)) for photo in photos]
     before = [weights.copy() for weights in model.get_weights()]
     padded = np.stack([pad(photo, spec.input_size(recipe.size)) for photo in photos])
-    loss = learner.step(padded, np.stack(masks)[..., None].astype(np.float32), 1e-3)
+    loss = trainer.step(padded, np.stack(masks)[..., None].astype(np.float32), 1e-3)
     assert np.isfinite(loss)
     assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
     maps = list(probability_maps([model], photos, size_spec=spec, tta=recipe.tta))
@@ -44,25 +44,25 @@ def test_a_step_a_prediction_and_a_file(name: str, tmp_path: Path) -> None:
     assert '"Lambda"' not in model.to_json()
 
 
-def test_the_seed_decides_whatever_other_threads_draw() -> None:
+def test_weights_do_not_depend_on_random_numbers_of_other_threads() -> None:
     recipe, stop = read_recipe("miniature", SMALL), threading.Event()
-    alone = build(recipe).get_weights()
+    expected = build(recipe).get_weights()
 
     def draw() -> None:
         while not stop.wait(0.0001):
             random.random()
 
-    drawing = threading.Thread(target=draw)
-    drawing.start()
+    thread = threading.Thread(target=draw)
+    thread.start()
     try:
-        for weight, other in zip(alone, build(recipe).get_weights(), strict=True):
+        for weight, other in zip(expected, build(recipe).get_weights(), strict=True):
             assert np.array_equal(weight, other)
     finally:
         stop.set()
-        drawing.join()
+        thread.join()
 
 
 def _eager(model: keras.Model) -> keras.Model:
-    """Without TensorFlow's graphs, which take seconds each to draw; other tests have them."""
+    """Run without TensorFlow's graphs, which take seconds each to trace; other tests use them."""
     model.run_eagerly = True
     return model
