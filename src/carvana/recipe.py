@@ -50,8 +50,6 @@ class Stage(_Table):
     """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
     """Learning rate at the stage's start, before the schedule."""
-    cycles: PositiveInt = 1
-    """How often a cyclic schedule falls within the stage."""
 
     @model_validator(mode="after")
     def _parts_are_alike(self) -> Self:
@@ -78,17 +76,6 @@ class Augmentation(_Table):
     saturation: float = Field(0.0, ge=0, le=1)
     probability: float = Field(0.5, ge=0, le=1)
     """Of each change but the flip."""
-
-
-class Replay(_Table):
-    """Hard photos that are shown more often."""
-
-    recipe: str
-    """Whose finished runs say which photos are hard: those with the lowest out-of-fold Dice."""
-    share: float = Field(0.1, gt=0, le=1)
-    """Of the photos, that are hard."""
-    more: PositiveInt = 1
-    """How many times more often an epoch holds them."""
 
 
 class Encoder(_Table):
@@ -151,16 +138,14 @@ class Recipe(_Table):
     weight_decay: float = Field(0.004, ge=0)
     """Of adamw alone."""
     clip_norm: float | None = Field(None, gt=0)
-    schedule: Literal["constant", "cosine", "cyclic"] = "constant"
-    """Cosine: one fall to zero over all stages, by the pixels seen. Cyclic: a fall and a restart, `cycles` times a
-    stage."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Cosine: one decay to zero over all stages, in proportion to the pixels trained on."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the rate rises from zero."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay a step of the exponential moving average of weights that is evaluated and kept; 0 keeps the last."""
     freeze_encoder_epochs: int = Field(0, ge=0)
     """Epochs in which a pretrained encoder is left as it came."""
-    replay: Replay | None = None
     seed: int = Field(0, ge=0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)

@@ -72,7 +72,7 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
         ("stages.0.accumulate=3", "stages.0: accumulate 3 does not divide the batch of 8"),
         ("freeze_encoder_epochs=1", "freeze_encoder_epochs: only with an encoder that comes with weights"),
-        ("replay={share=0.2}", "replay.recipe: field required"),
+        ("replay={recipe='fast'}", "unknown key 'replay'"),
         ("model={decoder='unet'}", "model.encoder: field required"),
         ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
     ],

@@ -18,7 +18,6 @@ from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
 from carvana.tasks import Crew
 from carvana.training import checkpoint
-from carvana.training.replay import with_replays
 from carvana.training.trainer import train_fold
 
 
@@ -146,8 +145,7 @@ def _unfinished(
         if run.finished:
             console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
-            epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
-            left.append(FoldTask(recipe, run, tuple(epoch), tuple(held_out)))
+            left.append(FoldTask(recipe, run, tuple(photos), tuple(held_out)))
     return left
 
 

@@ -11,7 +11,7 @@ class LearningRateSchedule:
     """The learning rate of each step, https://arxiv.org/abs/1608.03983.
 
     A cosine falls once over all stages, and by the pixels seen, not by the steps: an hour of training spends the
-    same share of the fall whatever the resolution. A cyclic schedule falls within each stage and restarts.
+    same share of the fall whatever the resolution.
     """
 
     recipe: Recipe
@@ -29,8 +29,6 @@ class LearningRateSchedule:
         rate = stage.learning_rate
         if self.recipe.schedule == "cosine":
             rate *= _fallen(self._share_of_pixels(epochs_before))
-        elif self.recipe.schedule == "cyclic":
-            rate *= _fallen(self._share_of_cycle(stage, epochs_before))
         if step < self.recipe.warmup_steps:
             rate *= (step + 1) / self.recipe.warmup_steps
         return rate
@@ -43,11 +41,6 @@ class LearningRateSchedule:
             steps += epochs * -(-self.photos // stage.batch_size)
             epoch -= epochs
         return steps
-
-    def _share_of_cycle(self, stage: Stage, epochs: float) -> float:
-        earlier = self.recipe.stages[: self.recipe.stages.index(stage)]
-        within = (epochs - sum(one.epochs for one in earlier)) / stage.epochs
-        return within * stage.cycles % 1
 
     def _share_of_pixels(self, epochs: float) -> float:
         seen = 0.0

@@ -29,14 +29,6 @@ def test_the_cosine_falls_with_the_pixels_seen() -> None:
     assert schedule.rate(second, 5, 17) == pytest.approx(0)
 
 
-def test_a_cycle_falls_within_its_stage_and_starts_again() -> None:
-    schedule = _schedule("schedule=cyclic", "stages.0.cycles=2")
-    first, second = schedule.recipe.stages
-    assert [schedule.rate(first, epoch, 0) for epoch in (0, 1, 2, 3)] == pytest.approx([1, 0.5, 1, 0.5])
-    assert schedule.rate(second, 4, 12) == 0.5
-    assert schedule.rate(second, 4.999, 16) == pytest.approx(0, abs=1e-5)
-
-
 def test_the_rate_warms_up() -> None:
     schedule = _schedule("warmup_steps=4")
     assert [schedule.rate(schedule.recipe.stages[0], 0, step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
