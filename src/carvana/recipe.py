@@ -46,15 +46,17 @@ class Stage(_Table):
     epochs: PositiveInt
     batch_size: PositiveInt
     """Photos a step."""
-    accumulate: PositiveInt = 1
-    """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
+    accumulation_steps: PositiveInt = 1
+    """Micro-batches that a batch is split into where it does not fit the device; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
     """Learning rate at the stage's start, before the schedule."""
 
     @model_validator(mode="after")
-    def _parts_are_alike(self) -> Self:
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch_size}")
+    def _microbatches_have_one_size(self) -> Self:
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"accumulation_steps {self.accumulation_steps} does not divide the batch_size of {self.batch_size}"
+            )
         return self
 
 

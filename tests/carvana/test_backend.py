@@ -1,4 +1,4 @@
-"""What differs from backend to backend."""
+"""Functions that differ between backends."""
 
 import os
 import subprocess
@@ -27,12 +27,12 @@ photos = np.random.default_rng(0).integers(256, size=(8, 32, 48, 3), dtype=np.ui
 masks = (photos[..., :1] > 128).astype(np.float32)
 
 def losses(devices):
-    learner = TrainStep(recipe, devices=devices)
-    learner.start_stage(recipe.stages[0])
-    taught = [learner.step(photos, masks, 1e-2) for _ in range(3)]
-    learner.load(learner.state())
-    with learner.ema_weights() as model:
-        return taught, model.predict_on_batch(photos)
+    train_step = TrainStep(recipe, devices=devices)
+    train_step.start_stage(recipe.stages[0])
+    values = [train_step.step(photos, masks, 1e-2) for _ in range(3)]
+    train_step.load(train_step.state())
+    with train_step.ema_weights() as model:
+        return values, model.predict_on_batch(photos)
 
 devices = AllDevices()
 assert devices.count == 2
@@ -44,7 +44,7 @@ assert np.abs(map_of_one - map_of_two).max() < 1e-4
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_learn_what_one_does(backend: str) -> None:
+def test_two_devices_train_like_one(backend: str) -> None:
     pytest.importorskip(backend)
     environment = os.environ | {
         "KERAS_BACKEND": backend,
@@ -52,22 +52,22 @@ def test_two_devices_learn_what_one_does(backend: str) -> None:
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     }
     command = [sys.executable, "-c", TWO_DEVICES, backend]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
-def test_a_compiled_function_does_the_same() -> None:
+def test_a_compiled_function_returns_the_same() -> None:
     doubled = jit(lambda x: x * 2)(np.ones(3, np.float32))
     assert np.asarray(doubled).tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
-    ("error", "means_it"),
+    ("error", "expected"),
     [
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4.00GiB"), True),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), True),
         (RuntimeError("INVALID_ARGUMENT: shapes differ"), False),
     ],
 )
-def test_what_says_that_memory_is_short(error: Exception, means_it: bool) -> None:
-    assert is_out_of_memory(error) == means_it
+def test_out_of_memory_errors_are_recognized(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected

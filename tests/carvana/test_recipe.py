@@ -70,7 +70,10 @@ def test_keys_are_set_from_the_command_line() -> None:
         ("stages=[]", "stages: .*at least 1"),
         ("model=segnet", "model: .*'unet'"),
         ("model={encoder='vgg16', weigths='none'}", "unknown key 'model.weigths'"),
-        ("stages.0.accumulate=3", "stages.0: accumulate 3 does not divide the batch of 8"),
+        (
+            "stages.0.accumulation_steps=3",
+            "stages.0: accumulation_steps 3 does not divide the batch_size of 8",
+        ),
         ("freeze_encoder_epochs=1", "freeze_encoder_epochs: only with an encoder that comes with weights"),
         ("replay={recipe='fast'}", "unknown key 'replay'"),
         ("model={decoder='unet'}", "model.encoder: field required"),
