@@ -1,10 +1,10 @@
-"""A training step of this project, on each backend that is installed, beside the same network in plain PyTorch.
+"""Benchmark of a training step on each installed backend, compared with the same network in plain PyTorch.
 
     ./run.sh benchmark train_step --network unet --size 288x432 --batch 2
 
-Both have the same parameters, forward and backward, AdamW, BCE, and the same precision; plain PyTorch works
-channels-last, as it is and compiled. Each contender has a process of its own, and they take turns: the ratio is
-that of the medians. Backends that are not installed are left out (`.venv/bin/pip install torch==2.13.0 jax==0.10.2`).
+Both have the same parameters, AdamW, BCE and precision, and run forward and backward; plain PyTorch uses the
+channels-last layout, eager and compiled. Each variant runs in a process of its own, and the variants alternate;
+ratios are those of the medians. Backends that are not installed are skipped (`.venv/bin/pip install torch==2.13.0 jax==0.10.2`).
 """
 
 import importlib.util
@@ -22,32 +22,35 @@ import typer
 
 from carvana import console, machine
 
-CONTENDERS = {
+VARIANTS = {
     "PyTorch, plain": ("torch", "plain"),
-    "PyTorch, compiled": ("torch", "jit"),
+    "PyTorch, compiled": ("torch", "compiled"),
     "ours on TensorFlow": ("tensorflow", "ours"),
     "ours on TensorFlow, XLA": ("tensorflow", "ours-xla"),
     "ours on JAX": ("jax", "ours"),
     "ours on PyTorch": ("torch", "ours"),
 }
-"""The backend that each needs, and how it is built."""
+"""Backend and implementation of each variant."""
 
 RECIPES = {"unet": "baseline", "resnet34": "resnet34"}
 TRAINABLE = {"unet": 31_031_745, "resnet34": 24_438_804}
 BF16_PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Matrix operations a second_area, dense, as the makers state them."""
+"""Peak bfloat16 operations per second of dense matrices, from the data sheets."""
 
 
 def main(
-    network: Annotated[Literal["unet", "resnet34"], typer.Option(help="64 wide, or on a ResNet34.")] = "unet",
+    network: Annotated[
+        Literal["unet", "resnet34"],
+        typer.Option(help="unet: with 64 base filters; resnet34: its encoder is a ResNet34."),
+    ] = "unet",
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH.")] = "288x432",
-    batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Photos per step.")] = 2,
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option()] = "bfloat16",
-    steps: Annotated[int, typer.Option(min=1, help="Measured a turn.")] = 3,
-    turns: Annotated[int, typer.Option(min=1, help="Of each contender.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps per turn.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each variant.")] = 2,
     only: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Measure a training step, beside the same network in plain PyTorch.
+    """Measure a training step, and compare it with the same network in plain PyTorch.
 
     Example:
 
@@ -57,41 +60,41 @@ def main(
     if only:
         print(json.dumps(_measure(only, network, (height, width), batch, precision, steps)))
         return
-    there = {name: one for name, one in CONTENDERS.items() if importlib.util.find_spec(one[0])}
-    results: dict[str, list[dict]] = {name: [] for name in there}
+    installed = {name: one for name, one in VARIANTS.items() if importlib.util.find_spec(one[0])}
+    results: dict[str, list[dict]] = {name: [] for name in installed}
     for _ in range(turns):
-        for name, (backend, _) in there.items():
-            results[name].append(_in_its_own_process(name, backend))
+        for name, (backend, _) in installed.items():
+            results[name].append(_measure_in_subprocess(name, backend))
             console.message(f"{name}: {results[name][-1].get('ms', results[name][-1].get('error'))}")
     _show(results, network, (height, width), batch, precision)
 
 
-def _in_its_own_process(name: str, backend: str) -> dict:
+def _measure_in_subprocess(name: str, backend: str) -> dict:
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [sys.executable, *sys.argv, "--only", name]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1][:200]}
-    return json.loads(done.stdout.splitlines()[-1])
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        return {"error": result.stderr.strip().splitlines()[-1][:200]}
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def _measure(
     name: str, network: str, size: tuple[int, int], batch: int, precision: str, steps: int
 ) -> dict[str, object]:
-    """Milliseconds of each step, after three that are not counted, and the device's peak memory in bytes."""
-    backend, way = CONTENDERS[name]
+    """Return the milliseconds of each step after three warm-up steps, and the device's peak memory in bytes."""
+    backend, implementation = VARIANTS[name]
     random = np.random.default_rng(0)
     photos = random.integers(256, size=(batch, *size, 3), dtype=np.uint8)
     masks = (photos[..., :1] > 128).astype(np.float32)
-    build = _ours if way.startswith("ours") else _plain
-    step, operations = build(network, size, precision, way, photos, masks)
-    took = []
+    build = _ours if implementation.startswith("ours") else _plain
+    step, operations = build(network, size, precision, implementation, photos, masks)
+    milliseconds = []
     for _ in range(3 + steps):
-        began = time.perf_counter()
+        start = time.perf_counter()
         step()
-        took.append(1000 * (time.perf_counter() - began))
+        milliseconds.append(1000 * (time.perf_counter() - start))
     return {
-        "ms": took[3:],
+        "ms": milliseconds[3:],
         "peak": _peak_memory(backend),
         "device": _device(backend),
         "operations": operations,
@@ -99,7 +102,12 @@ def _measure(
 
 
 def _ours(
-    network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
+    network: str,
+    size: tuple[int, int],
+    precision: str,
+    implementation: str,
+    photos: np.ndarray,
+    masks: np.ndarray,
 ) -> tuple[Callable[[], float], float]:
     from carvana.recipe import read_recipe
     from carvana.training.train_step import TrainStep
@@ -111,17 +119,22 @@ def _ours(
     changes = [stage, f"precision={policy}", "optimizer=adamw", "loss=bce"]
     weights = ["model.weights=none"] if network == "resnet34" else []
     recipe = read_recipe(RECIPES[network], [*changes, *weights])
-    learner = TrainStep(recipe)
-    learner.start_stage(recipe.stages[0])
-    trainable = sum(int(np.prod(weight.shape)) for weight in learner.model.trainable_weights)
+    train_step = TrainStep(recipe)
+    train_step.start_stage(recipe.stages[0])
+    trainable = sum(int(np.prod(weight.shape)) for weight in train_step.model.trainable_weights)
     assert trainable == TRAINABLE[network], trainable
-    if way == "ours-xla":
-        learner.model.jit_compile = True
-    return lambda: learner.step(photos, masks, 1e-4), _operations(learner.model, photos.shape)
+    if implementation == "ours-xla":
+        train_step.model.jit_compile = True
+    return lambda: train_step.step(photos, masks, 1e-4), _operations(train_step.model, photos.shape)
 
 
 def _plain(
-    network: str, size: tuple[int, int], precision: str, way: str, photos: np.ndarray, masks: np.ndarray
+    network: str,
+    size: tuple[int, int],
+    precision: str,
+    implementation: str,
+    photos: np.ndarray,
+    masks: np.ndarray,
 ) -> tuple[Callable[[], float], float]:
     import torch
     from plain_torch import ResNet34UNet, UNet
@@ -130,7 +143,7 @@ def _plain(
     torch.backends.cudnn.benchmark = True
     model = (UNet() if network == "unet" else ResNet34UNet()).to(device, memory_format=torch.channels_last)
     assert sum(weight.numel() for weight in model.parameters()) == TRAINABLE[network]
-    called = torch.compile(model) if way == "jit" else model
+    called = torch.compile(model) if implementation == "compiled" else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.004)
     scale = 255.0 if network == "unet" else 1.0
 
@@ -149,7 +162,7 @@ def _plain(
 
 
 def _operations(model: object, shape: tuple[int, ...]) -> float:
-    """Matrix operations of a training step: two a multiplication, and the backward pass is twice the forward."""
+    """Count the operations of a training step: two per multiplication; the backward pass has twice the forward's."""
     from carvana.backend import keras
 
     total = 0.0
@@ -163,7 +176,7 @@ def _operations(model: object, shape: tuple[int, ...]) -> float:
 
 
 def _output_shapes(model: object, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Of each layer, for a batch of photos of a shape."""
+    """Return the shape of each layer's output, for a batch of photos of a shape."""
     from carvana.backend import keras
 
     shapes = {}
@@ -180,7 +193,7 @@ def _output_shapes(model: object, shape: tuple[int, ...]) -> dict[str, tuple[int
 
 
 def _peak_memory(backend: str) -> int | None:
-    """The most bytes that the GPU held; None on a CPU."""
+    """Return the GPU's peak memory in bytes; None on a CPU."""
     if backend == "torch":
         import torch
 

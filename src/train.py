@@ -1,4 +1,4 @@
-"""Train one U-Net a fold, at increasing resolutions."""
+"""Train a recipe's network on one fold or on all folds of a cross-validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,31 +17,33 @@ from carvana.runs import RunDir
 def train(
     recipe: Annotated[
         list[str],
-        typer.Option(help="A recipe of src/recipes by its name, or a TOML file; may be repeated."),
+        typer.Option(help="Name of a recipe in src/recipes, or a TOML file; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
-    folds: Annotated[Path, typer.Option(help="A fold table: columns car,fold.")],
-    fold: Annotated[str, typer.Option(help="The fold to hold out, or `all`, one after the other.")] = "all",
+    data: Annotated[Path, typer.Option(help="Data folder in the competition's form.")],
+    folds: Annotated[Path, typer.Option(help="Fold table with the columns car,fold.")],
+    fold: Annotated[str, typer.Option(help="Fold to hold out, or `all`, one after the other.")] = "all",
     runs: Annotated[Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K.")] = Path("runs"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
     ] = None,
     gpus: Annotated[
-        Literal["one", "all"], typer.Option(help="Share each batch among all GPUs of the machine.")
+        Literal["one", "all"], typer.Option(help="`all` splits each batch among all GPUs of the machine.")
     ] = "one",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what was trained of these folds.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete what was trained of these folds before, and start again.")
+    ] = False,
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Train on the workers of a Dask scheduler, a fold each at a time: tcp://HOST:8786, or local:N"
+            help="Train on the workers of a Dask scheduler, one fold at a time on each: tcp://HOST:8786, or local:N"
             " processes."
         ),
     ] = None,
 ) -> None:
-    """Train one U-Net a fold, at increasing resolutions.
+    """Train a recipe's network on one fold or on all folds, through the recipe's stages.
 
-    A run that was cut off goes on after its last finished epoch; a finished one is left alone. Each ends with
-    the Dice of its held-out photos at their own size.
+    An interrupted training resumes after its last finished epoch, and a finished one is skipped. At the end, the Dice
+    of the held-out photos is computed at their own size.
 
     Examples:
 
@@ -51,43 +53,45 @@ def train(
 
         ./run.sh train --recipe baseline --recipe resnet34 --data data --folds folds/data-5.csv --cluster tcp://HOST:8786
     """
-    chosen = [read_recipe(name, set_) for name in recipe]
-    if len({one.name for one in chosen}) < len(chosen):
+    recipes = [read_recipe(name, set_) for name in recipe]
+    if len({one.name for one in recipes}) < len(recipes):
         raise typer.BadParameter("--recipe: two have the same name, and would be written to the same runs")
     if cluster and gpus == "all":
-        raise typer.BadParameter("--gpus all goes without --cluster, which gives each worker a fold")
+        raise typer.BadParameter(
+            "--gpus all cannot be used with --cluster, which trains one fold on each worker"
+        )
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
-    photos = train_samples(data)
-    split = Split.read(photos, folds)
+    samples = train_samples(data)
+    split = Split.read(samples, folds)
     number = parse_fold(fold)
     numbers = split.numbers if number is None else [number]
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
-    check_sizes(photos)
+    check_sizes(samples)
 
-    from carvana.backend import AllDevices  # late: TensorFlow takes seconds that --help need not
+    from carvana.backend import AllDevices
     from carvana.training.cross_validation import TrainingJob, train_folds, train_on_cluster
 
     if cluster:
-        from carvana.cluster.executor import crew_at  # late: Dask is not needed without
+        from carvana.cluster.executor import crew_at
 
-        job = TrainingJob(data, runs, tuple(_findable(name) for name in recipe), tuple(set_ or ()))
-        trained = train_on_cluster(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)
+        job = TrainingJob(data, runs, tuple(map(_absolute, recipe)), tuple(set_ or ()))
+        trained = train_on_cluster(crew_at(cluster), job, recipes, split, numbers, fresh=fresh)
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:
             console.message(f"devices that share each batch: {devices.count}")
         trained = [
             run
-            for one in chosen
+            for one in recipes
             for run in train_folds(one, split, numbers, runs, devices=devices, fresh=fresh)
         ]
     _show(trained)
 
 
-def _findable(recipe: str) -> str:
-    """A recipe's name, or its file as other machines find it."""
+def _absolute(recipe: str) -> str:
+    """Return a recipe's name, or the absolute path of its file, so that other machines find it."""
     return str(Path(recipe).absolute()) if recipe.endswith(".toml") else recipe
 
 

@@ -61,17 +61,17 @@ class Stage(_Table):
     epochs: PositiveInt
     batch_size: PositiveInt
     """Photos a step."""
-    accumulate: PositiveInt = 1
-    """Parts that a batch goes through the network in, where it does not fit at once; their gradients are averaged."""
+    accumulation_steps: PositiveInt = 1
+    """Micro-batches that a batch is split into where it does not fit the device; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
     """Learning rate at the start of the stage, before the schedule's factor."""
-    cycles: PositiveInt = 1
-    """How often a cyclic schedule falls within the stage."""
 
     @model_validator(mode="after")
-    def _parts_are_alike(self) -> Self:
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch_size}")
+    def _microbatches_have_one_size(self) -> Self:
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"accumulation_steps {self.accumulation_steps} does not divide the batch_size of {self.batch_size}"
+            )
         return self
 
 
@@ -96,17 +96,6 @@ class Augmentation(_Table):
     """Largest change of saturation, as a fraction of the full range."""
     probability: float = Field(0.5, ge=0, le=1)
     """Probability of each change but the flip."""
-
-
-class Replay(_Table):
-    """Hard photos that are shown more often."""
-
-    recipe: str
-    """Whose finished runs say which photos are hard: those with the lowest out-of-fold Dice."""
-    share: float = Field(0.1, gt=0, le=1)
-    """Of the photos, that are hard."""
-    more: PositiveInt = 1
-    """How many times more often an epoch holds them."""
 
 
 class Encoder(_Table):
@@ -173,9 +162,8 @@ class Recipe(_Table):
     """Weight decay of AdamW; Adam has none."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest global norm of the gradients; without it they are not clipped."""
-    schedule: Literal["constant", "cosine", "cyclic"] = "constant"
-    """Cosine: one fall to zero over all stages, by the pixels seen. Cyclic: a fall and a restart, `cycles` times a
-    stage."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Cosine: one decay to zero over all stages, in proportion to the pixels trained on."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the learning rate rises linearly from zero."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
@@ -183,7 +171,6 @@ class Recipe(_Table):
     weights."""
     freeze_encoder_epochs: int = Field(0, ge=0)
     """Number of first epochs in which a pretrained encoder is not trained."""
-    replay: Replay | None = None
     seed: int = Field(0, ge=0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)

@@ -29,8 +29,8 @@ def test_two_workers_are_what_was_measured(costs: Costs) -> None:
     assert estimate.photos_s == pytest.approx(costs.two_workers_photos_s, rel=0.15)
 
 
-def test_the_readme_shows_its_table(costs: Costs) -> None:
-    assert table(costs) in (ROOT / "README.md").read_text()
+def test_the_documentation_shows_its_table(costs: Costs) -> None:
+    assert table(costs) in (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_more_workers_take_less_time_until_something_is_used_up(costs: Costs) -> None:

@@ -1,1 +1,1 @@
-"""From photos to weights."""
+"""Training of networks."""

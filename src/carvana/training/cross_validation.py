@@ -1,6 +1,7 @@
-"""The training of recipes on folds: here, one after the other, or as pieces that a cluster does."""
+"""Training of recipes on the folds of a cross-validation: one after the other, or as tasks of a cluster."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,73 +19,78 @@ from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
 from carvana.tasks import Crew
 from carvana.training import checkpoint
-from carvana.training.replay import with_replays
-from carvana.training.trainer import train_fold
+from carvana.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class FoldTask:
-    """A recipe on a fold: a piece of work, as `carvana.tasks` has it."""
+    """Training of a recipe on one fold; a task in the sense of `carvana.tasks`."""
 
     recipe: Recipe
     run: RunDir
-    photos: tuple[Sample, ...]
-    """An epoch's."""
-    held_out: tuple[Sample, ...]
+    train: tuple[Sample, ...]
+    """Photos to train on."""
+    val: tuple[Sample, ...]
+    """Photos to validate on."""
 
     @property
     def name(self) -> str:
-        """Recipe and fold."""
+        """Recipe and fold, for messages."""
         return f"{self.recipe.name} fold {self.run.fold}"
 
     @property
     def size(self) -> int:
-        """Photos that are shown to the network, over all epochs."""
-        return sum(self._epochs())
+        """Photos to train on, summed over all epochs."""
+        return sum(self._photos_per_epoch())
 
     def done(self) -> int:
-        """Those of the epochs that the checkpoint has behind it."""
-        return sum(self._epochs()[: checkpoint.finished_epochs(self.run.checkpoint)])
+        """Return the photos of the finished epochs."""
+        return sum(self._photos_per_epoch()[: checkpoint.finished_epochs(self.run.checkpoint)])
 
     def do(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
-        """Train what is left of it; nothing where another process finishes it meanwhile."""
+        """Train the epochs that are left, unless another process does so meanwhile.
+
+        Args:
+            loaded: nothing; the argument is part of the tasks' protocol.
+            reporter: receives messages and progress.
+            devices: devices that share each batch; by default one device.
+        """
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                train_fold(self.recipe, self.run, self.photos, self.held_out, devices, reporter)
+                Trainer(self.recipe, self.run, self.train, self.val, devices=devices, reporter=reporter).fit()
 
-    def _epochs(self) -> list[int]:
-        """The photos of each epoch: whole batches."""
-        stages = self.recipe.stages
+    def _photos_per_epoch(self) -> list[int]:
+        """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
         return [
-            -(-len(self.photos) // one.batch_size) * one.batch_size
-            for one in stages
-            for _ in range(one.epochs)
+            math.ceil(len(self.train) / stage.batch_size) * stage.batch_size
+            for stage in self.recipe.stages
+            for _ in range(stage.epochs)
         ]
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What trainings have in common, as `carvana.tasks` has it."""
+    """What all tasks of a cluster's training have in common; a job in the sense of `carvana.tasks`."""
 
     data: Path
     folder: Path
-    """Of all runs."""
+    """The folder of all runs."""
     recipes: tuple[str, ...]
-    """By name or file."""
+    """Names or files of the recipes; files by absolute paths, so that other machines find them."""
     changes: tuple[str, ...]
-    """Of each recipe: `key=value`."""
+    """Overrides of each recipe, as `key=value`."""
     title: str = "train"
 
     def sees(self) -> dict[str, str]:
-        """The photos and masks, and the recipes as this process reads them."""
-        seen = {f"the photos of {self.data}": fingerprint(self.data, ["train", "train_masks"])}
+        """Return fingerprints of the training photos and masks, and the value of each key of the recipes."""
+        facts = {f"the photos of {self.data}": fingerprint(self.data, ["train", "train_masks"])}
         for name in self.recipes:
             for key, value in read_recipe(name, list(self.changes)).model_dump(mode="json").items():
-                seen[f"recipe {name}: {key}"] = str(value)
-        return seen
+                facts[f"recipe {name}: {key}"] = str(value)
+        return facts
 
     def load(self) -> None:
-        """Nothing."""
+        """Load nothing: each task builds its own network."""
 
 
 def train_folds(
@@ -96,22 +102,27 @@ def train_folds(
     devices: AllDevices | None = None,
     fresh: bool = False,
 ) -> list[RunDir]:
-    """Train a recipe on each of `folds`; what is finished is left alone, what was cut off goes on.
+    """Train a recipe on several folds, one after the other.
+
+    Finished folds are skipped, and interrupted ones are resumed.
 
     Args:
-        recipe: to train.
+        recipe: the recipe to train.
         split: the photos and their folds.
-        folds: the numbers to hold out.
+        folds: the folds to hold out.
         runs: each fold is written to `runs/RECIPE/fold-K`.
-        devices: to share each batch among; by default one.
-        fresh: forget what was trained of these folds before.
+        devices: devices that share each batch; by default one device.
+        fresh: delete what was trained of these folds before.
+
+    Returns:
+        The runs, one for each fold.
 
     Raises:
-        UserError: there is no such fold, or it was begun with another recipe or on other data. Nothing is
-            trained then.
+        UserError: there is no such fold, or it was begun with another recipe or on other data, which is found
+            before any training.
     """
-    for training in _unfinished(recipe, split, folds, runs, fresh=fresh):
-        training.do(None, console, devices)
+    for task in _pending(recipe, split, folds, runs, fresh=fresh):
+        task.do(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
 
@@ -124,34 +135,42 @@ def train_on_cluster(
     *,
     fresh: bool = False,
 ) -> list[RunDir]:
-    """Let a crew train each of several recipes on each of `folds`, all at once; else as `train_folds`."""
-    left = [one for recipe in recipes for one in _unfinished(recipe, split, folds, job.folder, fresh=fresh)]
-    if left:
-        crew(job, left)
+    """Train each of several recipes on each of several folds, as tasks of a cluster; otherwise like `train_folds`.
+
+    Args:
+        crew: executes the tasks.
+        job: what the tasks have in common.
+        recipes: the recipes to train.
+        split: the photos and their folds.
+        folds: the folds to hold out.
+        fresh: delete what was trained of these folds before.
+    """
+    tasks = [task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, fresh=fresh)]
+    if tasks:
+        crew(job, tasks)
     return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 
-def _unfinished(
+def _pending(
     recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
 ) -> list[FoldTask]:
-    """The trainings that have not come to their end, all begun."""
-    sides = {fold: split.train_val(fold) for fold in folds}
-    left = []
-    for fold, (photos, held_out) in sides.items():
+    """Return tasks for the folds that are not finished, and prepare their folders."""
+    samples = {fold: split.train_val(fold) for fold in folds}
+    tasks = []
+    for fold, (train, val) in samples.items():
         run = run_dir(runs, recipe, fold)
         with file_lock(run.lock, console):
             if fresh:
-                _forget(run)
-            _begin(run, recipe, split)
+                _delete_files(run)
+            _prepare(run, recipe, split)
         if run.finished:
             console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
-            epoch = with_replays(photos, recipe.replay, runs) if recipe.replay else photos
-            left.append(FoldTask(recipe, run, tuple(epoch), tuple(held_out)))
-    return left
+            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
+    return tasks
 
 
-def _forget(run: RunDir) -> None:
+def _delete_files(run: RunDir) -> None:
     for path in run.folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -159,16 +178,18 @@ def _forget(run: RunDir) -> None:
             path.unlink()
 
 
-def _begin(run: RunDir, recipe: Recipe, split: Split) -> None:
-    """Write down what is trained on what, or make sure that it is what was begun before."""
-    if run.finished or run.checkpoint.is_file():  # where nothing is trained yet, nothing can be mixed up
+def _prepare(run: RunDir, recipe: Recipe, split: Split) -> None:
+    """Write recipe and metadata of a new run, or check that an existing one has the same."""
+    if (
+        run.finished or run.checkpoint.is_file()
+    ):  # before the first checkpoint, any recipe may replace another
         run.check_recipe(recipe)
         if run.read_metadata()["split"] != split.fingerprint():
             raise UserError(
                 f"{run.folder}: trained on other photos or folds; train --fresh, or choose another --runs"
             )
         return
-    facts = {
+    metadata = {
         "table": split.table,
         "folds": split.numbers,
         "split": split.fingerprint(),
@@ -178,4 +199,4 @@ def _begin(run: RunDir, recipe: Recipe, split: Split) -> None:
     with atomic_path(run.recipe) as part:
         write_recipe(recipe, part)
     with atomic_path(run.metadata) as part:
-        part.write_text(json.dumps(facts, indent=2) + "\n")
+        part.write_text(json.dumps(metadata, indent=2) + "\n")

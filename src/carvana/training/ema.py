@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights."""
+"""Exponential moving average (EMA) of a model's weights."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,49 +9,59 @@ from carvana.backend import jit, keras
 
 
 class ExponentialMovingAverage:
-    """An average over the last steps of all that a network has learnt, statistics of batch normalisation included.
+    """EMA of all floating-point variables of a model, the statistics of batch normalization included.
 
-    https://arxiv.org/abs/1806.05594; in its first steps it averages over fewer, so that it forgets the start.
+    See https://arxiv.org/abs/1806.05594. The decay of step t = 1, 2, ... is min(decay, t / (9 + t)), as in
+    tf.train.ExponentialMovingAverage, so that the initial weights are soon forgotten.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
-        """Average over about 1 / (1 - `decay`) steps."""
+        """Start the average at the model's present weights.
+
+        Args:
+            model: the model in training.
+            decay: decay per step, 0..1; the average covers about the last 1 / (1 - decay) steps.
+        """
         self._weights = [weight for weight in model.variables if weight.dtype.startswith("float")]
         self._decay = decay
         self._steps = 0
-        self._averages: list = [keras.ops.copy(weight) for weight in self._weights]
-        self._move = jit(_moved)
+        self._averages: list[keras.KerasTensor] = [keras.ops.copy(weight) for weight in self._weights]
+        self._move = jit(_move)
 
     def update(self) -> None:
-        """Take in the weights as they are after a step."""
+        """Update the average with the model's weights after a step."""
         self._steps += 1
-        share = 1 - min(self._decay, self._steps / (9 + self._steps))
+        rate = 1 - min(self._decay, self._steps / (9 + self._steps))
         weights = [keras.ops.convert_to_tensor(weight) for weight in self._weights]
-        self._averages = self._move(self._averages, weights, keras.ops.convert_to_tensor(share, "float32"))
+        # A tensor, as a Python number would be compiled anew for each value.
+        self._averages = self._move(self._averages, weights, keras.ops.convert_to_tensor(rate, "float32"))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the network have the averages while the block lasts."""
-        own = [keras.ops.copy(weight) for weight in self._weights]
+        """Replace the model's weights by their averages within the block."""
+        weights = [keras.ops.copy(weight) for weight in self._weights]
         self._assign(self._averages)
         try:
             yield
         finally:
-            self._assign(own)
+            self._assign(weights)
 
     def state(self) -> list[np.ndarray]:
-        """All of it, to be given to `load`."""
-        return [np.array(self._steps), *(keras.ops.convert_to_numpy(one) for one in self._averages)]
+        """Return the number of steps and the averages as arrays, for `load`."""
+        return [np.array(self._steps), *(keras.ops.convert_to_numpy(average) for average in self._averages)]
 
     def load(self, state: Sequence[np.ndarray]) -> None:
-        """Be what another of the same network was when it gave its state."""
+        """Restore what `state` returned for the same model."""
         self._steps = int(state[0])
-        self._averages = [keras.ops.convert_to_tensor(one) for one in state[1:]]
+        self._averages = [keras.ops.convert_to_tensor(average) for average in state[1:]]
 
-    def _assign(self, values: Sequence) -> None:
+    def _assign(self, values: Sequence[keras.KerasTensor]) -> None:
         for weight, value in zip(self._weights, values, strict=True):
             weight.assign(value)
 
 
-def _moved(averages: list, weights: list, share: keras.KerasTensor) -> list:
-    return [average + share * (weight - average) for average, weight in zip(averages, weights, strict=True)]
+def _move(
+    averages: list[keras.KerasTensor], weights: list[keras.KerasTensor], rate: keras.KerasTensor
+) -> list[keras.KerasTensor]:
+    """Move each average towards its weight by a share of the distance."""
+    return [average + rate * (weight - average) for average, weight in zip(averages, weights, strict=True)]

@@ -1,7 +1,7 @@
-"""Losses of a probability map against a mask, a value a photo.
+"""Losses of probability maps against masks, one value per photo.
 
-Probability maps and masks are float32 (n, height, width, 1), 0..1; a mask may be soft at its edge. Every photo
-has the same weight, whatever the size of its car.
+Maps and masks are float32 (n, height, width, 1), 0..1; a resized mask has values in between at its edge. All photos
+weigh the same, whatever the area of the car.
 """
 
 import math
@@ -13,34 +13,40 @@ from carvana.recipe import Recipe
 ops = keras.ops
 
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
-"""From (mask, map), as Keras has it, to (n,)."""
+"""Function from (mask, map), in Keras's order of arguments, to the losses (n,)."""
 
-_WINDOW = 41 / 1024
-"""Side of the square that an edge is looked for in, as a share of the photo's height: the winners' 41 at 1024."""
+_BORDER_WINDOW = 41 / 1024
+"""Side of the window that defines the border, as a share of the map's height: the 1st place's 41 pixels at 1024."""
 
 
 def make_loss(recipe: Recipe, height: int) -> Loss:
-    """The loss that a recipe names, on maps of a height in pixels."""
-    combined = {"bce": _bce, "bce_dice": _bce_dice, "bce_log_dice": _bce_log_dice}[recipe.loss]
-    window = 2 * math.ceil(_WINDOW * height / 2) - 1  # odd, so that it lies around a pixel
+    """Make the recipe's loss for maps of a height in pixels."""
+    combine = {"bce": _bce, "bce_dice": _bce_dice, "bce_log_dice": _bce_log_dice}[recipe.loss]
+    window = 2 * math.ceil(_BORDER_WINDOW * height / 2) - 1  # odd, so that it is centered on a pixel
 
-    def loss(mask: keras.KerasTensor, car: keras.KerasTensor) -> keras.KerasTensor:
+    def loss(mask: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
         weights = border_weights(mask, window, recipe.border_weight) if recipe.border_weight > 1 else 1.0
-        return combined(mask, car, weights)
+        return combine(mask, probabilities, weights)
 
     return loss
 
 
 def border_weights(mask: keras.KerasTensor, window: int, weight: float) -> keras.KerasTensor:
-    """How much each pixel counts: `weight` where both car and studio lie in the window around it, else 1.
+    """Compute the weight of each pixel in the loss.
 
-    Scaled to a mean of 1 a photo. As the 1st place has it: 0.01 < mean of the window < 0.99.
+    As in the 1st place's solution, a pixel belongs to the border if the mean of the mask over the window around it is
+    between 0.01 and 0.99.
+
+    Args:
+        mask: (n, height, width, 1), 0..1.
+        window: side of the window in pixels, odd.
+        weight: of border pixels, relative to the others.
+
+    Returns:
+        (n, height, width, 1), with a mean of 1 over each photo.
     """
     mean = mask
-    for side in (
-        (window, 1),
-        (1, window),
-    ):  # one after the other: two lines of pixels are fewer than a square
+    for side in ((window, 1), (1, window)):  # two one-dimensional means cost less than one over the square
         mean = ops.average_pool(mean, side, strides=1, padding="same")
     border = ops.cast(ops.logical_and(mean > 0.01, mean < 0.99), mask.dtype)
     weights = 1 + (weight - 1) * border
@@ -48,30 +54,33 @@ def border_weights(mask: keras.KerasTensor, window: int, weight: float) -> keras
 
 
 def _bce(
-    mask: keras.KerasTensor, car: keras.KerasTensor, weights: keras.KerasTensor | float
+    mask: keras.KerasTensor, probabilities: keras.KerasTensor, weights: keras.KerasTensor | float
 ) -> keras.KerasTensor:
     """Binary cross-entropy, the mean over pixels."""
-    return ops.mean(weights * ops.binary_crossentropy(mask, car), axis=(1, 2, 3))
+    return ops.mean(weights * ops.binary_crossentropy(mask, probabilities), axis=(1, 2, 3))
 
 
 def _soft_dice(
-    mask: keras.KerasTensor, car: keras.KerasTensor, weights: keras.KerasTensor | float
+    mask: keras.KerasTensor, probabilities: keras.KerasTensor, weights: keras.KerasTensor | float
 ) -> keras.KerasTensor:
-    """Dice of probabilities, 2 sum(m p) / (sum(m) + sum(p)), as V-Net has it: https://arxiv.org/abs/1606.04797."""
-    shared = ops.sum(weights * mask * car, axis=(1, 2, 3))
-    both = ops.sum(weights * (mask + car), axis=(1, 2, 3))
-    return (2 * shared + 1) / (both + 1)  # 1 where both are empty, as the competition counts it
+    """Dice of probabilities, 2 sum(m p) / (sum(m) + sum(p)).
+
+    It has the linear denominator of the competition's metric; V-Net (https://arxiv.org/abs/1606.04797) squares it.
+    """
+    intersection = ops.sum(weights * mask * probabilities, axis=(1, 2, 3))
+    total = ops.sum(weights * (mask + probabilities), axis=(1, 2, 3))
+    return (2 * intersection + 1) / (total + 1)  # 1 if both are empty, as in the competition's metric
 
 
 def _bce_dice(
-    mask: keras.KerasTensor, car: keras.KerasTensor, weights: keras.KerasTensor | float
+    mask: keras.KerasTensor, probabilities: keras.KerasTensor, weights: keras.KerasTensor | float
 ) -> keras.KerasTensor:
     """BCE + 1 - Dice."""
-    return _bce(mask, car, weights) + 1 - _soft_dice(mask, car, weights)
+    return _bce(mask, probabilities, weights) + 1 - _soft_dice(mask, probabilities, weights)
 
 
 def _bce_log_dice(
-    mask: keras.KerasTensor, car: keras.KerasTensor, weights: keras.KerasTensor | float
+    mask: keras.KerasTensor, probabilities: keras.KerasTensor, weights: keras.KerasTensor | float
 ) -> keras.KerasTensor:
-    """BCE - log(Dice), the 5th place's choice."""
-    return _bce(mask, car, weights) - ops.log(_soft_dice(mask, car, weights))
+    """BCE - log(Dice), the 5th place's loss."""
+    return _bce(mask, probabilities, weights) - ops.log(_soft_dice(mask, probabilities, weights))

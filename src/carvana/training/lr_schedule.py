@@ -1,4 +1,4 @@
-"""The learning rate over a training."""
+"""The learning rate of each training step."""
 
 import math
 from dataclasses import dataclass
@@ -8,56 +8,45 @@ from carvana.recipe import Recipe, Stage
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """The learning rate of each step, https://arxiv.org/abs/1608.03983.
+    """A recipe's schedule: the stage's learning rate times the cosine decay times the warm-up.
 
-    A cosine falls once over all stages, and by the pixels seen, not by the steps: an hour of training spends the
-    same share of the fall whatever the resolution. A cyclic schedule falls within each stage and restarts.
+    The cosine (https://arxiv.org/abs/1608.03983) decays once over all stages, in proportion to the pixels trained on
+    and not to the steps, so that equal computation spends an equal share of the decay at each resolution.
     """
 
     recipe: Recipe
-    photos: int
-    """Photos an epoch."""
+    n_samples: int
+    """Photos per epoch."""
 
-    def rate(self, stage: Stage, epochs_before: float, step: int) -> float:
-        """The rate of a step.
+    def learning_rate(self, stage: Stage, epoch: float, step: int) -> float:
+        """Return the learning rate of one step.
 
         Args:
-            stage: the current stage.
-            epochs_before: epochs done over all stages, with the part of the current one.
-            step: steps done over all stages.
+            stage: the stage that the step belongs to.
+            epoch: epochs trained before the step, over all stages, including the fraction of the present one.
+            step: steps done before it, over all stages.
         """
-        rate = stage.learning_rate
+        learning_rate = stage.learning_rate
         if self.recipe.schedule == "cosine":
-            rate *= _fallen(self._share_of_pixels(epochs_before))
-        elif self.recipe.schedule == "cyclic":
-            rate *= _fallen(self._share_of_cycle(stage, epochs_before))
+            learning_rate *= (1 + math.cos(math.pi * self._share_of_pixels(epoch))) / 2
         if step < self.recipe.warmup_steps:
-            rate *= (step + 1) / self.recipe.warmup_steps
-        return rate
+            learning_rate *= (step + 1) / self.recipe.warmup_steps
+        return learning_rate
 
     def steps_before(self, epoch: int) -> int:
-        """Steps done in the first `epoch` epochs, over all stages."""
+        """Return the steps of the first `epoch` epochs, over all stages."""
         steps = 0
         for stage in self.recipe.stages:
             epochs = min(epoch, stage.epochs)
-            steps += epochs * -(-self.photos // stage.batch_size)
+            steps += epochs * math.ceil(self.n_samples / stage.batch_size)
             epoch -= epochs
         return steps
 
-    def _share_of_cycle(self, stage: Stage, epochs: float) -> float:
-        earlier = self.recipe.stages[: self.recipe.stages.index(stage)]
-        within = (epochs - sum(one.epochs for one in earlier)) / stage.epochs
-        return within * stage.cycles % 1
-
-    def _share_of_pixels(self, epochs: float) -> float:
-        seen = 0.0
+    def _share_of_pixels(self, epoch: float) -> float:
+        """Return the share, 0..1, of all pixels of the training that the first `epoch` epochs process."""
+        pixels = 0.0
         for stage in self.recipe.stages:
-            here = min(epochs, stage.epochs)
-            seen += here * stage.size[0] * stage.size[1]
-            epochs -= here
-        return seen / sum(stage.epochs * stage.size[0] * stage.size[1] for stage in self.recipe.stages)
-
-
-def _fallen(share: float) -> float:
-    """Of the rate, what is left after a share of the fall."""
-    return (1 + math.cos(math.pi * share)) / 2
+            epochs = min(epoch, stage.epochs)
+            pixels += epochs * math.prod(stage.size)
+            epoch -= epochs
+        return pixels / sum(stage.epochs * math.prod(stage.size) for stage in self.recipe.stages)

@@ -1,4 +1,4 @@
-"""Logs for TensorBoard, written without TensorFlow: other backends have none."""
+"""Logs for TensorBoard, written without TensorFlow, so that other backends have them, too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,28 +9,33 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-_SCALARS = ("loss", "dice", "rate", "loader_per_s", "step_per_s")
+_SCALARS = ("loss", "dice", "learning_rate", "loader_per_s", "step_per_s")
 
 
-class Log:
-    """What TensorBoard shows of a run: `tensorboard --logdir runs`."""
+class TensorBoardLog:
+    """Log of a run, shown by `tensorboard --logdir runs`."""
 
     def __init__(self, folder: Path) -> None:
-        """Write to a file of its own in `folder`; TensorBoard joins those of a training that was cut off."""
+        """Open a new file in `folder`; TensorBoard shows all files of a folder as one log."""
         self._writer = EventFileWriter(str(folder))
 
-    def epoch(self, row: Mapping[str, float], overlays: Sequence[np.ndarray]) -> None:
-        """Log an epoch's row of the history, and photos (height, width, 3), uint8, RGB."""
+    def write_epoch(self, row: Mapping[str, float], overlays: Sequence[np.ndarray]) -> None:
+        """Log one epoch.
+
+        Args:
+            row: the epoch's row of the history.
+            overlays: validation photos (height, width, 3), uint8, RGB, with the edges of mask and truth.
+        """
         values = [Summary.Value(tag=name, simple_value=row[name]) for name in _SCALARS]
         values += [
-            Summary.Value(tag=f"held_out/{number}", image=_image(overlay))
+            Summary.Value(tag=f"validation/{number}", image=_image(overlay))
             for number, overlay in enumerate(overlays)
         ]
-        self._writer.add_event(Event(step=row["epoch"], summary=Summary(value=values)))
+        self._writer.add_event(Event(step=int(row["epoch"]), summary=Summary(value=values)))
         self._writer.flush()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._writer.close()
 
 

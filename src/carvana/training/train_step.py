@@ -1,4 +1,4 @@
-"""A network and all that moves its weights: optimiser, loss, accumulation, average."""
+"""One training step: network, optimizer, loss, gradient accumulation and EMA."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,121 +14,157 @@ from carvana.training.losses import make_loss
 
 
 class TrainStep:
-    """A recipe's network in training. `start_stage` a stage before its steps."""
+    """A recipe's network and what updates its weights. Call `start_stage` before the first step of each stage."""
 
     def __init__(self, recipe: Recipe, oom_halvings: int = 0, devices: AllDevices | None = None) -> None:
-        """Build the network.
+        """Build the network and its optimizer.
 
         Args:
-            recipe: to train; with `freeze` the encoder is frozen until `unfreeze`.
-            oom_halvings: how often a part of a batch was halved because it did not fit.
-            devices: to share each batch among; by default one.
+            recipe: the recipe to train; with `freeze_encoder_epochs` the encoder is frozen until `unfreeze_encoder`.
+            oom_halvings: times that the micro-batch was halved because it did not fit the device's memory.
+            devices: devices that share each batch; by default one device.
+
+        Raises:
+            UserError: there is no such encoder, or its weights cannot be had.
         """
         self.frozen = recipe.freeze_encoder_epochs > 0
         self._recipe = recipe
-        self._halvings = oom_halvings
-        self._parts = 1
-        self._shared = devices is not None
-        self._sharing = devices.scope if devices else nullcontext
-        with self._sharing():
+        self._oom_halvings = oom_halvings
+        self._n_microbatches = 1
+        self._distributed = devices is not None
+        self._scope = devices.scope if devices else nullcontext
+        with self._scope():
             self.model = build(recipe)
-            self._optimizer = self._new_optimizer()
+            self._optimizer = self._make_optimizer()
         self._ema = ExponentialMovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
 
     def start_stage(self, stage: Stage) -> None:
-        """Train at a stage from now on."""
-        updates = int(keras.ops.convert_to_numpy(self._plain_optimizer.iterations))
-        self._parts = self.n_microbatches(stage)
-        if self._accumulates:
-            self._plain_optimizer.gradient_accumulation_steps = self._parts
-            self._plain_optimizer._iterations.assign(
-                updates * self._parts
-            )  # it counts parts, and tells updates
-        # JAX has no other way; TensorFlow's own CPU kernels are faster for all but wide networks (RESULTS.md).
-        compiled_by_xla = keras.backend.backend() == "jax"
-        height = stage.size[0]
-        with self._sharing():
-            self.model.compile(self._optimizer, make_loss(self._recipe, height), jit_compile=compiled_by_xla)
+        """Compile the model for the steps of a stage."""
+        self._set_n_microbatches(self.n_microbatches(stage))
+        # JAX needs XLA. TensorFlow's own CPU kernels are faster than XLA's, except for wide networks (RESULTS.md).
+        jit_compile = keras.backend.backend() == "jax"
+        loss = make_loss(self._recipe, height=stage.size[0])
+        with self._scope():
+            self.model.compile(self._optimizer, loss, jit_compile=jit_compile)
 
-    def unfreeze(self) -> None:
-        """Train the encoder too from now on, by an optimiser that starts anew."""
-        for layer in self.model._flatten_layers():
+    def unfreeze_encoder(self) -> None:
+        """Make all layers trainable, with a new optimizer; `start_stage` must be called before the next step."""
+        for layer in self.model._flatten_layers():  # `model.layers` lacks the layers of nested models
             layer.trainable = True
         self.frozen = False
-        with self._sharing():
-            self._optimizer = self._new_optimizer()
+        with self._scope():
+            self._optimizer = self._make_optimizer()
 
     def n_microbatches(self, stage: Stage) -> int:
-        """Parts that a batch of a stage goes through the network in."""
-        return math.gcd(stage.batch_size, stage.accumulate << self._halvings)
+        """Return the number of micro-batches that a batch of a stage is split into."""
+        return math.gcd(stage.batch_size, stage.accumulation_steps << self._oom_halvings)
 
-    def step(self, photos: np.ndarray, masks: np.ndarray, rate: float) -> float:
-        """Move the weights once.
+    def step(self, photos: np.ndarray, masks: np.ndarray, learning_rate: float) -> float:
+        """Update the weights once.
 
         Args:
-            photos: (n, height, width, 3), 0..255; n is the stage's batch.
+            photos: (n, height, width, 3), 0..255; n is the stage's batch size.
             masks: (n, height, width, 1), float32, 0..1.
-            rate: the learning rate.
+            learning_rate: of this step.
 
         Returns:
-            The batch's loss.
+            The mean loss of the batch.
         """
-        self._optimizer.learning_rate = rate
+        self._optimizer.learning_rate = learning_rate
         losses = []
-        for part in zip(np.split(photos, self._parts), np.split(masks, self._parts), strict=True):
+        microbatches = np.split(photos, self._n_microbatches), np.split(masks, self._n_microbatches)
+        for microbatch in zip(*microbatches, strict=True):
             self.model.reset_metrics()
-            with self._sharing():
-                losses.append(float(self.model.train_on_batch(*part)))
+            with self._scope():
+                losses.append(float(self.model.train_on_batch(*microbatch)))
         if self._ema:
             self._ema.update()
         return sum(losses) / len(losses)
 
     @contextmanager
     def ema_weights(self) -> Iterator[keras.Model]:
-        """The network as it is evaluated and kept: with averaged weights, where the recipe wants them."""
+        """Give the model to validate and save: with averaged weights if the recipe has `ema_decay`."""
         with self._ema.applied() if self._ema else nullcontext():
-            yield self._alone() if self._shared else self.model
+            yield self._copy_to_one_device() if self._distributed else self.model
 
     def state(self) -> list[np.ndarray]:
-        """Weights, optimiser state, random state and average, to be given to `load`."""
-        average = self._ema.state() if self._ema else []
-        return [*(keras.ops.convert_to_numpy(variable) for variable in self._variables()), *average]
+        """Return the number of updates, the variables of model and optimizer, and the EMA, for `load`.
+
+        The state is that between two steps, and does not depend on the number of micro-batches.
+        """
+        variables = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        return [np.array(self._updates), *variables, *(self._ema.state() if self._ema else [])]
 
     def load(self, state: Sequence[np.ndarray]) -> None:
-        """Be what another of the same recipe was when it gave its state.
+        """Restore what `state` returned for the same recipe.
 
         Raises:
-            ValueError: it was of another network.
+            ValueError: the state belongs to another network.
         """
         variables = self._variables()
-        if [array.shape for array in state[: len(variables)]] != [one.shape for one in variables]:
-            raise ValueError("it is of another network")
-        for variable, value in zip(variables, state, strict=False):
+        updates, values, ema = state[0], state[1 : len(variables) + 1], state[len(variables) + 1 :]
+        if [value.shape for value in values] != [variable.shape for variable in variables]:
+            raise ValueError("it belongs to another network")
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        self._set_updates(int(updates))
         if self._ema:
-            self._ema.load(state[len(variables) :])
+            self._ema.load(ema)
 
-    def _alone(self) -> keras.Model:
-        """A copy that answers on one device: a shared one would answer once on each."""
+    def _set_n_microbatches(self, count: int) -> None:
+        self._n_microbatches = count
+        if self._accumulates:
+            updates = self._updates
+            self._base_optimizer.gradient_accumulation_steps = count
+            self._set_updates(updates)
+
+    @property
+    def _updates(self) -> int:
+        """Number of updates of the weights, which Adam's bias correction depends on."""
+        return int(keras.ops.convert_to_numpy(self._base_optimizer.iterations))
+
+    def _set_updates(self, updates: int) -> None:
+        self._iteration.assign(updates * (self._base_optimizer.gradient_accumulation_steps or 1))
+
+    def _copy_to_one_device(self) -> keras.Model:
+        """Copy the model; a distributed one would return each prediction once per device."""
         copy = type(self.model).from_config(self.model.get_config())
         copy.set_weights(self.model.get_weights())
         return copy
 
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.variables, *self._optimizer.variables]
+        """Variables that hold the state between steps, in which the sums of gradients are zero."""
+        iteration = self._iteration
+        of_optimizer = [
+            variable
+            for variable in self._optimizer.variables
+            if variable is not iteration and not variable.name.endswith("gradient_accumulator")
+        ]
+        return [*self.model.variables, *of_optimizer]
 
-    def _new_optimizer(self) -> keras.Optimizer:
+    @property
+    def _base_optimizer(self) -> keras.Optimizer:
+        """The optimizer without the loss scaling of `mixed_float16`."""
+        return getattr(self._optimizer, "inner_optimizer", self._optimizer)
+
+    @property
+    def _iteration(self) -> keras.Variable:
+        """The optimizer's counter of micro-batches; `optimizer.iterations` is derived from it."""
+        return next(variable for variable in self._base_optimizer.variables if variable.name == "iteration")
+
+    def _make_optimizer(self) -> keras.Optimizer:
         recipe = self._recipe
         options = {
             "learning_rate": recipe.stages[0].learning_rate,
             "global_clipnorm": recipe.clip_norm,
+            # The real number is set at each stage; here it decides whether Keras makes room for the gradients' sum.
             "gradient_accumulation_steps": 2 if self._accumulates else None,
         }
         if recipe.optimizer == "adam":
             optimizer = keras.optimizers.Adam(**options)
         else:
             optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
-        if recipe.precision == "mixed_float16":  # whose gradients would vanish below 6e-8
+        if recipe.precision == "mixed_float16":  # gradients below 6e-8 would become 0
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self.model.trainable_variables)
         return optimizer
@@ -136,7 +172,3 @@ class TrainStep:
     @property
     def _accumulates(self) -> bool:
         return any(self.n_microbatches(stage) > 1 for stage in self._recipe.stages)
-
-    @property
-    def _plain_optimizer(self) -> keras.Optimizer:
-        return getattr(self._optimizer, "inner_optimizer", self._optimizer)

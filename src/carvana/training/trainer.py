@@ -1,10 +1,13 @@
-"""The training of one fold: stages, epochs, steps, in the open."""
+"""The training loop of one fold."""
 
 import gc
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from itertools import accumulate
 
+import numpy as np
 import pandas as pd
 
 from carvana import console
@@ -12,6 +15,7 @@ from carvana.backend import AllDevices, is_out_of_memory, keras
 from carvana.data.batches import Batches, ResizedSamples
 from carvana.data.cache import DiskCache
 from carvana.data.dataset import Sample
+from carvana.data.timing import Throughput
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.models.build import load, size_spec
@@ -21,244 +25,288 @@ from carvana.tables import write_csv
 from carvana.training import checkpoint
 from carvana.training.lr_schedule import LearningRateSchedule
 from carvana.training.plots import plot_history
-from carvana.training.tensorboard import Log
+from carvana.training.tensorboard import TensorBoardLog
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
+_HISTORY_COLUMNS = (
+    "epoch",
+    "stage",
+    "height",
+    "width",
+    "batch_size",
+    "n_microbatches",
+    "learning_rate",
+    "loss",
+    "dice",
+    "train_s",
+    "validation_s",
+    "loader_per_s",
+    "step_per_s",
+)
+"""Columns of `history.csv`: `_s` are seconds, `_per_s` photos per second of data loader and training step alone."""
 
-def train_fold(
-    recipe: Recipe,
-    run: RunDir,
-    photos: Sequence[Sample],
-    held_out: Sequence[Sample],
-    devices: AllDevices | None = None,
-    reporter: console.Reporter = console,
-) -> pd.DataFrame:
-    """Train a recipe on `photos`, keep the weights that do best on `held_out`, and score these.
 
-    After each epoch the state is saved, so that a training that was killed goes on from there with the
-    same call. Of the last stage's epochs the one with the best out-of-fold Dice is kept: prediction works at
-    that stage's size. A part of a batch that does not fit the device is halved, and the training goes on.
+class Trainer:
+    """Training of a recipe on one fold.
 
-    Args:
-        recipe: to train.
-        run: where all is written.
-        photos: an epoch's; one that is in it twice is shown twice.
-        held_out: scored after each epoch.
-        devices: to share each batch among; by default one.
-        reporter: where to say how far it is.
-
-    Returns:
-        The out-of-fold scores, as written to `run.scores`: columns img and dice.
-
-    Raises:
-        UserError: the loss is not finite, or not even one photo at a time fits the device.
+    A checkpoint is saved after each epoch, and a training that was killed resumes from it. Of the last stage's epochs
+    the one with the best validation Dice is kept, because prediction works at that stage's size.
     """
-    truth = Validator(held_out, recipe)
-    oom_halvings = None
-    while (
-        oom_halvings := _train(_Training(recipe, run, photos, truth, devices, reporter, oom_halvings))
-    ) is not None:
-        gc.collect()  # the network that did not fit
-    scores = truth.scores(load(run.model), recipe.size, recipe.tta)
-    write_csv(scores, run.scores)
-    run.checkpoint.unlink()
-    return scores
-
-
-def _train(training: "_Training") -> int | None:
-    """Train to the end: None; or until a part of a batch does not fit, and then how often to halve it."""
-    try:
-        for stage in training.stages_left():
-            training.train_stage(*stage)
-        return None
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return training.halve()
-    finally:
-        training.close()
-
-
-class _Training:
-    """A fold's training from its last finished epoch on."""
 
     def __init__(
         self,
         recipe: Recipe,
         run: RunDir,
-        photos: Sequence[Sample],
-        truth: Validator,
-        devices: AllDevices | None,
-        reporter: console.Reporter,
-        oom_halvings: int | None,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        *,
+        devices: AllDevices | None = None,
+        reporter: console.Reporter = console,
     ) -> None:
-        self._recipe, self._run, self._photos, self._truth, self._reporter = (
-            recipe,
-            run,
-            photos,
-            truth,
-            reporter,
-        )
-        state, self._progress = [], checkpoint.Progress(frozen=recipe.freeze_encoder_epochs > 0)
-        if run.checkpoint.is_file():
-            state, self._progress = checkpoint.read(run.checkpoint)
-        if oom_halvings is not None:
-            self._progress.oom_halvings = oom_halvings
-        self._step = TrainStep(recipe, self._progress.oom_halvings, devices)
-        if state:
-            self._resume(state)
-        self._stage = recipe.stages[0]
-        self._schedule = LearningRateSchedule(recipe, len(photos))
-        largest = max((stage.size for stage in recipe.stages), key=math.prod)
+        """Build the network, and restore the run's checkpoint if there is one.
+
+        Args:
+            recipe: the recipe to train.
+            run: where all files are written.
+            train: photos to train on.
+            val: photos to validate on, after each epoch and at the end.
+            devices: devices that share each batch; by default one device.
+            reporter: receives messages and progress.
+
+        Raises:
+            UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be had.
+        """
+        self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
+        self._train, self._validator = train, Validator(val, recipe)
+        self._schedule = LearningRateSchedule(recipe, len(train))
         self._cache = DiskCache(run.folder.parent.parent / ".photos")
-        self._largest = ResizedSamples(photos, largest, cache=self._cache)
-        self._log = Log(run.tensorboard)
+        largest = max((stage.size for stage in recipe.stages), key=math.prod)
+        self._largest = ResizedSamples(train, largest, cache=self._cache)
+        self._restore()
 
-    def stages_left(self) -> Iterator[tuple[int, Stage, int, range]]:
-        """The stages that are left: number from 1, stage, its first epoch, and its epochs that are left."""
-        first, done = 0, self._progress.epoch
-        for number, stage in enumerate(self._recipe.stages, start=1):
-            after = first + stage.epochs
-            if done < after:
-                yield number, stage, first, range(max(first, done), after)
-            first = after
+    def fit(self) -> None:
+        """Train from the last finished epoch to the end, and score the validation photos with the best weights.
 
-    def train_stage(self, number: int, stage: Stage, first: int, epochs: range) -> None:
-        """Train the epochs that are left of a stage."""
-        self._stage = stage
-        self._step.start_stage(stage)
-        batches = self._batches(stage)
-        title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
-        with self._reporter.progress(
-            title, len(epochs) * len(batches) * stage.batch_size, "photos"
-        ) as advance:
-            for epoch in epochs:
-                if self._step.frozen and epoch >= self._recipe.freeze_encoder_epochs:
-                    self._step.unfreeze()
-                    self._step.start_stage(stage)
-                trained = self._train_epoch(batches, epoch, advance)
-                self._end_epoch(number, epoch, epoch == first, trained)
-        plot_history(pd.DataFrame(self._progress.history), self._run.curve)
+        Raises:
+            UserError: the loss is not finite, or a single photo does not fit the device's memory.
+        """
+        while self._progress.epoch < self._n_epochs:
+            number, stage, epochs = self._present_stage()  # the same one again after an out-of-memory error
+            batches, out_of_memory = self._batches(stage), False
+            try:
+                self._train_step.start_stage(stage)
+                with self._log() as log, self._progress_bar(number, stage, epochs, batches) as advance:
+                    for epoch in range(self._progress.epoch, epochs.stop):
+                        self._unfreeze_encoder_if_due(epoch, stage)
+                        meter = _EpochMeter(batches.throughput)
+                        for step, (photos, masks) in enumerate(batches.epoch(epoch)):
+                            learning_rate = self._learning_rate(stage, epoch, step, len(batches))
+                            with meter.time_step(len(photos)):
+                                loss = self._train_step.step(photos, masks, learning_rate)
+                            self._check_finite(loss, batches, epoch, step)
+                            meter.add(loss, learning_rate)
+                            advance(len(photos), f"epoch {epoch + 1}, {meter}")
+                        training = meter.columns()
+                        validation, overlays = self._validate(stage, is_first=epoch == epochs.start)
+                        row = self._history_row(number, stage, training | validation)
+                        self._save_checkpoint(row)
+                        log.write_epoch(row, overlays)
+                        self._reporter.message(_epoch_line(row, stage, epoch - epochs.start + 1))
+                plot_history(pd.DataFrame(self._progress.history), self._run.curve)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                out_of_memory = True
+            if out_of_memory:  # not within `except`, where the traceback keeps the network in memory
+                self._halve_microbatch(stage)
+        self._score()
 
-    def halve(self) -> int:
-        """How often to halve a batch's parts now that one did not fit; say so."""
-        parts = self._step.n_microbatches(self._stage)
-        size, photos = _size(self._stage), self._stage.batch_size // parts
-        if photos % 2:
-            raise UserError(
-                f"fold {self._run.fold}: {photos} photo(s) of {size} at once do not fit the device, and cannot be"
-                " halved; choose a smaller size or width, or a batch that 2 divides more often"
-            )
-        self._reporter.message(
-            f"{photos} photos of {size} do not fit the device: goes on with {photos // 2} at once,"
-            f" {2 * parts} times a step"
+    @property
+    def _n_epochs(self) -> int:
+        return sum(stage.epochs for stage in self._recipe.stages)
+
+    def _present_stage(self) -> tuple[int, Stage, range]:
+        """Return the stage of the next epoch: its number from 1, itself, and all its epochs, counted from 0."""
+        stages = self._recipe.stages
+        ends = accumulate(stage.epochs for stage in stages)
+        return next(
+            (number, stage, range(end - stage.epochs, end))
+            for number, (stage, end) in enumerate(zip(stages, ends, strict=True), start=1)
+            if self._progress.epoch < end
         )
-        return self._progress.oom_halvings + 1
-
-    def close(self) -> None:
-        """Let go of files."""
-        self._log.close()
-
-    def _resume(self, state: list) -> None:
-        if self._step.frozen and not self._progress.frozen:
-            self._step.unfreeze()
-        try:
-            self._step.load(state)
-        except ValueError as error:
-            raise checkpoint.unusable(self._run.checkpoint, error) from None
-        self._reporter.message(f"fold {self._run.fold}: goes on after epoch {self._progress.epoch}")
 
     def _batches(self, stage: Stage) -> Batches:
         largest, recipe = self._largest, self._recipe
-        at_size = stage.size == largest.size
-        photos = (
+        samples = (
             largest
-            if at_size
-            else ResizedSamples(self._photos, stage.size, larger=largest, cache=self._cache)
+            if stage.size == largest.size
+            else ResizedSamples(self._train, stage.size, larger=largest, cache=self._cache)
         )
-        return Batches(photos, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
+        return Batches(samples, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
 
-    def _train_epoch(
-        self, batches: Batches, epoch: int, advance: console.ProgressCallback
-    ) -> dict[str, float]:
-        """Train one epoch: its mean loss, its seconds, and the photos a second of loader and step alone."""
-        before, began = self._schedule.steps_before(epoch), time.perf_counter()
-        total = stepping = 0.0
-        batches.throughput.reset()
-        for step, (photos, masks) in enumerate(batches.epoch(epoch)):
-            rate = self._schedule.rate(self._stage, epoch + step / len(batches), before + step)
-            stepped = time.perf_counter()
-            loss = self._step.step(photos, masks, rate)
-            stepping += time.perf_counter() - stepped
-            if not math.isfinite(loss):
-                raise self._not_finite(loss, epoch, batches.names(epoch, step))
-            total += loss
-            seen = (step + 1) * len(photos)
-            speeds = {"loader_per_s": batches.throughput.rate(), "step_per_s": seen / stepping}
-            advance(len(photos), f"epoch {epoch + 1}, loss {total / (step + 1):.4f}, {_speeds(speeds)}")
-        return {"rate": rate, "loss": total / len(batches), "train_s": time.perf_counter() - began, **speeds}
+    def _log(self) -> AbstractContextManager[TensorBoardLog]:
+        return closing(TensorBoardLog(self._run.tensorboard))
 
-    def _end_epoch(self, number: int, epoch: int, is_first: bool, trained: dict[str, float]) -> None:
-        """Score the network, keep it if it is the stage's best, and save the state."""
-        began, progress, stage = time.perf_counter(), self._progress, self._stage
-        with self._step.ema_weights() as model:
-            dice = float(self._truth.scores(model, stage.size, "none")["dice"].mean())
-            if is_first or dice > progress.best:
-                progress.best = dice
-                _save_model(model, self._run)
-            overlays = self._truth.overlays(model, stage.size)
-        progress.epoch, progress.frozen = epoch + 1, self._step.frozen
-        row = {
-            "epoch": epoch + 1,
-            "stage": number,
-            "height": stage.size[0],
-            "width": stage.size[1],
-            "batch": stage.batch_size,
-            "accumulate": self._step.n_microbatches(stage),
-            "rate": trained["rate"],
-            "loss": trained["loss"],
-            "dice": dice,
-            "train_s": round(trained["train_s"], 2),
-            "score_s": round(time.perf_counter() - began, 2),
-            "loader_per_s": round(trained["loader_per_s"], 1),
-            "step_per_s": round(trained["step_per_s"], 1),
-        }
-        progress.history.append(row)
-        checkpoint.save(self._run.checkpoint, self._step.state(), progress)
-        write_csv(pd.DataFrame(progress.history), self._run.history)
-        self._log.epoch(row, overlays)
-        self._reporter.message(
-            _epoch_line(row, stage, sum(one["stage"] == number for one in progress.history))
-        )
+    def _progress_bar(
+        self, number: int, stage: Stage, epochs: range, batches: Batches
+    ) -> AbstractContextManager[console.ProgressCallback]:
+        """Show the progress over the stage's epochs that are left, in photos."""
+        title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+        total = (epochs.stop - self._progress.epoch) * len(batches) * stage.batch_size
+        return self._reporter.progress(title, total, "photos")
 
-    def _not_finite(self, loss: float, epoch: int, names: Sequence[str]) -> UserError:
-        kept = (
+    def _unfreeze_encoder_if_due(self, epoch: int, stage: Stage) -> None:
+        if self._train_step.frozen and epoch >= self._recipe.freeze_encoder_epochs:
+            self._train_step.unfreeze_encoder()
+            self._train_step.start_stage(stage)
+
+    def _learning_rate(self, stage: Stage, epoch: int, step: int, n_steps: int) -> float:
+        """Return the learning rate of a step in an epoch of `n_steps` steps."""
+        steps = self._schedule.steps_before(epoch) + step
+        return self._schedule.learning_rate(stage, epoch + step / n_steps, steps)
+
+    def _check_finite(self, loss: float, batches: Batches, epoch: int, step: int) -> None:
+        if math.isfinite(loss):
+            return
+        saved = (
             f"epoch {self._progress.epoch}'s weights are kept in {self._run.folder}"
             if self._progress.epoch
             else "no epoch was finished"
         )
-        return UserError(
-            f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on {', '.join(names)}; {kept};"
-            " lower the rate, or set clip_norm=1 or precision=float32, and train --fresh"
+        raise UserError(
+            f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on"
+            f" {', '.join(batches.names(epoch, step))}; {saved}; lower learning_rate, or set clip_norm=1 or"
+            " precision=float32, and train --fresh"
         )
 
+    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Score the validation photos, and save the model if it is the stage's best.
 
-def _save_model(model: keras.Model, run: RunDir) -> None:
-    with atomic_path(run.model) as part:
-        keras.saving.save_model(model, part, include_optimizer=False)
+        Returns:
+            The columns `dice` and `validation_s` of the history, and overlays for TensorBoard.
+        """
+        start = time.perf_counter()
+        with self._train_step.ema_weights() as model:
+            dice = float(self._validator.scores(model, stage.size, "none")["dice"].mean())
+            if is_first or dice > self._progress.best_dice:
+                self._progress.best_dice = dice
+                with atomic_path(self._run.model) as part:
+                    keras.saving.save_model(model, part, include_optimizer=False)
+            overlays = self._validator.overlays(model, stage.size)
+        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
+
+    def _history_row(self, number: int, stage: Stage, measures: Mapping[str, float]) -> dict[str, float]:
+        columns = {
+            "epoch": self._progress.epoch + 1,
+            "stage": number,
+            "height": stage.size[0],
+            "width": stage.size[1],
+            "batch_size": stage.batch_size,
+            "n_microbatches": self._train_step.n_microbatches(stage),
+            **measures,
+        }
+        return {name: columns[name] for name in _HISTORY_COLUMNS}
+
+    def _save_checkpoint(self, row: dict[str, float]) -> None:
+        """Save the state after an epoch, and the history with the epoch's row."""
+        self._progress.epoch += 1
+        self._progress.frozen = self._train_step.frozen
+        self._progress.history.append(row)
+        checkpoint.save(self._run.checkpoint, self._train_step.state(), self._progress)
+        write_csv(pd.DataFrame(self._progress.history), self._run.history)
+
+    def _halve_microbatch(self, stage: Stage) -> None:
+        """Return to the last checkpoint with micro-batches of half the size."""
+        fold, count = self._run.fold, self._train_step.n_microbatches(stage)
+        photos = stage.batch_size // count
+        if photos % 2:
+            raise UserError(
+                f"fold {fold}: a micro-batch of {photos} photo(s) of {_size(stage)} does not fit the device, and"
+                " cannot be halved; choose a smaller size or base_filters, or a batch_size that 2 divides more often"
+            )
+        self._reporter.message(
+            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training goes"
+            f" on with {2 * count} micro-batches of {photos // 2} per step"
+        )
+        del self._train_step
+        gc.collect()  # frees the device's memory before the network is built anew
+        self._restore(self._progress.oom_halvings + 1)
+
+    def _restore(self, oom_halvings: int = 0) -> None:
+        """Build the network, and load the checkpoint of the last finished epoch if there is one."""
+        state, progress = None, checkpoint.Progress(frozen=self._recipe.freeze_encoder_epochs > 0)
+        if self._run.checkpoint.is_file():
+            state, progress = checkpoint.read(self._run.checkpoint)
+        progress.oom_halvings = max(progress.oom_halvings, oom_halvings)
+        self._progress = progress
+        self._train_step = TrainStep(self._recipe, progress.oom_halvings, self._devices)
+        if state is None:
+            return
+        if self._train_step.frozen and not progress.frozen:
+            self._train_step.unfreeze_encoder()
+        try:
+            self._train_step.load(state)
+        except ValueError as error:
+            raise checkpoint.resume_error(self._run.checkpoint, error) from None
+        self._reporter.message(f"fold {self._run.fold}: goes on after epoch {progress.epoch}")
+
+    def _score(self) -> None:
+        """Score the validation photos as the recipe predicts, which marks the run as finished."""
+        scores = self._validator.scores(load(self._run.model), self._recipe.size, self._recipe.tta)
+        write_csv(scores, self._run.scores)
+        self._run.checkpoint.unlink()
+
+
+class _EpochMeter:
+    """Mean loss, duration and speeds of one epoch's training."""
+
+    def __init__(self, loader: Throughput) -> None:
+        loader.reset()
+        self._loader, self._steps = loader, Throughput(workers=1)
+        self._start = time.perf_counter()
+        self._losses: list[float] = []
+        self._learning_rate = 0.0
+
+    def __str__(self) -> str:
+        """Format the mean loss and the speeds so far."""
+        return f"loss {self._loss:.4f}, {_speeds(self.columns())}"
+
+    def time_step(self, n_photos: int) -> AbstractContextManager[None]:
+        """Measure the block as one training step."""
+        return self._steps.work(n_photos)
+
+    def add(self, loss: float, learning_rate: float) -> None:
+        """Add the results of a step."""
+        self._losses.append(loss)
+        self._learning_rate = learning_rate
+
+    def columns(self) -> dict[str, float]:
+        """Return these columns of the history; the learning rate is that of the last step."""
+        return {
+            "learning_rate": self._learning_rate,
+            "loss": self._loss,
+            "train_s": round(time.perf_counter() - self._start, 2),
+            "loader_per_s": round(self._loader.rate(), 1),
+            "step_per_s": round(self._steps.rate(), 1),
+        }
+
+    @property
+    def _loss(self) -> float:
+        return sum(self._losses) / len(self._losses)
 
 
 def _size(stage: Stage) -> str:
     return f"{stage.size[1]}x{stage.size[0]}"
 
 
-def _epoch_line(row: dict, stage: Stage, epoch: int) -> str:
-    took = f"{row['train_s']:.1f} s + {row['score_s']:.1f} s to score"
-    learnt = f"loss {row['loss']:.4f}, dice {row['dice']:.5f}"
-    return f"{_size(stage)} epoch {epoch}/{stage.epochs}: {learnt}, {took}, {_speeds(row)}"
+def _epoch_line(row: Mapping[str, float], stage: Stage, epoch: int) -> str:
+    """Format an epoch's row; `epoch` counts from 1 within the stage."""
+    scores = f"loss {row['loss']:.4f}, dice {row['dice']:.5f}"
+    seconds = f"{row['train_s']:.1f} s training + {row['validation_s']:.1f} s validation"
+    return f"{_size(stage)} epoch {epoch}/{stage.epochs}: {scores}, {seconds}, {_speeds(row)}"
 
 
 def _speeds(row: Mapping[str, float]) -> str:
-    """How fast loader and network are alone: the slower one decides."""
+    """Format the photos per second of data loader and training step, each alone; the slower one limits training."""
     return f"loader {row['loader_per_s']:,.0f}/s, step {row['step_per_s']:,.0f}/s"

@@ -1,4 +1,4 @@
-"""FoldTask a fold, and going on with it."""
+"""Training of a fold, and resuming it."""
 
 import threading
 import time
@@ -51,46 +51,51 @@ def _recipe(*changes: str) -> Recipe:
     return read_recipe("miniature", [*small, stages, *changes])
 
 
-def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
-    photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = FoldTask(_recipe(SHORT), RunDir(tmp_path / "fold-0"), photos, held_out)
-    ours = threading.Thread(target=lambda: training.do(None, console))
-    with file_lock(training.run.lock, console):
-        ours.start()
+def test_a_fold_that_another_process_finishes_is_not_trained(split: Split, tmp_path: Path) -> None:
+    train, val = (tuple(samples) for samples in split.train_val(0))
+    task = FoldTask(_recipe(SHORT), RunDir(tmp_path / "fold-0"), train, val)
+    thread = threading.Thread(target=lambda: task.do(None, console))
+    with file_lock(task.run.lock, console):
+        thread.start()
         time.sleep(0.2)
-        training.run.scores.write_text("img,dice\n")
-    ours.join()
-    assert sorted(path.name for path in training.run.folder.iterdir()) == [".lock", "scores.csv"]
+        task.run.scores.write_text("img,dice\n")
+    thread.join()
+    assert sorted(path.name for path in task.run.folder.iterdir()) == [".lock", "scores.csv"]
 
 
-def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
-    photos, held_out = (tuple(side) for side in split.train_val(0))
-    training = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), photos, held_out)
-    assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
-    training.run.folder.mkdir()
-    checkpoint.save(training.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
-    assert training.done() == 3 * 32
-    training.run.checkpoint.write_bytes(b"half")
-    assert training.done() == 0
+def test_the_progress_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
+    train, val = (tuple(samples) for samples in split.train_val(0))
+    task = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), train, val)
+    assert (len(train), task.size, task.done()) == (32, 4 * 32, 0)
+    task.run.folder.mkdir()
+    checkpoint.save(task.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
+    assert task.done() == 3 * 32
+    task.run.checkpoint.write_bytes(b"half")
+    assert task.done() == 0
 
 
-def test_a_fold_is_trained_scored_and_kept(split: Split, tmp_path: Path) -> None:
+def test_a_fold_is_trained_validated_and_saved(split: Split, tmp_path: Path) -> None:
     recipe = _recipe()
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
     history = pd.read_csv(run.history)
+    assert " ".join(history.columns) == (
+        "epoch stage height width batch_size n_microbatches learning_rate loss dice"
+        " train_s validation_s loader_per_s step_per_s"
+    )
     assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert history["stage"].tolist() == [1, 1, 2, 2]
     assert history["height"].tolist() == [32, 32, 64, 64]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert history["rate"].iloc[-1] < 1e-3
+    assert history["learning_rate"].iloc[-1] < 1e-3
     scores = run.read_scores()
     assert scores["img"].tolist() == [photo.name for photo in split.train_val(0)[1]]
-    assert scores["dice"].mean() > 0.6  # calling every pixel car reaches 0.33
+    assert scores["dice"].mean() > 0.6  # a mask of all pixels reaches 0.33
     assert not run.checkpoint.exists()
     assert run.read_recipe().model_dump() == recipe.model_dump()
 
 
-def test_the_scores_are_those_of_the_kept_weights(split: Split, tmp_path: Path) -> None:
-    """The plain way, photo by photo: the map with its flip, upsampled, thresholded, against the GIF."""
+def test_the_scores_are_those_of_the_saved_weights(split: Split, tmp_path: Path) -> None:
+    """Computed again photo by photo: the map averaged over flips, upsampled, thresholded, against the GIF."""
     recipe = _recipe()
     (run,) = train_folds(recipe, split, [1], tmp_path / "runs")
     model, scores = load(run.model), run.read_scores().set_index("img")["dice"]
@@ -101,34 +106,34 @@ def test_the_scores_are_those_of_the_kept_weights(split: Split, tmp_path: Path) 
         assert scores[photo.name] == pytest.approx(dice(mask_of(maps[0], truth.shape, 0.5), truth), abs=2e-3)
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+def test_a_killed_training_resumes_and_gives_the_same_weights(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed twice: within the first stage, and at its end."""
     recipe = _recipe("ema_decay=0.9")
-    (whole,) = train_folds(recipe, split, [0], tmp_path / "whole")
+    (uninterrupted,) = train_folds(recipe, split, [0], tmp_path / "uninterrupted")
     save = checkpoint.save
 
-    def save_and_die(path: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
+    def save_and_interrupt(path: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
         save(path, state, progress)
         raise KeyboardInterrupt
 
     for _ in range(2):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(trainer.checkpoint, "save", save_and_die)
-            train_folds(recipe, split, [0], tmp_path / "killed")
-    (resumed,) = train_folds(recipe, split, [0], tmp_path / "killed")
-    timings = ["train_s", "score_s", "loader_per_s", "step_per_s"]
-    histories = [pd.read_csv(run.history).drop(columns=timings) for run in (whole, resumed)]
+            patch.setattr(trainer.checkpoint, "save", save_and_interrupt)
+            train_folds(recipe, split, [0], tmp_path / "interrupted")
+    (resumed,) = train_folds(recipe, split, [0], tmp_path / "interrupted")
+    timings = ["train_s", "validation_s", "loader_per_s", "step_per_s"]
+    histories = [pd.read_csv(run.history).drop(columns=timings) for run in (uninterrupted, resumed)]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
     for expected, weights in zip(
-        load(whole.model).get_weights(), load(resumed.model).get_weights(), strict=True
+        load(uninterrupted.model).get_weights(), load(resumed.model).get_weights(), strict=True
     ):
         assert np.allclose(weights, expected, atol=1e-4)
 
 
-def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: Path) -> None:
-    """The plain way for one photo: reflected by what the map lacks, asked whole, and cut."""
+def test_a_network_of_valid_convolutions_is_trained_and_validated(split: Split, tmp_path: Path) -> None:
+    """Computed again for one photo: padded by reflection to the network's input, predicted, and cropped."""
     recipe = _recipe(
         "padding=valid", "tta=none", "stages=[{size=[32, 45], epochs=4, batch_size=4, learning_rate=2e-2}]"
     )
@@ -143,86 +148,101 @@ def test_a_network_with_a_margin_is_trained_and_scored(split: Split, tmp_path: P
     assert scores.mean() > 0.4
 
 
-def test_a_recipe_that_could_not_start_is_in_nobodys_way(
+def test_a_recipe_that_could_not_start_may_be_replaced(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(*arguments: object) -> None:
+    def fail(*arguments: object) -> None:
         raise UserError("its weights cannot be had")
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be had"):
-        patch.setattr(trainer, "TrainStep", offline)
+        patch.setattr(trainer, "TrainStep", fail)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     (run,) = train_folds(_recipe(SHORT, "base_filters=2"), split, [0], tmp_path / "runs")
     assert run.read_recipe().base_filters == 2
 
 
 def test_two_trainings_of_a_recipe_give_the_same_weights(split: Split, tmp_path: Path) -> None:
-    """To the last bit, on a CPU."""
+    """Bit by bit, on a CPU."""
     recipe = _recipe("ema_decay=0.9", "augmentation.brightness=0.2")
-    runs = [train_folds(recipe, split, [0], tmp_path / name)[0] for name in ("one", "other")]
-    one, other = (load(run.model).get_weights() for run in runs)
-    assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    runs = [train_folds(recipe, split, [0], tmp_path / name)[0] for name in ("first", "second")]
+    first, second = (load(run.model).get_weights() for run in runs)
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_a_run_can_be_looked_at(split: Split, tmp_path: Path) -> None:
-    """Its curve as a picture, its epochs and four overlays of each in TensorBoard's log."""
+def test_the_history_is_plotted_and_logged_for_tensorboard(split: Split, tmp_path: Path) -> None:
     (run,) = train_folds(_recipe(), split, [0], tmp_path / "runs")
     assert cv2.imread(str(run.curve)).shape[0] > 300
     logged = EventAccumulator(str(run.tensorboard)).Reload()
     history = pd.read_csv(run.history)
     assert [event.value for event in logged.Scalars("loss")] == pytest.approx(history["loss"].tolist())
-    assert [event.step for event in logged.Images("held_out/0")] == [1, 2, 3, 4]
-    assert (logged.Images("held_out/0")[-1].height, logged.Images("held_out/0")[-1].width) == (64, 96)
+    assert [event.step for event in logged.Images("validation/0")] == [1, 2, 3, 4]
+    assert (logged.Images("validation/0")[-1].height, logged.Images("validation/0")[-1].width) == (64, 96)
 
 
 def test_a_batch_that_does_not_fit_is_halved(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """On a device that holds 4 photos of 32x48, or 2 of 64x96; batches of 8."""
-    _give_it_memory_for(4 * 32 * 48, monkeypatch)
+    """On a device whose memory holds 4 photos of 32x48, or 2 of 32x96; batches of 8."""
+    _limit_memory_to(4 * 32 * 48, monkeypatch)
     stages = (
         "stages=[{size=[32, 48], epochs=2, batch_size=8, learning_rate=2e-2}, "
         "{size=[32, 96], epochs=1, batch_size=8, learning_rate=2e-2}]"
     )
     (run,) = train_folds(_recipe(stages), split, [0], tmp_path / "runs")
-    assert pd.read_csv(run.history)["accumulate"].tolist() == [2, 2, 4]
-    said = capsys.readouterr().out
-    assert said.count("do not fit the device") == 2
-    assert "4 photos of 96x32 do not fit the device: goes on with 2 at once, 4 times a step" in said
+    assert pd.read_csv(run.history)["n_microbatches"].tolist() == [2, 2, 4]
+    output = capsys.readouterr().out
+    assert output.count("does not fit the device") == 2
+    assert (
+        "a micro-batch of 4 photos of 96x32 does not fit the device: training goes on with 4 micro-batches of 2"
+        " per step"
+    ) in output
+
+
+def test_a_whole_batch_that_first_fails_in_a_later_stage_is_halved(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint was saved without gradient accumulation, and is loaded with it."""
+    _limit_memory_to(4 * 32 * 48, monkeypatch)
+    stage = "epochs=1, batch_size=4, learning_rate=2e-2}"
+    stages = f"stages=[{{size=[32, 48], {stage}, {{size=[32, 96], {stage}]"
+    (run,) = train_folds(_recipe(stages, "ema_decay=0.9"), split, [0], tmp_path / "runs")
+    assert pd.read_csv(run.history)["n_microbatches"].tolist() == [1, 2]
 
 
 def test_a_photo_that_does_not_fit_ends_the_training(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _give_it_memory_for(100, monkeypatch)
-    with pytest.raises(UserError, match=r"1 photo\(s\) of 48x32 at once do not fit the device"):
+    _limit_memory_to(100, monkeypatch)
+    with pytest.raises(
+        UserError, match=r"1 photo\(s\) of 48x32 does not fit the device, and cannot be halved"
+    ):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
 
-def _give_it_memory_for(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a step fail as TensorFlow does where memory is short."""
+def _limit_memory_to(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step of more pixels fail with TensorFlow's out-of-memory error."""
     step = keras.Model.train_on_batch
 
-    def bounded(model: keras.Model, photos: np.ndarray, masks: np.ndarray) -> float:
+    def limited(model: keras.Model, photos: np.ndarray, masks: np.ndarray) -> float:
         if masks.size > pixels:
             raise tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return step(model, photos, masks)
 
-    monkeypatch.setattr(keras.Model, "train_on_batch", bounded)
+    monkeypatch.setattr(keras.Model, "train_on_batch", limited)
 
 
-def test_a_loss_that_is_not_finite_stops_at_once(
+def test_a_loss_that_is_not_finite_stops_the_training(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the second epoch, by a weight that is no number; what the first one learnt is kept."""
-    begin = trainer._Training._train_epoch
+    """A weight becomes NaN in the second epoch; the checkpoint of the first is kept."""
+    original, steps = TrainStep.step, iter(range(100))
 
-    def poisoned(training: trainer._Training, batches: object, epoch: int, advance: object) -> dict:
-        if epoch == 1:
-            training._step.model.weights[0].assign(training._step.model.weights[0] * np.nan)
-        return begin(training, batches, epoch, advance)
+    def step(self: TrainStep, photos: np.ndarray, masks: np.ndarray, learning_rate: float) -> float:
+        if next(steps) == 8:  # the first of the second epoch: 32 photos in batches of 4
+            self.model.weights[0].assign(self.model.weights[0] * np.nan)
+        return original(self, photos, masks, learning_rate)
 
-    monkeypatch.setattr(trainer._Training, "_train_epoch", poisoned)
+    monkeypatch.setattr(TrainStep, "step", step)
     named = r"(\w+_\d\d.jpg, ){3}\w+_\d\d.jpg"
     with pytest.raises(UserError, match=f"the loss is nan in epoch 2, on {named}; epoch 1's"):
         train_folds(_recipe(), split, [0], tmp_path / "runs")
@@ -233,7 +253,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(
     assert all(np.isfinite(array).all() for array in state)
 
 
-def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
+def test_a_finished_fold_is_not_trained_again(split: Split, tmp_path: Path) -> None:
     recipe = _recipe(SHORT)
     (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
     written = run.model.stat().st_mtime_ns
@@ -248,7 +268,7 @@ def test_a_finished_fold_is_left_alone(split: Split, tmp_path: Path) -> None:
         finished_runs(tmp_path / "runs", recipe.model_copy(update={"base_filters": 8}), 0)
 
 
-def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path) -> None:
+def test_a_run_of_other_folds_is_not_resumed(split: Split, tmp_path: Path) -> None:
     recipe = _recipe(SHORT)
     train_folds(recipe, split, [0], tmp_path / "runs")
     other = Split(split.photos, 1 - split.folds, split.table, 0)
@@ -256,13 +276,13 @@ def test_a_run_begun_on_other_folds_is_not_mixed_up(split: Split, tmp_path: Path
         train_folds(recipe, other, [0], tmp_path / "runs")
 
 
-def test_a_fold_that_does_not_exist_stops_before_any_work(split: Split, tmp_path: Path) -> None:
+def test_a_fold_that_does_not_exist_is_found_before_any_training(split: Split, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fold 5: not in the fold table two; for these cars it has 0, 1"):
         train_folds(_recipe(), split, [0, 5], tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_state_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
     (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     run.scores.unlink()
     checkpoint.save(
@@ -285,5 +305,5 @@ def test_a_perfect_answer_scores_one(split: Split) -> None:
     assert scores["dice"].tolist() == [1, 1, 1, 1]
 
 
-def test_the_run_knows_its_fold() -> None:
+def test_the_fold_is_read_from_the_name_of_the_folder() -> None:
     assert RunDir(Path("runs/x/fold-12")).fold == 12
