@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 
 from carvana.competition import names, rle
@@ -35,6 +36,15 @@ class Sample:
     def car(self) -> str:
         """The car (12 hex digits) that it shows."""
         return names.car_id(self.name)
+
+    def read_mask(self) -> np.ndarray:
+        """Read the mask, bool (height, width), of a sample that has one.
+
+        Raises:
+            UserError: the file is missing or is not a complete image.
+        """
+        assert self.mask is not None, f"{self.path} has no mask"
+        return images.read_mask(self.mask)
 
 
 def train_samples(root: Path) -> list[Sample]:
