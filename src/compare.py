@@ -1,4 +1,4 @@
-"""Compare: cross-validation beside leaderboard scores, a fold a row."""
+"""Compare cross-validation with leaderboard scores, one row per fold, and write the report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,30 +8,28 @@ import typer
 from carvana import console
 from carvana.errors import UserError
 from carvana.submission import comparison
-from carvana.submission.ledger import Ledger, LedgerRow
+from carvana.submission.ledger import Ledger
 
 
 def compare(
-    ledger: Annotated[Path, typer.Option(help="The record of submissions.")] = Path("submissions/ledger.csv"),
+    ledger: Annotated[Path, typer.Option(help="The ledger of submissions.")] = Path("submissions/ledger.csv"),
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask Kaggle for the scores first, by file name and message.")
+        bool, typer.Option("--refresh", help="First get the scores of all submissions from Kaggle.")
     ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Also write the report, e.g. submissions/report.html.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Report: where training wrote RUNS/RECIPE/fold-K.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[Path, typer.Option(help="Report: folder of the runs RECIPE/fold-K.")] = Path("runs"),
     data: Annotated[Path, typer.Option(help="Report: the data folder of the runs.")] = Path("data"),
     worst: Annotated[int, typer.Option(min=0, help="Report: photos of each run in its gallery.")] = 6,
 ) -> None:
-    """Reporter cross-validation beside leaderboard scores: a row a fold, and one for the ensemble.
+    """Print cross-validation beside leaderboard scores: one row per fold, and one for the ensemble.
 
-    CV is the mean Dice of out-of-fold photos at their own size; its interval is a bootstrap over cars. The
+    CV is the mean Dice of out-of-fold photos at their own size, its interval a 95% bootstrap over cars. The
     ensemble's CV is that of its folds' single networks.
 
     The report is one HTML file that needs no network: the tables, learning curves, recipes side by side, Dice by
-    angle and make, the photos that each run did worst on, and the test photos whose masks most likely went wrong.
+    angle and make, the worst photos of each run, and the test photos whose masks are most likely wrong.
 
     Examples:
 
@@ -46,35 +44,35 @@ def compare(
         raise UserError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")
     if refresh:
         _refresh(record)
-    rows = record.rows()
-    if rows:
-        _show(rows)
+    _show_tables(record)
     if html:
-        from carvana.report import write_report  # late: the table alone need not wait for figures
+        from carvana.report import write_report
 
         write_report(html, record, runs, data, worst=worst)
         console.message(f"{html}: written; open it in a browser")
 
 
-def _show(rows: list[LedgerRow]) -> None:
-    console.show_table(
-        "Cross-validation and leaderboard", comparison.HEADINGS, comparison.table(rows), left=2
-    )
+def _refresh(ledger: Ledger) -> None:
+    from carvana.kaggle.client import sign_in
+    from carvana.kaggle.scores import refresh_scores
+
+    changed, unknown_files = refresh_scores(sign_in(), ledger)
+    console.message(f"{ledger.path}: {changed} rows updated with scores from Kaggle")
+    if unknown_files:
+        console.message(f"On Kaggle, but not in the ledger: {', '.join(unknown_files)}")
+
+
+def _show_tables(ledger: Ledger) -> None:
+    rows = ledger.rows()
+    if rows:
+        console.show_table(
+            "Cross-validation and leaderboard", comparison.HEADINGS, comparison.table(rows), left=2
+        )
     agreement = comparison.agreement_table(rows)
     if agreement:
         console.show_table(
             "How the folds' CV and the board agree", comparison.AGREEMENT_HEADINGS, agreement, left=3
         )
-
-
-def _refresh(record: Ledger) -> None:
-    from carvana.kaggle import scores as kaggle_scores
-    from carvana.kaggle.client import sign_in  # late: only here is Kaggle's client needed
-
-    changed, unknown_files = kaggle_scores.refresh(sign_in(), record)
-    console.message(f"{record.path}: {changed} rows changed by what Kaggle says")
-    if unknown_files:
-        console.message(f"On Kaggle, but not in the ledger: {', '.join(unknown_files)}")
 
 
 if __name__ == "__main__":

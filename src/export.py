@@ -38,7 +38,9 @@ def export(
     out: Annotated[Path, typer.Option(help="OUT/RECIPE.onnx and the folder OUT/RECIPE are written.")] = Path(
         "exports"
     ),
-    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
+        "runs"
+    ),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
     ] = None,

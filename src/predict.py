@@ -66,12 +66,16 @@ def predict(
     ] = None,
     keep_maps: Annotated[
         bool,
-        typer.Option("--keep-maps", help="Also write probability maps, as 8-bit PNG, into a folder beside --out."),
+        typer.Option(
+            "--keep-maps", help="Also write probability maps, as 8-bit PNG, into a folder beside --out."
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The submission. [default: submissions/RECIPE[-foldK].csv.gz]")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
+        "runs"
+    ),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
     ] = None,
@@ -215,12 +219,16 @@ def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bo
         return
     ensemble, threshold = WeightedEnsemble.load(config), config.effective_threshold
     with console.progress(f"cut out, tta {config.tta}", len(pending), "photos") as advance:
-        made = list(
-            cutouts.cut_out(ensemble, threshold, pending, folder, maps=keep_maps, advance=advance)
-        )
+        made = list(cutouts.cut_out(ensemble, threshold, pending, folder, maps=keep_maps, advance=advance))
     if len(made) <= _MAX_TABLE_ROWS:
         rows = [
-            [str(one.photo), str(one.cutout), str(one.mask), f"{one.size[1]}x{one.size[0]}", f"{one.share:.1%}"]
+            [
+                str(one.photo),
+                str(one.cutout),
+                str(one.mask),
+                f"{one.size[1]}x{one.size[0]}",
+                f"{one.share:.1%}",
+            ]
             for one in made
         ]
         console.show_table("Cut-outs", ["photo", "cut-out", "mask", "size", "car"], rows, left=3)

@@ -1,4 +1,4 @@
-"""Score a submission against known masks: the leaderboard at home."""
+"""Score a submission against known masks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.evaluation.scores import mean_with_ci, score_submission
 
 
 def score(
@@ -19,11 +18,13 @@ def score(
 
         ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
     """
+    from carvana.evaluation.scores import mean_with_ci, score_submission
+
     scores = score_submission(submission, truth)
-    parts = {"all": scores}
+    groups = {"all": scores}
     if "Usage" in scores:
-        parts |= {usage.lower(): part for usage, part in scores.groupby("Usage", sort=False)}
-    rows = [[name, *mean_with_ci(part).cells()] for name, part in parts.items()]
+        groups |= {usage.lower(): group for usage, group in scores.groupby("Usage", sort=False)}
+    rows = [[name, *mean_with_ci(group).cells()] for name, group in groups.items()]
     console.show_table(str(submission), ["photos of", "Dice", "95% interval", "photos"], rows)
 
 

@@ -1,4 +1,4 @@
-"""Submit: check a submission, have it scored, and write the ledger."""
+"""Check a submission, submit it to a board, and write its scores into the ledger."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,18 +7,12 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.competition import SIZE
-from carvana.data.dataset import submission_order, test_samples
 from carvana.errors import UserError
-from carvana.kaggle import upload
-from carvana.submission import comparison
 from carvana.submission.ledger import Ledger
-from carvana.submission.local_board import submit_to_local_board
-from carvana.submission.predict_test import check_against_photos, fold_path, photo_sizes
 
 
 class Board(StrEnum):
-    """Who scores."""
+    """A board that scores submissions."""
 
     kaggle = "kaggle"
     local = "local"
@@ -28,29 +22,31 @@ def submit(
     submission: Annotated[
         Path | None, typer.Argument(help="The submission. [default: the newest of all folds]")
     ] = None,
-    each_fold: Annotated[bool, typer.Option("--each-fold", help="Also each fold's own, beside it.")] = False,
+    each_fold: Annotated[
+        bool, typer.Option("--each-fold", help="Also submit each fold's submission beside it.")
+    ] = False,
     board: Annotated[
         Board | None,
         typer.Option(
-            help="kaggle, or local: against DATA/test_masks.csv. [default: local where that file lies]"
+            help="kaggle, or local: against DATA/test_masks.csv. [default: local where that file exists]"
         ),
     ] = None,
-    data: Annotated[Path, typer.Option(help="The data folder, whose test photos it is for.")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="The data folder with the test photos.")] = Path("data"),
     message: Annotated[
-        str | None, typer.Option(help="Kaggle: what stands beside it. [default: recipe, fold and CV]")
+        str | None, typer.Option(help="Kaggle: the submission's message. [default: recipe, fold and CV]")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Kaggle: also bytes that were submitted before.")
+        bool, typer.Option("--again", help="Kaggle: also submit a file that was submitted before.")
     ] = False,
     wait: Annotated[float, typer.Option(min=0, help="Kaggle: minutes to wait for the scores.")] = 10,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check, say what would be done, and end.")
+        bool, typer.Option("--dry-run", help="Check the submission, print the board, and end.")
     ] = False,
 ) -> None:
-    """Check a submission, have it scored, and write the scores into the ledger beside it.
+    """Check a submission, submit it to a board, and write its scores into the ledger beside it.
 
-    For Kaggle it takes a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other
-    credentials that Kaggle's own client knows. A submission goes there once: its SHA-256 stands in the ledger.
+    Kaggle needs a token of https://www.kaggle.com/settings/api in KAGGLE_API_TOKEN, or any other credentials that
+    Kaggle's own client knows. A file is submitted there only once: the ledger holds its SHA-256.
 
     Examples:
 
@@ -60,12 +56,17 @@ def submit(
 
         ./run.sh submit submissions/fast.csv.gz --each-fold --board kaggle --data $CARVANA_DATA
     """
+    from carvana.kaggle import upload
+    from carvana.submission import comparison
+    from carvana.submission.csv_file import check_submission
+    from carvana.submission.local_board import submit_to_local_board
+
     submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
-    paths = [*_of_folds(submission), submission] if each_fold else [submission]
+    paths = [*_fold_submissions(submission), submission] if each_fold else [submission]
     board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
-    sizes = _sizes(data, board)
+    sizes = _photo_sizes(data, board)
     for path in paths:
-        check = check_against_photos(path, sizes)
+        check = check_submission(path, sizes)
         if dry_run:
             console.message(f"{path}: in order, {check.photos:,} photos; would go to the {board} board")
     if dry_run:
@@ -77,8 +78,12 @@ def submit(
     console.show_table(f"Scored by the {board} board", comparison.HEADINGS, comparison.table(rows), left=2)
 
 
-def _sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
-    """The (height, width) of each photo of the board; Kaggle's are all alike, and 8 GB need not be there for them."""
+def _photo_sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
+    """Return the (height, width) of each test photo; for Kaggle's the photos themselves are not needed."""
+    from carvana.competition import SIZE
+    from carvana.data.dataset import submission_order, test_samples
+    from carvana.submission.csv_file import photo_sizes
+
     if board == Board.kaggle:
         return dict.fromkeys(submission_order(data), SIZE)
     return photo_sizes(test_samples(data))
@@ -87,15 +92,17 @@ def _sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
 def _newest_ensemble(ledger: Ledger) -> Path:
     ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
     if not ensembles:
-        raise UserError(f"{ledger.path}: holds no submission of all folds yet; `./run.sh predict` writes one")
+        raise UserError(f"{ledger.path}: has no submission of all folds yet; `./run.sh predict` writes one")
     return ledger.path.parent / ensembles[-1]
 
 
-def _of_folds(submission: Path) -> list[Path]:
-    """The submissions of single folds that lie beside an ensemble's."""
-    ledger = Ledger.beside(submission)
-    folds = sorted({int(row["fold"]) for row in ledger.rows() if row["fold"].isdigit()})
-    known = {row["submission"] for row in ledger.rows()}
+def _fold_submissions(submission: Path) -> list[Path]:
+    """List the submissions of single folds beside an ensemble's."""
+    from carvana.submission.csv_file import fold_path
+
+    rows = Ledger.beside(submission).rows()
+    folds = sorted({int(row["fold"]) for row in rows if row["fold"].isdigit()})
+    known = {row["submission"] for row in rows}
     paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
     if not paths:
         raise UserError(

@@ -1,12 +1,13 @@
-"""A stand-in for Kaggle on the loopback, which speaks what the real client speaks.
+"""A stand-in for Kaggle on the loopback, for Kaggle's own client.
 
-It is a web server that the client reaches as its proxy: with KAGGLE_API_ENVIRONMENT=LOCALHOST the client talks to
-http://localhost, and HTTP_PROXY takes that to whatever port is free here. Paths, fields and status codes are those
-of kaggle 2.2.4 and 2.2.5 (kagglesdk 0.1.37 and 0.1.38); a submission is scored against the truth as the real board
-does it.
+It is a web server that the client uses as its proxy: with KAGGLE_API_ENVIRONMENT=LOCALHOST the client connects to
+http://localhost, and HTTP_PROXY redirects that to a free port. Paths, fields and status codes are those of kaggle
+2.2.4 and 2.2.5 (kagglesdk 0.1.37 and 0.1.38). Submissions are scored by code of its own, not by the project's.
 """
 
 import base64
+import csv
+import gzip
 import hashlib
 import json
 import re
@@ -20,57 +21,57 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from carvana.errors import UserError
-from carvana.evaluation.scores import score_submission
-from carvana.kaggle.client import COMPETITION
-from carvana.submission.local_board import board_scores
-
+COMPETITION = "carvana-image-masking-challenge"
 TOKEN, USER, KEY = "KGAT_secret_token", "someone", "0123456789abcdef-secret-key"
 SIGNATURE = "Signature=secret-signature"
 
 
 @dataclass
 class Refusal:
-    """What a request is answered with in place of the real thing."""
+    """An error that is returned instead of the response to a request."""
 
     status: int
     message: str = ""
     times: int = 1_000
+    """Number of requests that are refused."""
+    after: int = 0
+    """Number of requests that are served before."""
 
 
 @dataclass
 class KaggleStandIn:
-    """A competition with its files and submissions, and what shall go wrong with it."""
+    """A competition with its files and submissions, and the faults to simulate."""
 
     folder: Path
-    """Where uploads are kept."""
+    """Folder of the uploads."""
     truth: Path | None = None
-    """Masks with their Usage, for the scores."""
+    """The true masks with their Usage (Public or Private), for the scores."""
     files: dict[str, bytes] = field(default_factory=dict)
     submissions: list[dict] = field(default_factory=list)
-    """As the API shows them, the oldest first."""
+    """In the form of the API, the oldest first."""
     daily_limit: int = 5
     pending_for: int = 1
-    """How often a submission is shown unscored."""
+    """Number of requests that list a submission before it is scored."""
     on_a_team: bool = True
     refusals: dict[str, Refusal] = field(default_factory=dict)
-    """By request, e.g. `CreateSubmission`, or `upload` and `download`."""
+    """Refusals by request, e.g. `CreateSubmission`, or `upload` and `download`."""
     cut_download_at: int | None = None
-    """Bytes after which the next download is cut."""
+    """Bytes after which the next download is interrupted."""
     hang: bool = False
-    """Whether it hangs there instead, until the client is gone."""
+    """Hang there instead, until the client closes the connection."""
     cut_upload: bool = False
-    """Whether the next upload is cut in its middle."""
-    lose_answer_of: str = ""
-    """The request that is carried out once, but whose answer never comes."""
+    """Interrupt the next upload in its middle."""
+    lose_response_of: str = ""
+    """A request that is carried out once without a response."""
     requests: list[str] = field(default_factory=list)
+    """Names of the API requests, in their order."""
     ranges: list[str] = field(default_factory=list)
-    """Of downloads that went on."""
+    """Range headers of resumed downloads."""
     uploads: dict[str, dict] = field(default_factory=dict)
     port: int = 0
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables that take the client here, without any credentials."""
+        """Environment variables that redirect the client here, without any credentials."""
         return {
             "HOME": str(home),
             "KAGGLE_CONFIG_DIR": str(home / "settings"),
@@ -81,8 +82,8 @@ class KaggleStandIn:
             "no_proxy": "",
         }
 
-    def answer(self, request: str, body: dict) -> dict:
-        """Answer an API request."""
+    def respond(self, request: str, body: dict) -> dict:
+        """Return the response to an API request."""
         return getattr(self, f"_{request}")(body)
 
     def _IntrospectToken(self, body: dict) -> dict:  # noqa: N802
@@ -91,10 +92,10 @@ class KaggleStandIn:
 
     def _ListDataFiles(self, body: dict) -> dict:  # noqa: N802
         assert body["competitionName"] == COMPETITION
-        names, size = sorted(self.files), 3  # smaller pages than asked for: the client has to turn them
+        names, size = sorted(self.files), 3  # pages smaller than requested
         first = int(body.get("pageToken") or 0)
-        shown = [{"name": name, "totalBytes": len(self.files[name])} for name in names[first : first + size]]
-        return {"files": shown} | ({"nextPageToken": str(first + size)} if first + size < len(names) else {})
+        page = [{"name": name, "totalBytes": len(self.files[name])} for name in names[first : first + size]]
+        return {"files": page} | ({"nextPageToken": str(first + size)} if first + size < len(names) else {})
 
     def _GetSubmissionLimits(self, body: dict) -> dict:  # noqa: N802
         if not self.on_a_team:
@@ -120,7 +121,7 @@ class KaggleStandIn:
                 "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
                 "totalBytes": upload["contentLength"],
                 "path": str(path),
-                "shown": 0,
+                "listed": 0,
             }
         )
         return {"message": "Successfully submitted to Carvana Image Masking Challenge", "ref": ref}
@@ -128,24 +129,49 @@ class KaggleStandIn:
     def _ListSubmissions(self, body: dict) -> dict:  # noqa: N802
         newest_first, size = self.submissions[::-1], body.get("pageSize", 20)
         first = (body.get("page", 1) - 1) * size
-        return {"submissions": [self._shown(one) for one in newest_first[first : first + size]]}
+        page = newest_first[first : first + size]
+        return {"submissions": [self._list_entry(submission) for submission in page]}
 
-    def _shown(self, submission: dict) -> dict:
-        known = {key: value for key, value in submission.items() if key not in ("path", "shown", "old")}
-        submission["shown"] = submission.get("shown", 0) + 1
-        if "path" not in submission or submission["shown"] <= self.pending_for:
-            return {"status": "PENDING"} | known
-        try:
-            scores = board_scores(score_submission(Path(submission["path"]), self.truth))
-        except UserError as error:
-            return known | {"status": "ERROR", "errorDescription": str(error).split(": ", 1)[1]}
-        parts = {f"{name}Score": f"{dice:.5f}" for name, dice in scores.items()}
-        return known | {"status": "COMPLETE"} | parts
+    def _list_entry(self, submission: dict) -> dict:
+        entry = {key: value for key, value in submission.items() if key not in ("path", "listed", "old")}
+        submission["listed"] = submission.get("listed", 0) + 1
+        if "path" not in submission or submission["listed"] <= self.pending_for:
+            return {"status": "PENDING"} | entry
+        truth, submitted = _read_rows(self.truth), _read_rows(Path(submission["path"]))
+        missing, extra = truth.keys() - submitted.keys(), submitted.keys() - truth.keys()
+        if missing or extra:
+            error = f"ERROR: {len(missing)} images are missing, {len(extra)} are unexpected"
+            return entry | {"status": "ERROR", "errorDescription": error}
+        dice = {name: _dice(row["rle_mask"], submitted[name]["rle_mask"]) for name, row in truth.items()}
+        scores = {}
+        for usage in ("Public", "Private"):
+            values = [dice[name] for name, row in truth.items() if row["Usage"] == usage]
+            scores[f"{usage.lower()}Score"] = f"{sum(values) / len(values):.5f}"
+        return entry | {"status": "COMPLETE"} | scores
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Read a CSV file, gzipped or not: its rows by image."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    return {row["img"]: row for row in csv.DictReader(text.splitlines())}
+
+
+def _dice(first: str, second: str) -> float:
+    """Compute the Dice of two masks, given as run-length text, from the sets of their pixels."""
+    a, b = _pixels(first), _pixels(second)
+    return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+
+
+def _pixels(rle: str) -> set[int]:
+    numbers = [int(number) for number in rle.split()]
+    runs = zip(numbers[::2], numbers[1::2], strict=True)
+    return {pixel for start, length in runs for pixel in range(start, start + length)}
 
 
 @contextmanager
 def running(stand_in: KaggleStandIn) -> Iterator[KaggleStandIn]:
-    """Let it listen on a free port of the loopback."""
+    """Run the stand-in on a free port of the loopback."""
 
     class Handler(_Handler):
         board = stand_in
@@ -181,24 +207,24 @@ class _Handler(BaseHTTPRequestHandler):
             if request == "DownloadDataFile":
                 self._redirect(body)
                 return
-            answer = self.board.answer(request, body)
-            if self.board.lose_answer_of == request:
-                self.board.lose_answer_of = ""
+            response = self.board.respond(request, body)
+            if self.board.lose_response_of == request:
+                self.board.lose_response_of = ""
                 self.close_connection = True
                 return
-            self._json(answer)
+            self._json(response)
 
     def do_GET(self) -> None:
-        """A file of the storage that downloads are sent on to."""
+        """Send a file of the storage that downloads are redirected to."""
         name = urlsplit(self.path).path.rsplit("/", 1)[1]
         if self._refused("download"):
             return
         whole, first = self.board.files[name], 0
         tag = f'"{hashlib.md5(whole).hexdigest()}"'
-        asked = self.headers.get("Range")
-        if asked and self.headers.get("If-Range") == tag:
-            self.board.ranges.append(asked)
-            first = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+        byte_range = self.headers.get("Range")
+        if byte_range and self.headers.get("If-Range") == tag:
+            self.board.ranges.append(byte_range)
+            first = int(re.fullmatch(r"bytes=(\d+)-", byte_range)[1])
         self.send_response(206 if first else 200)
         for header, value in (
             ("Content-Type", "application/zip"),
@@ -216,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = cut is not None
 
     def do_PUT(self) -> None:
-        """An upload to the storage."""
+        """Receive an upload to the storage."""
         assert urlsplit(self.path).query == SIGNATURE
         length = int(self.headers["Content-Length"])
         if self.board.cut_upload:
@@ -252,6 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
         refusal = self.board.refusals.get(request)
         if refusal is None or refusal.times == 0:
             return False
+        if refusal.after > 0:
+            refusal.after -= 1
+            return False
         refusal.times -= 1
         if refusal.message:
             self._json({"code": refusal.status, "message": refusal.message}, refusal.status)
@@ -262,8 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         return True
 
-    def _json(self, answer: dict, status: int = 200) -> None:
-        data = json.dumps(answer).encode()
+    def _json(self, response: dict, status: int = 200) -> None:
+        data = json.dumps(response).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))

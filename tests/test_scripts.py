@@ -403,7 +403,7 @@ def test_folds_on_kaggle_end_in_the_same_table(
     assert ok(*submit, "--wait", 0, cwd=tmp_path).count("not scored yet") == 3
     signed_in.pending_for = 0
     text = ok("compare", "--refresh", cwd=tmp_path)
-    assert "3 rows changed by what Kaggle says" in text
+    assert "3 rows updated with scores from Kaggle" in text
     ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv", dtype=str).set_index(
         ["submission", "board"]
     )
@@ -422,7 +422,7 @@ def test_a_submission_that_the_check_refuses_never_leaves(
 ) -> None:
     (tmp_path / "mine.csv").write_text("img,rle_mask\n00000000000a_01.jpg,1 1\n")
     submit = ["submit", "mine.csv", "--board", "kaggle", "--data", worked / "data"]
-    assert "not asked for" in refused(*submit, cwd=tmp_path)
+    assert "not a photo of the test set" in refused(*submit, cwd=tmp_path)
     assert signed_in.requests == []
 
 

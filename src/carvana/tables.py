@@ -35,3 +35,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as a CSV file without its index; the file is complete or absent."""
     with atomic_path(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
+
+
+def csv_stem(path: Path) -> Path:
+    """Return the path of a CSV file without its ending `.csv` or `.csv.gz`."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))

@@ -1,6 +1,6 @@
-"""The competition's score: Dice = 2 |A and B| / (|A| + |B|), and 1 where both masks are empty.
+"""The competition's metric: Dice = 2 |A and B| / (|A| + |B|), and 1 if both masks are empty.
 
-It is taken per photo, at the photo's own size, and averaged over photos.
+It is computed per photo, at the photo's own size, and averaged over photos.
 https://www.kaggle.com/competitions/carvana-image-masking-challenge/overview/evaluation
 """
 
@@ -10,14 +10,14 @@ from carvana.competition import rle
 
 
 def dice_from_counts(shared: int, first: int, second: int) -> float:
-    """Dice from pixel counts: in both masks, in the first, in the second."""
+    """Compute the Dice from the numbers of pixels in both masks, in the first, and in the second."""
     return 2 * shared / (first + second) if first + second else 1.0
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice of two masks, bool or 0/1, of one shape."""
+    """Compute the Dice of two masks, bool or 0/1, of one shape."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
-    return dice_from_counts(np.count_nonzero(first & second), first.sum(), second.sum())
+    return dice_from_counts(*(int(np.count_nonzero(mask)) for mask in (first & second, first, second)))
 
 
 def dice_from_rle(first: str, second: str) -> float:

@@ -1,4 +1,4 @@
-"""RunDir-length encoding as the competition defines it.
+"""Run-length encoding as the competition defines it.
 
 `start length start length ...`: pixels are numbered from 1, row by row (left to right, then top to
 bottom), and the starts ascend. (Most other Kaggle competitions count down the columns.)
@@ -43,7 +43,7 @@ def set_bits(packed: np.ndarray) -> np.ndarray:
 
 
 def edges_to_rle(edges: np.ndarray) -> str:
-    """RunDir-length text of edges as `mask_to_edges` gives them."""
+    """Run-length text of edges as `mask_to_edges` gives them."""
     numbers = edges.copy()
     numbers[1::2] -= edges[::2]
     numbers[::2] += 1

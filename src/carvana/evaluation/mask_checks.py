@@ -1,7 +1,7 @@
-"""Checks before upload: what tells, without the truth, that a mask may have gone wrong.
+"""Checks before upload: measures that point to wrong masks where the truth is not known.
 
-The winners looked at the same: empty masks, cars that are larger in one view than in the others, masks in pieces,
-and photos on which the folds disagree.
+The competition's winners checked the same: empty masks, cars that are larger in one view than in the others, masks
+of several components, and photos on which the folds disagree.
 """
 
 from dataclasses import dataclass
@@ -11,144 +11,167 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
-from carvana.submission.csv_file import submission_stem
-from carvana.tables import read_csv, write_csv
+from carvana.tables import csv_stem, read_csv, write_csv
 
 MAX_SUSPECTS = 50
-"""Photos on the list."""
+"""Photos on the list of suspects."""
 
 OUTLIER = 5.0
-"""Robust standard deviations (1.4826 MAD) from which on a view's size is an outlier."""
+"""Robust standard deviations (1.4826 MAD) above which a view's area is an outlier."""
 
-_LISTED = {"img": str, "reason": str, "area": int, "share": float, "area_residual": float} | {
+MIN_RESIDUAL = 0.01
+"""Residual of a view's area (a share of the expected one) up to which it is never an outlier."""
+
+MAX_DISAGREEMENT = 0.05
+"""Disagreement of the folds, as a share of the car, above which a photo is counted in the table."""
+
+HEADINGS = ["check", "photos", "share", "median", "worst", "photo"]
+"""Columns of `table`."""
+
+_SUSPECT_COLUMNS = {
+    "img": str,
+    "reason": str,
+    "area": int,
+    "share": float,
+    "area_residual": float,
     "n_components": int,
     "second_area": int,
     "disagreement": float,
 }
-"""The list's columns, and what they hold."""
-
-HEADINGS = ["check", "photos", "share", "median", "worst", "photo"]
+"""Columns of the list of suspects, with their types."""
 
 
 @dataclass(frozen=True)
-class _Measure:
+class _Check:
+    """A measure of masks, and the value above which it counts as a failure."""
+
     column: str
-    """Where it lies; a photo is the worse the higher it is."""
+    """Column of the measure; higher is worse."""
+    title: str
+    """Name of the check in the table."""
     reason: str
-    """For people, of a photo that stands out by it."""
-    unit: str = ".1%"
-    """As Python formats its values."""
+    """Reason in the list of suspects."""
+    value_format: str
+    """Python format of the measure."""
+    limit: float = 0.0
+    """A photo above it is counted in the table (areas are counted where they are outliers)."""
+    suspect_above: float = 0.0
+    """A photo above it can become a suspect."""
 
 
-_MEASURES = (
-    _Measure("empty", "empty", ".0f"),
-    _Measure("area_residual", "size unlike the car's other views"),
-    _Measure("second_area", "a second piece", ",.0f"),
-    _Measure("n_components", "in many pieces", ",.0f"),
-    _Measure("disagreement", "the folds disagree"),
+_CHECKS = (
+    _Check("empty", "empty masks", "empty", ".0f"),
+    _Check(
+        "area_residual",
+        f"size off its car's other views by over {OUTLIER:g} sd",
+        "size unlike the car's other views",
+        ".1%",
+    ),
+    _Check("second_area", "second largest component [pixels]", "a second component", ",.0f"),
+    _Check(
+        "n_components",
+        "components: more than one",
+        "several components",
+        ",.0f",
+        limit=1,
+        suspect_above=1,
+    ),
+    _Check(
+        "disagreement",
+        f"folds disagree on over {MAX_DISAGREEMENT:.0%} of the car",
+        "the folds disagree",
+        ".1%",
+        limit=MAX_DISAGREEMENT,
+    ),
 )
 
 
-def measure_masks(facts: pd.DataFrame) -> pd.DataFrame:
-    """Each photo's measures.
+def measure_masks(records: pd.DataFrame) -> pd.DataFrame:
+    """Compute the measures of each photo's mask.
 
     Args:
-        facts: a photo a row: columns img, height, width, area, pieces, second (pixels of the second largest piece)
-            and spread (disagreement of the folds as a share of the car).
+        records: one photo per row, with the columns img, height, width, area (pixels), n_components, second_area
+            (pixels of the second largest component) and disagreement (of the folds, as a share of the car).
 
     Returns:
-        The like, with the columns share (of the photo that is car), empty (0 or 1), off (how much larger or smaller
-        the car is than its other views let expect, as a share, 0 and above) and outlier (bool).
+        The same table with the columns share (share of the photo that is car), empty (0 or 1), area_residual (how
+        much larger or smaller the car is than its other views let expect, as a share, 0 and above) and outlier
+        (bool).
     """
-    off = _area_residual(facts)
-    deviation = 1.4826 * float(np.median(off))
-    return facts.assign(
-        share=facts["area"] / (facts["height"] * facts["width"]),
-        empty=(facts["area"] == 0).astype(int),
-        area_residual=np.expm1(off),
-        outlier=off > max(OUTLIER * deviation, np.log1p(0.01)),
+    log_residual = _log_area_residual(records)
+    deviation = 1.4826 * float(np.median(log_residual))
+    return records.assign(
+        share=records["area"] / (records["height"] * records["width"]),
+        empty=(records["area"] == 0).astype(int),
+        area_residual=np.expm1(log_residual),
+        outlier=log_residual > max(OUTLIER * deviation, np.log1p(MIN_RESIDUAL)),
     )
 
 
 def rank_suspects(photos: pd.DataFrame, count: int = MAX_SUSPECTS) -> pd.DataFrame:
-    """The photos to look at: the worst by each measure, by turns, with the reason.
+    """Choose the photos to look at: the worst by each check in turn, each photo once, with the reason.
 
     Args:
-        photos: as `measure_masks` gives them.
-        count: how many.
+        photos: the result of `measure_masks`.
+        count: the number of photos to choose.
+
+    Returns:
+        Columns img, reason, area, share, area_residual, n_components, second_area and disagreement.
     """
-    orders = [
-        photos[photos[measure.column] > (1 if measure.column == "n_components" else 0)]
-        .sort_values([measure.column, "img"], ascending=[False, True])
-        .assign(reason=measure.reason)
-        for measure in _MEASURES
+    rankings = [
+        photos[photos[check.column] > check.suspect_above]
+        .sort_values([check.column, "img"], ascending=[False, True])
+        .assign(reason=check.reason)
+        for check in _CHECKS
     ]
-    turns = [order.assign(turn=np.arange(len(order))) for order in orders]
-    listed = pd.concat(turns).sort_values("turn", kind="stable").drop_duplicates("img").head(count)
-    return (
-        listed[list(_LISTED)]
-        .round({"share": 6, "area_residual": 6, "disagreement": 6})
-        .reset_index(drop=True)
-    )
+    ranked = pd.concat([ranking.assign(rank=np.arange(len(ranking))) for ranking in rankings])
+    chosen = ranked.sort_values("rank", kind="stable").drop_duplicates("img").head(count)
+    decimals = {"share": 6, "area_residual": 6, "disagreement": 6}
+    return chosen[list(_SUSPECT_COLUMNS)].round(decimals).reset_index(drop=True)
 
 
 def suspects_path(submission: Path) -> Path:
-    """Where the list of the worst photos of a submission lies."""
-    return Path(f"{submission_stem(submission)}-checks.csv")
+    """Return the path of the list of suspects that belongs to a submission."""
+    return Path(f"{csv_stem(submission)}-checks.csv")
 
 
 def write_suspects(photos: pd.DataFrame, path: Path) -> None:
-    """Write the list of the worst photos as a CSV file."""
+    """Write the list of suspects of the photos that `measure_masks` measured, as a CSV file."""
     write_csv(rank_suspects(photos), path)
 
 
 def read_suspects(path: Path) -> pd.DataFrame:
-    """Read the list again, as `rank_suspects` gave it.
+    """Read a list of suspects, with the columns of `rank_suspects`.
 
     Raises:
         UserError: the file is missing, or lacks a column.
     """
-    return read_csv(path, list(_LISTED)).astype(_LISTED)
+    return read_csv(path, list(_SUSPECT_COLUMNS)).astype(_SUSPECT_COLUMNS)
 
 
 def table(photos: pd.DataFrame) -> list[list[str]]:
-    """A row a check, as text under `HEADINGS`."""
-    standing_out = {
-        "empty": photos["empty"] > 0,
-        "area_residual": photos["outlier"],
-        "second_area": photos["second_area"] > 0,
-        "n_components": photos["n_components"] > 1,
-        "disagreement": photos["disagreement"] > 0.05,
-    }
-    names = {
-        "empty": "empty masks",
-        "area_residual": f"size off its car's other views by over {OUTLIER:g} sd",
-        "second_area": "second largest contour [pixels]",
-        "n_components": "contours: more than one",
-        "disagreement": "folds disagree on over 5% of the car",
-    }
-    return [
-        _cells(photos, measure, names[measure.column], standing_out[measure.column]) for measure in _MEASURES
-    ]
+    """Return one row of text per check, under `HEADINGS`, for the photos that `measure_masks` measured."""
+    return [_cells(photos, check) for check in _CHECKS]
 
 
-def _cells(photos: pd.DataFrame, measure: _Measure, name: str, standing_out: pd.Series) -> list[str]:
-    values = photos[measure.column]
-    count = int(standing_out.sum())
-    typical, highest = (format(value, measure.unit) for value in (values.median(), values.max()))
+def _cells(photos: pd.DataFrame, check: _Check) -> list[str]:
+    values = photos[check.column]
+    failed = photos["outlier"] if check.column == "area_residual" else values > check.limit
+    count = int(failed.sum())
+    median, highest = (format(value, check.value_format) for value in (values.median(), values.max()))
     photo = photos["img"][values.idxmax()] if count else ""
-    return [name, f"{count:,}", f"{count / len(photos):.2%}", typical, highest, photo]
+    return [check.title, f"{count:,}", f"{count / len(photos):.2%}", median, highest, photo]
 
 
-def _area_residual(facts: pd.DataFrame) -> pd.Series:
-    """How far the logarithm of each mask's area lies from what its angle and its car let expect; 0 and above.
+def _log_area_residual(records: pd.DataFrame) -> pd.Series:
+    """Return the absolute residual of each mask's log area after removing the medians of its car and its angle.
 
-    A car seen from the side fills more of the photo than one seen from the front, and a large one more than a small
-    one: the car's median and then the angle's are taken away, twice. Median polish, Tukey, "Exploratory Data
-    Analysis", 1977, chapter 11.
+    A car fills more of the photo from the side than from the front, and a large car more than a small one: the
+    medians by car and by angle are subtracted, twice. Median polish: Tukey, "Exploratory Data Analysis", 1977,
+    chapter 11.
     """
-    cars, angles = (list(each) for each in zip(*facts["img"].map(car_and_angle), strict=True))
-    size = np.log(facts["area"].clip(lower=1).astype(float))
+    cars, angles = (list(column) for column in zip(*records["img"].map(car_and_angle), strict=True))
+    residual = np.log(records["area"].clip(lower=1).astype(float))
     for groups in (cars, angles, cars, angles):
-        size -= size.groupby(groups).transform("median")
-    return size.abs()
+        residual -= residual.groupby(groups).transform("median")
+    return residual.abs()

@@ -1,4 +1,4 @@
-"""Scores, and how sure they are."""
+"""Dice scores with bootstrap intervals over cars, and the scoring of a submission against known masks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,50 +12,96 @@ from carvana.errors import UserError
 from carvana.tables import read_csv
 
 RESAMPLES = 10_000
+"""Bootstrap samples behind an interval."""
+
+
+def format_dice(value: float) -> str:
+    """Format a Dice score for a table: six decimals, "" for NaN."""
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def format_difference(value: float) -> str:
+    """Format a difference of two Dice scores for a table: its sign and six decimals, "" for NaN."""
+    return "" if np.isnan(value) else f"{value:+.6f}"
+
+
+def format_interval(low: str, high: str) -> str:
+    """Format an interval for a table from the texts of its ends; "" where they are empty."""
+    return f"{low} .. {high}" if low else ""
 
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """A mean Dice with its 95% interval."""
+    """A mean Dice, or a mean difference of two Dice scores, with its 95% interval."""
 
     dice: float
     low: float
     high: float
     photos: int
+    """Number of photos behind the mean."""
+
+    def dice_text(self) -> str:
+        """Return the mean as text, read as a Dice score."""
+        return format_dice(self.dice)
+
+    def interval_text(self) -> str:
+        """Return the interval as text, read as Dice scores."""
+        return format_interval(format_dice(self.low), format_dice(self.high))
+
+    def difference_text(self) -> str:
+        """Return the mean as text with its sign, read as a difference."""
+        return format_difference(self.dice)
+
+    def difference_interval_text(self) -> str:
+        """Return the interval as text with signs, read as differences."""
+        return format_interval(format_difference(self.low), format_difference(self.high))
 
     def cells(self) -> list[str]:
-        """The Dice, its interval and the number of photos, as text for a table."""
-        return [f"{self.dice:.6f}", f"{self.low:.6f} .. {self.high:.6f}", str(self.photos)]
+        """Return the Dice, its interval and the number of photos as cells of a table."""
+        return [self.dice_text(), self.interval_text(), str(self.photos)]
+
+
+def difference_cells(difference: ScoreSummary | None) -> list[str]:
+    """Return a difference and its interval as cells of a table, both empty where there is no difference."""
+    if difference is None:
+        return ["", ""]
+    return [difference.difference_text(), difference.difference_interval_text()]
 
 
 def mean_with_ci(scores: pd.DataFrame, seed: int = 0) -> ScoreSummary:
-    """The mean Dice of photos, and its 95% bootstrap interval over cars.
+    """Return the mean Dice of photos and its 95% bootstrap interval over cars.
 
-    Cars are drawn, not photos: the 16 views of a car are not independent. Percentile bootstrap, Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    Cars are resampled, not photos, because the 16 views of a car are not independent. Percentile bootstrap:
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
 
     Args:
-        scores: columns img and dice, a photo a row.
-        seed: of the draws.
+        scores: columns img (a photo's name) and dice (0..1), one photo per row.
+        seed: seed of the resampling.
     """
     by_car = scores["dice"].groupby(scores["img"].map(car_id)).agg(["sum", "count"])
-    drawn = np.random.default_rng(seed).integers(len(by_car), size=(RESAMPLES, len(by_car)))
-    sums, counts = by_car["sum"].to_numpy()[drawn], by_car["count"].to_numpy()[drawn]
+    samples = np.random.default_rng(seed).integers(len(by_car), size=(RESAMPLES, len(by_car)))
+    sums, counts = by_car["sum"].to_numpy()[samples], by_car["count"].to_numpy()[samples]
     low, high = np.percentile(sums.sum(axis=1) / counts.sum(axis=1), [2.5, 97.5])
     return ScoreSummary(float(scores["dice"].mean()), float(low), float(high), len(scores))
 
 
 def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> ScoreSummary:
-    """How much higher `scores` are than `baseline` on the same photos, as `mean_with_ci` has it.
+    """Return the mean of `scores` minus `baseline`, photo by photo, with its interval as in `mean_with_ci`.
 
-    Hard cars are hard for both, so the difference is far surer than either mean.
+    Hard cars are hard for both, so the interval of the difference is narrower than that of either mean.
+
+    Args:
+        scores: columns img and dice, one photo per row.
+        baseline: the same columns for the same photos.
 
     Raises:
-        UserError: the two do not hold the same photos.
+        UserError: the two tables do not hold the same photos.
     """
     pairs = scores.merge(baseline, on="img", suffixes=("", "_baseline"), validate="one_to_one")
     if not len(pairs) == len(scores) == len(baseline):
-        raise UserError(f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} in common")
+        raise UserError(
+            f"scores of {len(scores)} and of {len(baseline)} photos have {len(pairs)} photos in common"
+        )
     return mean_with_ci(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
 
 
@@ -63,39 +109,41 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
     """Score a submission against known masks.
 
     Args:
-        submission: a CSV file, columns img and rle_mask.
-        truth: the like, with a column Usage (Public or Private) where the photos are split into boards.
+        submission: a CSV file with the columns img and rle_mask.
+        truth: a CSV file with the same columns, and optionally Usage (Public or Private).
 
     Returns:
-        Columns img and dice, and Usage where the truth has it; a photo of the truth a row, in its order.
+        Columns img and dice, and Usage where the truth has it: one photo per row, in the order of the truth.
 
     Raises:
-        UserError: the two do not hold the same photos, each once, or a mask is malformed.
+        UserError: the files do not hold the same photos, each once, or a mask is malformed.
     """
     masks = read_csv(submission, ["img", "rle_mask"])
     truths = read_csv(truth, ["img", "rle_mask"])
     check_names(masks["img"], truths["img"].tolist(), submission)
     pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
-    pairs["dice"] = [_dice(*row, submission) for row in rows]
+    pairs["dice"] = [_photo_dice(*row, submission) for row in rows]
     return pairs[[column for column in ("img", "dice", "Usage") if column in pairs]]
 
 
-def check_names(names: pd.Series, wanted: list[str], path: Path) -> None:
-    """Raise UserError where the rows of the file at `path` are not the wanted photos, each once."""
-    twice = names[names.duplicated()]
-    if len(twice):
-        raise UserError(f"{path}: has {twice.iloc[0]} more than once ({len(twice)} rows too many)")
-    held = set(names)
-    missing = [name for name in wanted if name not in held]
+def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
+    """Raise UserError where the photos named in the file at `path` are not the expected ones, each once."""
+    duplicates = names[names.duplicated()]
+    if len(duplicates):
+        raise UserError(
+            f"{path}: has {duplicates.iloc[0]} more than once ({len(duplicates)} duplicate rows in all)"
+        )
+    present = set(names)
+    missing = [name for name in expected if name not in present]
     if missing:
-        raise UserError(f"{path}: lacks {len(missing)} of {len(wanted)} photos, the first {missing[0]}")
-    extra = names[~names.isin(wanted)]
+        raise UserError(f"{path}: lacks {len(missing)} of {len(expected)} photos, the first {missing[0]}")
+    extra = names[~names.isin(expected)]
     if len(extra):
-        raise UserError(f"{path}: has {len(extra)} photos that are not asked for, the first {extra.iloc[0]}")
+        raise UserError(f"{path}: has {len(extra)} unexpected photos, the first {extra.iloc[0]}")
 
 
-def _dice(name: str, truth: str, submitted: str, path: Path) -> float:
+def _photo_dice(name: str, truth: str, submitted: str, path: Path) -> float:
     try:
         return dice_from_rle(truth, submitted)
     except UserError as error:

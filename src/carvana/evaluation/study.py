@@ -1,4 +1,4 @@
-"""A study: recipes side by side on the same folds, each with its paired difference from one of them."""
+"""A study: recipes trained on the same folds, each with its paired difference from a baseline."""
 
 import tomllib
 from collections.abc import Sequence
@@ -6,16 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
+from carvana.evaluation.scores import ScoreSummary, difference_cells, mean_with_ci, paired_difference
+from carvana.files import atomic_path
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
 
+HEADINGS = [
+    "recipe",
+    "Dice",
+    "95% interval",
+    "difference",
+    "95% interval",
+    "parameters",
+    "minutes",
+    "photos/s",
+]
+"""Columns of a study's table."""
+
 
 class Study(BaseModel):
-    """A study's file: which recipes, and what is changed in them to make them comparable."""
+    """A study's file: its recipes, and the changes that make them comparable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,10 +39,10 @@ class Study(BaseModel):
     common: tuple[str, ...] = ()
     """`key=value` changes of every recipe."""
     recipes: dict[str, tuple[str, ...]]
-    """Further changes of each recipe, by its name; `NAME@WHAT` is a second way to train the recipe NAME."""
+    """Further changes of each recipe, by its name; `NAME@VARIANT` is another variant of the recipe NAME."""
 
     def recipe(self, name: str) -> Recipe:
-        """One of its recipes, changed as the study says."""
+        """Return one of the recipes with the study's changes."""
         changed = read_recipe(name.partition("@")[0], [*self.common, *self.recipes[name]])
         return changed.model_copy(update={"name": name})
 
@@ -37,7 +51,7 @@ def read_study(path: Path) -> Study:
     """Read a study's TOML file.
 
     Raises:
-        UserError: it is missing or malformed, or lacks its own baseline.
+        UserError: the file is missing or malformed, or lacks its own baseline.
     """
     try:
         study = Study(**tomllib.loads(path.read_text()))
@@ -55,107 +69,114 @@ def read_study(path: Path) -> Study:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one recipe."""
+    """The result of one recipe."""
 
     name: str
     dice: ScoreSummary
     difference: ScoreSummary | None
-    """Paired with the baseline's Dice, photo by photo; None for the baseline itself."""
+    """Paired difference from the baseline's Dice, photo by photo; None for the baseline itself."""
     parameters: int
     minutes: float
-    """Of training, all folds together."""
-    photos_a_second: float
-    """In training, over all its resolutions."""
+    """Training time of all folds together."""
+    photos_per_s: float
+    """Training throughput over all stages."""
 
 
 def summarize_runs(
     name: str, runs: Sequence[RunDir], baseline: Sequence[RunDir], parameters: int, photos: int
 ) -> Result:
-    """Sum up a recipe's runs.
+    """Summarize a recipe's runs.
 
     Args:
-        name: the recipe's.
-        runs: its finished runs, one a fold.
-        baseline: those of the baseline, on the same folds.
-        parameters: of one network.
-        photos: trained on in an epoch, all folds together.
+        name: the recipe's name.
+        runs: the recipe's finished runs, one per fold.
+        baseline: the baseline's finished runs on the same folds.
+        parameters: the number of parameters of one network.
+        photos: the number of training photos in an epoch, all folds together.
     """
-    scores, others = (pd.concat([run.read_scores() for run in side]) for side in (runs, baseline))
+    scores, baseline_scores = (pd.concat([run.read_scores() for run in side]) for side in (runs, baseline))
     histories = [pd.read_csv(run.history) for run in runs]
     seconds = sum(history["train_s"].sum() for history in histories)
-    same = [run.folder for run in runs] == [run.folder for run in baseline]
+    is_baseline = [run.folder for run in runs] == [run.folder for run in baseline]
     return Result(
         name=name,
         dice=mean_with_ci(scores),
-        difference=None if same else paired_difference(scores, others),
+        difference=None if is_baseline else paired_difference(scores, baseline_scores),
         parameters=parameters,
         minutes=seconds / 60,
-        photos_a_second=photos * len(histories[0]) / seconds,
+        photos_per_s=photos * len(histories[0]) / seconds,
     )
-
-
-HEADINGS = [
-    "recipe",
-    "Dice",
-    "95% interval",
-    "difference",
-    "95% interval",
-    "parameters",
-    "minutes",
-    "photos/s",
-]
 
 
 def cells(result: Result) -> list[str]:
-    """A result as text under `HEADINGS`."""
-    difference = result.difference
+    """Return a result as cells of text under `HEADINGS`."""
     return [
         result.name,
-        f"{result.dice.dice:.6f}",
-        f"{result.dice.low:.6f} .. {result.dice.high:.6f}",
-        "" if difference is None else f"{difference.dice:+.6f}",
-        "" if difference is None else f"{difference.low:+.6f} .. {difference.high:+.6f}",
+        result.dice.dice_text(),
+        result.dice.interval_text(),
+        *difference_cells(result.difference),
         f"{result.parameters:,}",
         f"{result.minutes:.1f}",
-        f"{result.photos_a_second:.1f}",
+        f"{result.photos_per_s:.1f}",
     ]
 
 
-def markdown(study: Study, results: Sequence[Result], circumstances: str, figure: str) -> str:
-    """The study as a Markdown page with its table.
+def write_study(study: Study, results: Sequence[Result], setting: str, page: Path) -> None:
+    """Write the study's Markdown page, and its figure beside it as a PNG file.
 
     Args:
-        study: what was asked.
-        results: the baseline's first.
-        circumstances: a sentence on data, folds and machine.
-        figure: the picture's file name, beside the page.
+        study: the study.
+        results: one result per recipe, the baseline's first.
+        setting: a sentence on data, folds and machine.
+        page: the path of the page.
+    """
+    figure = page.with_suffix(".png")
+    with atomic_path(figure) as part:
+        draw(study, results, part)
+    with atomic_path(page) as part:
+        part.write_text(markdown(study, results, setting, figure.name))
+
+
+def markdown(study: Study, results: Sequence[Result], setting: str, figure: str) -> str:
+    """Return the study as a Markdown page with its table.
+
+    Args:
+        study: the study.
+        results: one result per recipe, the baseline's first.
+        setting: a sentence on data, folds and machine.
+        figure: the file name of the figure, which lies beside the page.
     """
     rows = [f"| {' | '.join(row)} |" for row in (HEADINGS, ["---"] * len(HEADINGS), *map(cells, results))]
-    changes = "\n".join(f"- all: `{change}`" for change in study.common)
-    own = "\n".join(f"- `{name}`: `{change}`" for name, more in study.recipes.items() for change in more)
-    reading = (
-        "Dice is out of fold at the photos' own size, with flips. A difference is paired with "
-        f"`{study.baseline}`, photo by photo; both intervals are 95% bootstraps over cars. They hold the chance of "
-        "which cars were drawn, not that of another seed of training."
+    changes = [f"- all: `{change}`" for change in study.common]
+    changes += [f"- `{name}`: `{change}`" for name, own in study.recipes.items() for change in own]
+    explanation = (
+        "Dice is out of fold at the photos' own size, with flips. Differences are paired with "
+        f"`{study.baseline}`, photo by photo. Both intervals are 95% bootstrap intervals over cars: they cover the "
+        "choice of cars, not the seed of training."
     )
-    picture = f"![Differences from {study.baseline}]({figure})"
-    table = "\n".join(rows)
-    changed = f"## What was changed in the recipes\n\n{changes}\n{own}"
-    return "\n\n".join([f"# {study.title}", circumstances, reading, picture, table, changed.strip()]) + "\n"
+    sections = [
+        f"# {study.title}",
+        setting,
+        explanation,
+        f"![Differences from {study.baseline}]({figure})",
+        "\n".join(rows),
+        "## Changes of the recipes",
+        "\n".join(changes),
+    ]
+    return "\n\n".join(sections).rstrip() + "\n"
 
 
 def draw(study: Study, results: Sequence[Result], path: Path) -> None:
     """Draw the paired differences with their intervals to a picture file."""
-    from matplotlib.figure import Figure  # late: it takes most of a second
-
-    compared = [result for result in results if result.difference is not None]
+    compared = [
+        (result.name, result.difference) for result in reversed(results) if result.difference is not None
+    ]
     figure = Figure(figsize=(8, 0.6 + 0.45 * len(compared)), layout="constrained")
     axes = figure.subplots()
-    for place, result in enumerate(reversed(compared)):
-        change = result.difference
-        axes.plot([change.low, change.high], [place, place], color="tab:blue", linewidth=2)
-        axes.plot([change.dice], [place], "o", color="tab:blue")
+    for place, (_, difference) in enumerate(compared):
+        axes.plot([difference.low, difference.high], [place, place], color="tab:blue", linewidth=2)
+        axes.plot([difference.dice], [place], "o", color="tab:blue")
     axes.axvline(0, color="grey", linewidth=1)
-    axes.set_yticks(range(len(compared)), [result.name for result in reversed(compared)])
+    axes.set_yticks(range(len(compared)), [name for name, _ in compared])
     axes.set_xlabel(f"Dice minus that of {study.baseline} (95% interval over cars)")
     figure.savefig(path, dpi=120)

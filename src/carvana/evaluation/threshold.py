@@ -17,7 +17,7 @@ from carvana.competition.names import car_id
 from carvana.data.dataset import Sample
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
-from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
+from carvana.evaluation.scores import ScoreSummary, difference_cells, mean_with_ci, paired_difference
 from carvana.files import atomic_path, sha256_of_text
 from carvana.inference.config import DEFAULT_THRESHOLD, EnsembleMember, PredictionConfig
 from carvana.inference.pipeline import Prediction, predict_stream
@@ -83,11 +83,9 @@ def choose_threshold(names: Sequence[str], dice: np.ndarray) -> ThresholdResult:
 
 def print_result(result: ThresholdResult) -> None:
     """Print the chosen threshold and its gain as a table."""
-    gain = result.gain
     row = [
         f"{result.best:.2f}",
-        f"{gain.dice:+.6f}",
-        f"{gain.low:+.6f} .. {gain.high:+.6f}",
+        *difference_cells(result.gain),
         f"{result.threshold:.2f}",
         *mean_with_ci(result.scores).cells(),
     ]

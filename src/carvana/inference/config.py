@@ -92,9 +92,7 @@ class PredictionConfig:
         }
 
 
-def update_record(
-    path: Path, config: PredictionConfig, discard: Callable[[], object] = lambda: None
-) -> None:
+def update_record(path: Path, config: PredictionConfig, discard: Callable[[], object] = lambda: None) -> None:
     """Record the configuration that the files of a folder are predicted with.
 
     Args:

@@ -57,6 +57,7 @@ class SequentialEnsemble(keras.layers.Layer):
         self.models, self.flip, self.per_fold = list(models), flip, per_fold
 
     def call(self, photos: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
+        """Return `maps` and `sums` as `merge_models` does."""
         photos = ops.cast(photos, "float32")
         maps = []
         for model in self.models:

@@ -113,9 +113,7 @@ def predict_stream(
         )
 
     prepared = timer.map("decoding", prepare_one, samples, ahead=2 * BATCH)
-    batches = timer.map(
-        "networks", predict, _batches(prepared, batch_ends), ahead=_BATCHES_AHEAD, workers=1
-    )
+    batches = timer.map("networks", predict, _batches(prepared, batch_ends), ahead=_BATCHES_AHEAD, workers=1)
     predicted = (one for batch in batches for one in batch)
     return timer.map("masks", combine, predicted, ahead=2 * BATCH, workers=finish_workers)
 
@@ -135,7 +133,9 @@ def prepare(ensemble: WeightedEnsemble, sample: Sample, *, keep_aspect: bool = F
     if keep_aspect:
         pixels, photo_size = images.read_image_sizes(
             sample.path,
-            lambda own: [fit_size(own, one.size) if one.any_size and one.size else one.size for one in resizing],
+            lambda own: [
+                fit_size(own, one.size) if one.any_size and one.size else one.size for one in resizing
+            ],
         )
     else:
         pixels, photo_size = images.read_photo_sizes(sample.path, [one.size for one in resizing])

@@ -46,9 +46,7 @@ def make_record(prediction: Prediction, threshold: float) -> PredictionRecord:
     )
 
 
-def _components(
-    probabilities: np.ndarray, photo_size: tuple[int, int], threshold: float
-) -> tuple[int, int]:
+def _components(probabilities: np.ndarray, photo_size: tuple[int, int], threshold: float) -> tuple[int, int]:
     """Return the number of outer contours, and the second largest component's area in the photo's pixels."""
     steps = [max(1, side // wanted) for side, wanted in zip(probabilities.shape, _THINNED_SIZE, strict=True)]
     mask = (probabilities[:: steps[0], :: steps[1]] > threshold).view(np.uint8)

@@ -1,1 +1,1 @@
-"""The Kaggle client: download, upload and scores."""
+"""Kaggle through its own client: download, upload and scores."""

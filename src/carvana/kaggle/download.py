@@ -1,4 +1,4 @@
-"""The download from Kaggle: part by part, resumed where it was cut, and unpacked as it comes."""
+"""Download of the competition's files from Kaggle, one at a time, resumed where it was interrupted, and unpacked."""
 
 import shutil
 import threading
@@ -13,69 +13,76 @@ from carvana.kaggle.client import COMPETITION, translate_errors
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
 
-_BEGUN = ".kaggle"
-"""The folder within a data folder in which downloads grow."""
-_UNPACKED = {".csv": 4.0}
-"""How much larger a CSV file is than its zip, about; photos and masks hardly get smaller by being zipped."""
+_DOWNLOADS = ".kaggle"
+"""Folder of unfinished downloads within a data folder."""
+_UNPACKED_RATIO = {".csv": 4.0}
+"""Approximate size of a CSV file relative to its zip."""
+_UNPACKED_RATIO_PHOTOS = 1.05
+"""Approximate size on disk of photos and masks relative to their zip, which hardly shrinks them."""
 _MB = 1_000_000
 
 
 def is_begun(data: Path) -> bool:
-    """Whether a download into the data folder was begun and has not come to its end."""
-    return (data / _BEGUN).is_dir()
+    """Return whether a data folder holds an unfinished download."""
+    return (data / _DOWNLOADS).is_dir()
 
 
 def files_on_kaggle(api: "KaggleApi") -> dict[str, int]:
-    """The competition's files: names, and sizes in bytes.
+    """List the competition's files: their names, and their sizes in bytes.
 
     Raises:
-        UserError: Kaggle does not give the list.
+        UserError: Kaggle does not return the list.
     """
     files: dict[str, int] = {}
     page: str | None = None
     while page != "":
         with translate_errors("list the competition's files"):
-            shown = api.competition_list_files(COMPETITION, page_token=page, page_size=200)
-        files |= {file.name: file.total_bytes for file in shown.files}
-        page = shown.next_page_token or ""
+            response = api.competition_list_files(COMPETITION, page_token=page, page_size=200)
+        files |= {file.name: file.total_bytes for file in response.files}
+        page = response.next_page_token or ""
     return files
 
 
 def download(
     api: "KaggleApi", sizes: dict[str, int], data: Path, *, hq: bool = False, keep: bool = False
 ) -> None:
-    """Download what a data folder lacks, and unpack it. What was cut off goes on from there.
+    """Download and unpack what a data folder lacks, resuming interrupted downloads.
 
     Args:
-        api: signed in.
-        sizes: as `files_on_kaggle` gives them.
+        api: the signed-in client.
+        sizes: the result of `files_on_kaggle`.
         data: the data folder.
-        hq: take the large photos.
-        keep: keep the zips, in the data folder.
+        hq: download the large photos.
+        keep: keep the zips in the data folder.
 
     Raises:
-        UserError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection was cut.
+        UserError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection is interrupted.
     """
-    wanted = {part: _name_on_kaggle(part, sizes, hq) for part in missing_parts(data)}
-    total = sum(sizes[name] for name in wanted.values())
-    unpacked = sum(
-        sizes[name] * _UNPACKED.get(Path(part).suffix, 1.05)  # a file takes whole blocks of the disk
-        for part, name in wanted.items()
-    )
-    zips = [sizes[name] for name in wanted.values()]
-    there = sum(file.stat().st_size for file in (data / _BEGUN).glob("*/*"))
-    check_space(data, unpacked + (sum(zips) if keep else max(zips)) - there)
-    console.message(f"{data}: downloading {', '.join(wanted.values())}, {total / 1e9:.2f} GB, from Kaggle")
-    for part, name in wanted.items():
-        source = _fetch(api, name, sizes[name], data / _BEGUN / name)
-        check_space(data, space_of(part, source))
+    names = {part: _name_on_kaggle(part, sizes, hq) for part in missing_parts(data)}
+    total = sum(sizes[name] for name in names.values())
+    _check_space_for_all(data, {part: sizes[name] for part, name in names.items()}, keep)
+    console.message(f"{data}: downloading {', '.join(names.values())}, {total / 1e9:.2f} GB, from Kaggle")
+    for part, name in names.items():
+        file = _fetch(api, name, sizes[name], data / _DOWNLOADS / name)
+        check_space(data, space_of(part, file))
         try:
-            unpack(source, part, data)
-            if keep and source.suffix == ".zip":
-                source.rename(data / name)
-        finally:  # also of a broken zip, so that the next try downloads it anew
-            shutil.rmtree(data / _BEGUN / name)
-    (data / _BEGUN).rmdir()
+            unpack(file, part, data)
+            if keep and file.suffix == ".zip":
+                file.rename(data / name)
+        finally:  # also removes a broken zip, so that the next run downloads it again
+            shutil.rmtree(data / _DOWNLOADS / name)
+    (data / _DOWNLOADS).rmdir()
+
+
+def _check_space_for_all(data: Path, zip_sizes: dict[str, int], keep: bool) -> None:
+    """Raise UserError where the disk is too small for all parts, given the zip size in bytes of each."""
+    unpacked = sum(
+        size * _UNPACKED_RATIO.get(Path(part).suffix, _UNPACKED_RATIO_PHOTOS)
+        for part, size in zip_sizes.items()
+    )
+    zips = sum(zip_sizes.values()) if keep else max(zip_sizes.values())
+    downloaded = sum(file.stat().st_size for file in (data / _DOWNLOADS).glob("*/*"))
+    check_space(data, unpacked + zips - downloaded)
 
 
 def _name_on_kaggle(part: str, sizes: dict[str, int], hq: bool) -> str:
@@ -86,37 +93,37 @@ def _name_on_kaggle(part: str, sizes: dict[str, int], hq: bool) -> str:
     raise UserError(f"{names[0]}: not among the competition's files; Kaggle has {', '.join(sizes)}")
 
 
-def _fetch(api: "KaggleApi", name: str, size: int, growing: Path) -> Path:
-    """Download a file, or what is left of it, into the folder `growing`."""
-    growing.mkdir(parents=True, exist_ok=True)
+def _fetch(api: "KaggleApi", name: str, size: int, folder: Path) -> Path:
+    """Download a file, or the rest of it, into a folder of its own, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            api.competition_download_file(COMPETITION, name, path=str(growing), quiet=True)
+            api.competition_download_file(COMPETITION, name, path=str(folder), quiet=True)
         except BaseException as error:
             failures.append(error)
 
-    # In a thread, so that its progress is shown as that of all other work; the client's own bar knows no plain lines.
+    # The client's own progress bar has no plain-text form, so it downloads in a thread while this one reports.
     thread = threading.Thread(target=work, daemon=True)
     total = -(-size // _MB)
     with console.progress(f"download {name}", total, "MB") as advance:
         thread.start()
-        shown = 0
+        reported = 0
         while thread.is_alive():
             thread.join(0.1)
-            done = sum(file.stat().st_size for file in _downloads(growing)) // _MB
-            advance(done - shown)
-            shown = done
+            done = sum(file.stat().st_size for file in _downloaded(folder)) // _MB
+            advance(done - reported)
+            reported = done
         if not failures:
-            advance(total - shown)  # the last part of a megabyte
+            advance(total - reported)  # the last fraction of a megabyte
     with translate_errors(f"download {name}"):
         if failures:
             raise failures[0]
-    (file,) = _downloads(growing)
+    (file,) = _downloaded(folder)
     return file
 
 
-def _downloads(folder: Path) -> list[Path]:
-    """What the client has written, whatever name Kaggle's storage gave it; without the client's own marks."""
+def _downloaded(folder: Path) -> list[Path]:
+    """List what the client has written, under any name that Kaggle's storage gave it, without its marker files."""
     return [file for file in folder.iterdir() if not file.name.endswith(".kaggle-partial")]

@@ -1,4 +1,4 @@
-"""What Kaggle says of submissions, brought into the ledger."""
+"""Submissions on Kaggle with their scores, and their transfer into the ledger."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
+from carvana.evaluation.scores import format_dice
 from carvana.kaggle.client import COMPETITION, translate_errors
 from carvana.submission.ledger import Ledger, LedgerRow
 
@@ -15,133 +16,158 @@ if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import ApiSubmission, KaggleApi
 
 BOARD = "kaggle"
-"""The ledger's word for it."""
+"""Name of Kaggle's leaderboard in the ledger."""
 
-_PAGE = 100
-_DIGITS = 12
-"""Of the SHA-256, in the message on Kaggle: enough to know the file again."""
+_PAGE_SIZE = 100
+"""Submissions requested at once; Kaggle may return fewer."""
+_SHA256_DIGITS = 12
+"""Digits of the SHA-256 in a submission's message, by which the file is recognized."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """What Kaggle says of a submission."""
+class KaggleSubmission:
+    """A submission on Kaggle."""
 
     ref: int
     """Its number on Kaggle."""
     file: str
+    """The file's name."""
     message: str
+    """The message that was submitted with it."""
     when: str
-    """UTC, as in the ledger."""
+    """Time of the submission in UTC, in the ledger's format."""
     status: str
     """PENDING, COMPLETE or ERROR."""
     public: str
+    """Public Dice, in the ledger's format; "" where there is none."""
     private: str
-    reason: str
-    """Why it could not be scored."""
+    """Private Dice, in the ledger's format; "" where there is none."""
+    error: str
+    """Kaggle's reason for the status ERROR."""
 
 
 def submission_message(row: LedgerRow, message: str | None = None) -> str:
-    """The message that a submission carries on Kaggle: `message` or what the ledger knows, and the file's mark."""
+    """Return the message of a submission on Kaggle, which ends with digits of the file's SHA-256.
+
+    Args:
+        row: the submission's row of the ledger.
+        message: the text; by default recipe, fold and CV as far as the ledger has them.
+    """
     known = [row.get("recipe", ""), row.get("fold") and f"fold {row['fold']}"]
     known += [row.get("cv_dice") and f"CV {row['cv_dice']}"]
     text = message or ", ".join(filter(None, known)) or row["submission"]
-    return f"{text} (sha256 {row['sha256'][:_DIGITS]})"
+    return f"{text} (sha256 {row['sha256'][:_SHA256_DIGITS]})"
 
 
-def refresh(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
-    """Bring the scores on Kaggle into the ledger, by file name and message.
-
-    A message with the checksum of `submission_message` identifies a file; one written by hand belongs to the
-    newest row of that file name from before.
-
-    Returns:
-        How many rows changed, and the file names on Kaggle that the ledger knows nothing of.
+def list_submissions(api: "KaggleApi") -> Iterator[KaggleSubmission]:
+    """List the account's submissions, the newest first; pages are requested as they are needed.
 
     Raises:
-        UserError: Kaggle does not answer, or could not score one of them.
+        UserError: Kaggle does not return them.
+    """
+    listed: set[int] = set()
+    for page in itertools.count(1):
+        with translate_errors("list the submissions"):
+            response = api.competition_submissions(COMPETITION, page_number=page, page_size=_PAGE_SIZE) or []
+        new = [submission for submission in response if submission.ref not in listed]
+        if not new:  # not by the page's length: Kaggle may return smaller pages
+            return
+        listed.update(submission.ref for submission in new)
+        yield from map(_from_api, new)
+
+
+def refresh_scores(api: "KaggleApi", ledger: Ledger) -> tuple[int, list[str]]:
+    """Write the scores of all submissions on Kaggle into the ledger.
+
+    A submission with a message of `submission_message` is matched by file name and SHA-256. One submitted by hand
+    belongs to the newest row of its file name that is not newer than the submission.
+
+    Returns:
+        The number of rows that changed, and the names of files on Kaggle that are not in the ledger.
+
+    Raises:
+        UserError: Kaggle does not return the submissions, or could not score one of them.
     """
     rows = ledger.rows()
-    found: dict[tuple[str, str], tuple[LedgerRow, Score]] = {}
+    matched: dict[tuple[str, str], tuple[LedgerRow, KaggleSubmission]] = {}
     unknown_files = []
-    for score in submissions(api):
-        row = _row_for(score, rows)
+    for submission in list_submissions(api):
+        row = _matching_row(submission, rows)
         if row is None:
-            unknown_files.append(score.file)
+            unknown_files.append(submission.file)
             continue
         key = row["submission"], row["sha256"]
-        scored_at_last = score.status == "COMPLETE" and key in found and found[key][1].status != "COMPLETE"
-        if key not in found or scored_at_last:
-            found[key] = row, score
+        newer = matched.get(key)  # counts, unless it has no score and this one has
+        if newer is None or (submission.status == "COMPLETE" and newer[1].status != "COMPLETE"):
+            matched[key] = row, submission
     failures = []
-    for row, score in found.values():
+    for row, submission in matched.values():
         on_board = row["board"] == BOARD
-        if score.status != "ERROR" or on_board:  # else the ledger never counted it
-            date = row["when"] if on_board else score.when
-            failures += record_score(ledger, row | {"board": BOARD, "when": date}, score)[1]
+        if submission.status == "ERROR" and not on_board:
+            continue  # the ledger never counted it
+        when = row["when"] if on_board else submission.when
+        try:
+            record_score(ledger, row | {"board": BOARD, "when": when}, submission)
+        except UserError as error:
+            failures.append(str(error))
     if failures:
         raise UserError("; ".join(failures))
     changed = sum(row not in rows for row in ledger.rows())
     return changed, list(dict.fromkeys(unknown_files))
 
 
-def submissions(api: "KaggleApi") -> Iterator[Score]:
-    """The account's submissions on Kaggle, the newest first; pages are asked for as they are needed."""
-    seen: set[int] = set()
-    for page in itertools.count(1):
-        with translate_errors("ask for the scores"):
-            shown = api.competition_submissions(COMPETITION, page_number=page, page_size=_PAGE) or []
-        new = [one for one in shown if one.ref not in seen]  # Kaggle decides how large a page may be
-        if not new:
-            return
-        seen.update(one.ref for one in new)
-        yield from map(_score, new)
+def record_score(ledger: Ledger, row: LedgerRow, submission: KaggleSubmission | None) -> LedgerRow:
+    """Write a submission's scores, as far as there are any, into its row of the ledger, and return the row.
+
+    Args:
+        ledger: the ledger.
+        row: the submission's row on Kaggle's board.
+        submission: the submission; None where Kaggle has not scored it in time.
+
+    Raises:
+        UserError: Kaggle could not score it. Its row is then removed from the board, unless it has a score already.
+    """
+    if submission is not None and submission.status == "ERROR":
+        if not row["public"]:
+            ledger.clear_score(row)
+        reason = submission.error or "no reason given"
+        raise UserError(f"{row['submission']}: Kaggle could not score it ({reason})")
+    if submission is not None and submission.status == "COMPLETE":
+        row = row | {"public": submission.public, "private": submission.private}
+    if row not in ledger.rows():
+        ledger.add(row)
+    return row
 
 
-def _score(shown: "ApiSubmission") -> Score:
-    when = shown.date.strftime("%Y-%m-%dT%H:%M:%SZ") if shown.date else ""
-    return Score(
-        ref=shown.ref,
-        file=shown.file_name,
-        message=shown.description,
-        when=when,
-        status=shown.status.name,
-        public=_dice(shown.public_score),
-        private=_dice(shown.private_score),
-        reason=" ".join(shown.error_description.split()),
+def _from_api(submission: "ApiSubmission") -> KaggleSubmission:
+    return KaggleSubmission(
+        ref=submission.ref,
+        file=submission.file_name,
+        message=submission.description,
+        when=submission.date.strftime("%Y-%m-%dT%H:%M:%SZ") if submission.date else "",
+        status=submission.status.name,
+        public=_ledger_dice(submission.public_score),
+        private=_ledger_dice(submission.private_score),
+        error=" ".join(submission.error_description.split()),
     )
 
 
-def _dice(text: str) -> str:
-    """A score as the ledger has it; "" where there is none."""
+def _ledger_dice(text: str) -> str:
+    """Return a score in the ledger's format; "" where there is none."""
     try:
         value = float(text)
     except ValueError:
         return ""
-    return f"{value:.6f}" if math.isfinite(value) else ""
+    return format_dice(value) if math.isfinite(value) else ""
 
 
-def record_score(ledger: Ledger, row: LedgerRow, score: Score | None) -> tuple[LedgerRow, list[str]]:
-    """Write what Kaggle says of a row's submission into the ledger; returns the row, and what went wrong."""
-    if score is not None and score.status == "ERROR":
-        if not row["public"]:
-            ledger.clear_score(row)
-        reason = score.reason or "it does not say why"
-        return row, [f"{row['submission']}: Kaggle could not score it ({reason})"]
-    if score is not None and score.status == "COMPLETE":
-        row = row | {"public": score.public, "private": score.private}
-    if row not in ledger.rows():
-        ledger.add(row)
-    return row, []
-
-
-def _row_for(score: Score, rows: Sequence[LedgerRow]) -> LedgerRow | None:
-    """The row that a submission on Kaggle belongs to: its own on this board, else the file's newest."""
-    named = [row for row in rows if row["submission"] == score.file]
-    mark = re.search(rf"\(sha256 ([0-9a-f]{{{_DIGITS}}})\)$", score.message)
-    if mark:
-        named = [row for row in named if row["sha256"].startswith(mark[1])]
-    elif score.when:
-        named = [row for row in named if row["when"] <= score.when]
-    on_board = [row for row in named if row["board"] == BOARD]
-    chosen = on_board or named
-    return chosen[-1] if chosen else None
+def _matching_row(submission: KaggleSubmission, rows: Sequence[LedgerRow]) -> LedgerRow | None:
+    """Return the row of a submission on Kaggle: the newest on Kaggle's board, else the newest of its file."""
+    candidates = [row for row in rows if row["submission"] == submission.file]
+    sha256 = re.search(rf"\(sha256 ([0-9a-f]{{{_SHA256_DIGITS}}})\)$", submission.message)
+    if sha256:
+        candidates = [row for row in candidates if row["sha256"].startswith(sha256[1])]
+    elif submission.when:
+        candidates = [row for row in candidates if row["when"] <= submission.when]
+    candidates = [row for row in candidates if row["board"] == BOARD] or candidates
+    return candidates[-1] if candidates else None

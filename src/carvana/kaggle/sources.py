@@ -1,4 +1,4 @@
-"""Fill a data folder with the competition's files: from zips that lie at hand, else from Kaggle."""
+"""Filling of a data folder with the competition's files: from zips on this machine, else from Kaggle."""
 
 from pathlib import Path
 
@@ -21,25 +21,25 @@ def fill_data_folder(
 
     Args:
         data: the data folder.
-        zips: another folder with the competition's zips; by default a Kaggle notebook's input.
-        hq: take the large photos.
-        keep_zips: whether zips are kept once they are unpacked; None keeps those that were there before.
-        must: download. Without it that is done for a folder that was empty, or that a download was begun into,
-            and only where there are credentials.
+        zips: another folder with the competition's zips; by default the input folder of a Kaggle notebook.
+        hq: use the large photos.
+        keep_zips: whether to keep zips after unpacking; None keeps those that existed before.
+        must: download in any case. By default a folder is filled from Kaggle only if it is empty or holds an
+            unfinished download, and an empty one only where there are credentials.
 
     Returns:
-        False where the folder is still empty.
+        False if the folder is still empty.
 
     Raises:
-        UserError: a zip is not whole, the disk is too small, or Kaggle refuses.
+        UserError: a zip is not complete, the disk is too small, or Kaggle refuses.
     """
     if data.exists() and not data.is_dir():
         raise UserError(f"{data}: is not a folder")
     if hq and "train" not in missing_parts(data):
-        console.message(f"{data}: has its photos already; for the large ones choose another --data")
-    wanted = must or is_begun(data) or is_empty(data)
+        console.message(f"{data}: already has its photos; for the large photos choose another --data")
+    may_download = must or is_begun(data) or is_empty(data)
     unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
-    if not (wanted and missing_parts(data)):
+    if not (may_download and missing_parts(data)):
         return True
     try:
         api = sign_in()
@@ -54,5 +54,5 @@ def fill_data_folder(
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, or is not there."""
+    """Return whether a folder is empty or does not exist."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

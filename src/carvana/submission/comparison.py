@@ -1,9 +1,10 @@
-"""The comparison: cross-validation beside leaderboard scores, a fold a row, and how well the two agree."""
+"""The comparison: cross-validation beside leaderboard scores, one row per fold, and how well the two agree."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from carvana.evaluation.scores import format_difference, format_interval
 from carvana.submission.ledger import LedgerRow
 
 HEADINGS = [
@@ -17,9 +18,10 @@ HEADINGS = [
     "board",
     "submission",
 ]
+"""Columns of `table`."""
 AGREEMENT_HEADINGS = [
     "recipe",
-    "folds of",
+    "fold table",
     "board",
     "folds",
     "rank corr. CV, public",
@@ -27,26 +29,30 @@ AGREEMENT_HEADINGS = [
     "mean public - CV",
     "mean private - CV",
 ]
-_LEAST = 3
-"""Folds below which a rank correlation says nothing: of two it is always 1 or -1."""
+"""Columns of `agreement_table`."""
+_MIN_FOLDS = 3
+"""Folds below which no rank correlation is given: of two folds it is always 1 or -1."""
 
 
 def newest(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Of each submission on each board its newest row; by recipe and board, folds first, then the ensemble."""
+    """Return the newest row of each submission on each board, sorted by recipe and board, the ensemble last."""
     latest = {(row["submission"], row["board"]): row for row in rows}
-    return sorted(latest.values(), key=_place)
+    return sorted(latest.values(), key=_sort_key)
 
 
 def table(rows: Sequence[LedgerRow]) -> list[list[str]]:
-    """The comparison's rows, as text under `HEADINGS`."""
+    """Return the comparison's rows as text under `HEADINGS`."""
     return [_cells(row) for row in newest(rows)]
 
 
 def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
-    """How CV and board agree over the folds of each recipe, and over all recipes; text, `AGREEMENT_HEADINGS`.
+    """Return how CV and board agree over the folds of each recipe, and over all recipes of a fold table.
 
-    The correlation is Spearman's: Pearson's of the ranks, ties sharing their mean rank. The ensemble is left out:
-    its CV is not its own.
+    The correlation is Spearman's: Pearson's correlation of the ranks, with ties sharing their mean rank. Ensembles
+    are left out, because their CV is that of single networks.
+
+    Returns:
+        Rows of text under `AGREEMENT_HEADINGS`; cells without enough scores are empty.
     """
     folds = pd.DataFrame([row for row in newest(rows) if row["fold"].isdigit() and row["board"]])
     if folds.empty:
@@ -54,46 +60,45 @@ def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
     for column in ("cv_dice", "public", "private"):
         folds[column] = pd.to_numeric(folds[column])
     folds = folds[folds["cv_dice"].notna() & (folds["public"].notna() | folds["private"].notna())]
-    parts = {key: part for key, part in folds.groupby(["recipe", "folds", "board"]) if len(part) > 1}
-    for (table_name, board), part in folds.groupby(["folds", "board"]):
-        if part["recipe"].nunique() > 1:
-            parts["all recipes", table_name, board] = part
-    return [[*key, str(len(part)), *_agreement(part)] for key, part in parts.items()]
+    groups = {key: group for key, group in folds.groupby(["recipe", "folds", "board"]) if len(group) > 1}
+    for (fold_table, board), group in folds.groupby(["folds", "board"]):
+        if group["recipe"].nunique() > 1:
+            groups["all recipes", fold_table, board] = group
+    return [[*key, str(len(group)), *_agreement_cells(group)] for key, group in groups.items()]
 
 
-def _agreement(folds: pd.DataFrame) -> list[str]:
-    correlations, gaps = [], []
+def _agreement_cells(folds: pd.DataFrame) -> list[str]:
+    correlations, differences = [], []
     for board in ("public", "private"):
         pairs = folds[["cv_dice", board]].dropna()
         ranks = pairs.rank()
-        correlation = ranks["cv_dice"].corr(ranks[board]) if len(pairs) >= _LEAST else float("nan")
-        gap = (pairs[board] - pairs["cv_dice"]).mean()
+        enough = len(pairs) >= _MIN_FOLDS
+        correlation = ranks["cv_dice"].corr(ranks[board]) if enough else float("nan")
         correlations.append("" if pd.isna(correlation) else f"{correlation:+.2f}")
-        gaps.append("" if pd.isna(gap) else f"{gap:+.6f}")
-    return [*correlations, *gaps]
+        differences.append(format_difference((pairs[board] - pairs["cv_dice"]).mean()))
+    return [*correlations, *differences]
 
 
-def _place(row: LedgerRow) -> tuple:
+def _sort_key(row: LedgerRow) -> tuple[str, str, str, bool, str, str]:
     is_ensemble = not row["fold"].isdigit()
     return row["recipe"], row["board"], row["folds"], is_ensemble, row["fold"].zfill(4), row["submission"]
 
 
 def _cells(row: LedgerRow) -> list[str]:
-    interval = f"{row['cv_low']} .. {row['cv_high']}" if row["cv_low"] else ""
     return [
         row["recipe"],
         row["fold"],
         row["cv_dice"],
-        interval,
+        format_interval(row["cv_low"], row["cv_high"]),
         row["public"],
         row["private"],
-        _gap(row),
+        _private_minus_cv(row),
         row["board"] or "none yet",
         row["submission"],
     ]
 
 
-def _gap(row: LedgerRow) -> str:
+def _private_minus_cv(row: LedgerRow) -> str:
     if not (row["private"] and row["cv_dice"]):
         return ""
-    return f"{float(row['private']) - float(row['cv_dice']):+.6f}"
+    return format_difference(float(row["private"]) - float(row["cv_dice"]))

@@ -1,7 +1,7 @@
-"""A submission: a CSV file of `img,rle_mask`, gzipped, written in a stream and checked in one."""
+"""A submission: a gzipped CSV file of `img,rle_mask`, written and checked row by row."""
 
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,80 +9,95 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition import rle
+from carvana.data import images
+from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
+from carvana.tables import csv_stem
 
 _COLUMNS = ["img", "rle_mask"]
-_ROWS_AT_ONCE = 2_000
+_CHUNK_ROWS = 2_000
+"""Rows that are read into memory at once."""
 
 
-def submission_stem(path: Path) -> Path:
-    """A submission's path without its endings, after which what belongs to it is named."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".csv"))
+def fold_path(path: Path, fold: int) -> Path:
+    """Return the path of a fold's own submission beside the ensemble's: `x.csv.gz` -> `x-fold0.csv.gz`."""
+    stem = csv_stem(path).name
+    return path.with_name(f"{stem}-fold{fold}{path.name.removeprefix(stem)}")
 
 
 @contextmanager
 def write_submission(path: Path) -> Iterator[Callable[[str, str], None]]:
-    """Give a function `row(photo, rle)` that writes a row; the file is there once the block ends.
+    """Open a submission for writing; the file is complete or absent once the block ends.
 
-    The same rows give the same bytes.
+    The same rows always give the same bytes.
+
+    Yields:
+        A function `write_row(photo, rle)`.
     """
     with write_gzipped(path) as text:
-        text.write(",".join(_COLUMNS) + "\n")
-        yield lambda photo, mask: text.write(f"{photo},{mask}\n") and None
+
+        def write_row(photo: str, mask: str) -> None:
+            text.write(f"{photo},{mask}\n")
+
+        write_row(*_COLUMNS)
+        yield write_row
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a submission that is in order holds."""
+    """Statistics of a valid submission."""
 
     photos: int
     empty: int
-    """Photos without a single pixel of car."""
+    """Number of photos with an empty mask."""
     runs: float
-    """Mean number of runs a mask."""
+    """Mean number of runs per mask."""
 
 
-def check_submission(path: Path, photos: Sequence[str], size_of: Callable[[str], tuple[int, int]]) -> Check:
-    """Make sure that Kaggle would take a submission.
+def photo_sizes(photos: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+    """Read the (height, width) of each photo, by its name, for `check_submission`."""
+    return {photo.name: images.photo_size(photo.path) for photo in photos}
+
+
+def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Check:
+    """Check that Kaggle would accept a submission.
 
     Args:
         path: the file (.csv, .gz or .zip).
-        photos: the names that it must hold, each once.
-        size_of: gives a photo's (height, width), within which its mask must lie.
+        sizes: the photos that it must hold, each once, by name: their (height, width), within which masks must lie.
 
     Raises:
-        UserError: a missing, extra or doubled row, or a mask that is malformed or goes past the photo's end.
+        UserError: a row is missing, unexpected or duplicate, or a mask is malformed or exceeds the photo.
     """
     names, empty, runs = [], 0, 0
-    wanted = set(photos)
-    for table in _tables(path):
+    for table in _read_chunks(path):
         names.append(table["img"])
         for name, text in zip(table["img"], table["rle_mask"], strict=True):
-            if name not in wanted:
-                raise UserError(f"{path}: has a row for {name}, which is not asked for")
-            found = _runs(path, name, text, size_of(name))
-            empty += not found
-            runs += found
+            if name not in sizes:
+                raise UserError(f"{path}: has a row for {name}, which is not a photo of the test set")
+            n_runs = _count_runs(path, name, text, sizes[name])
+            empty += not n_runs
+            runs += n_runs
     all_names = pd.concat(names)
-    check_names(all_names, list(photos), path)
+    check_names(all_names, list(sizes), path)
     return Check(len(all_names), empty, runs / len(all_names))
 
 
 def read_masks(path: Path, photos: Collection[str]) -> dict[str, str]:
-    """The run-length texts of some of a submission's photos, by name, as far as it has them.
+    """Read the run-length texts of some photos of a submission, by name; photos that it lacks are left out.
 
     Raises:
-        UserError: as `check_submission`, where the file is not there, or not whole.
+        UserError: the file is missing or malformed.
     """
-    chosen = [table[table["img"].isin(photos)] for table in _tables(path)]
+    chosen = [table[table["img"].isin(photos)] for table in _read_chunks(path)]
     return dict(pd.concat(chosen).to_numpy().tolist())
 
 
-def _tables(path: Path) -> Iterator[pd.DataFrame]:
+def _read_chunks(path: Path) -> Iterator[pd.DataFrame]:
     try:
-        for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_ROWS_AT_ONCE):
+        for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_CHUNK_ROWS):
             if table.columns.tolist() != _COLUMNS:
                 raise UserError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
             yield table
@@ -92,8 +107,8 @@ def _tables(path: Path) -> Iterator[pd.DataFrame]:
         raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
 
 
-def _runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
-    """How many runs a mask has, once it is known to be in order."""
+def _count_runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
+    """Return the number of runs of a mask, after checking it."""
     try:
         starts, lengths = rle.parse_runs(text)
         rle.check_bounds(starts, lengths, size)

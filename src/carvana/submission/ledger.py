@@ -1,4 +1,4 @@
-"""The ledger: every submission and its scores, a row a submission and board, in `submissions/ledger.csv`."""
+"""The ledger `submissions/ledger.csv`: one row per submission and board, with its scores."""
 
 import subprocess
 from collections.abc import Sequence
@@ -14,37 +14,47 @@ COLUMNS = [
     *("submission", "recipe", "folds", "fold", "tta", "threshold", "cv_dice", "cv_low", "cv_high"),
     *("public", "private", "board", "when", "commit", "sha256"),
 ]
-"""`folds` is the fold table's name, `fold` a number or `all`, `board` `kaggle` or `local` or not yet any; a
-score is a mean Dice, and `cv_low`, `cv_high` its 95% bootstrap interval over cars."""
+"""Columns of the ledger.
+
+`folds` is the fold table's name, `fold` a fold's number or `all`, and `board` is `kaggle`, `local` or empty (not
+scored yet). `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_low` and `cv_high` are the ends of the
+95% bootstrap interval of `cv_dice` over cars. `when` is a time in UTC, `commit` that of the code, and `sha256` that
+of the submission's file.
+"""
 
 LedgerRow = dict[str, str]
-"""A row, by column, as text; "" where nothing is known."""
+"""A row of the ledger: the text of each column, "" where the value is unknown."""
 
 
 class Ledger:
-    """The ledger's file."""
+    """The ledger's file, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        """Take the file at `path`, which need not be there yet."""
         self.path = path
 
     @classmethod
     def beside(cls, submission: Path) -> "Ledger":
-        """The ledger of the folder that a submission lies in."""
+        """Return the ledger in the folder of a submission."""
         return cls(submission.parent / "ledger.csv")
 
     def rows(self) -> list[LedgerRow]:
-        """All rows, the oldest first."""
+        """Return all rows, the oldest first."""
         return read_csv(self.path, COLUMNS)[COLUMNS].to_dict("records") if self.path.exists() else []
 
     def find(self, submission: str, sha256: str, board: str | None = None) -> LedgerRow | None:
-        """The newest row of a submission (its file's name) with these very bytes, or None; of one board alone."""
-        same = [row for row in self.rows() if _bytes_of(row) == (submission, sha256)]
-        same = [row for row in same if board in (None, row["board"])]
-        return same[-1] if same else None
+        """Return the newest row of a submission's file, or None.
+
+        Args:
+            submission: the file's name.
+            sha256: the file's SHA-256, in hex digits.
+            board: the board to search, by default all of them.
+        """
+        found = [row for row in self.rows() if _file_key(row) == (submission, sha256)]
+        found = [row for row in found if board in (None, row["board"])]
+        return found[-1] if found else None
 
     def row_of(self, submission: Path) -> LedgerRow:
-        """What is known of a submission's file whatever the board: a new row, without scores and date."""
+        """Return a new row for a submission's file, with all known columns but board, scores and date."""
         digest = sha256_of_file(submission)
         known = self.find(submission.name, digest) or {
             "submission": submission.name,
@@ -55,38 +65,38 @@ class Ledger:
         return dict.fromkeys(COLUMNS, "") | known | unscored
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row, in the place of those of the same submission that no board has scored.
+        """Add a row, and remove the rows that it replaces.
 
-        Scores of the same bytes on the same board are replaced too; all others stay.
+        It replaces rows of the same file name that no board has scored, and rows of the same file (by name and
+        SHA-256) on the same board.
         """
         row = {column: row.get(column, "") for column in COLUMNS}
         kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
-        same = ("submission", "sha256", "board")
-        kept = [old for old in kept if any(old[column] != row[column] for column in same)]
+        kept = [old for old in kept if (_file_key(old), old["board"]) != (_file_key(row), row["board"])]
         self._write([*kept, row])
 
     def clear_score(self, row: LedgerRow) -> None:
-        """Take back a row whose board gave it no score: the submission stays, as one that no board has scored."""
+        """Remove a row from its board; a file without any other row keeps it as an unscored one."""
         rows = self.rows()
         others = [old for old in rows if old != row]
-        stands = any(_bytes_of(old) == _bytes_of(row) for old in others)
-        self._write(others if stands else [row | {"board": ""} if old == row else old for old in rows])
+        has_other = any(_file_key(old) == _file_key(row) for old in others)
+        self._write(others if has_other else [row | {"board": ""} if old == row else old for old in rows])
 
     def _write(self, rows: Sequence[LedgerRow]) -> None:
         write_csv(pd.DataFrame(rows, columns=COLUMNS), self.path)
 
 
-def _bytes_of(row: LedgerRow) -> tuple[str, str]:
+def _file_key(row: LedgerRow) -> tuple[str, str]:
     return row["submission"], row["sha256"]
 
 
 def now() -> str:
-    """The time for the column `when`: UTC, to the second."""
+    """Return the present time for the column `when`: UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def commit() -> str:
-    """The code's commit for the column `commit`; "" where it is not in a git checkout."""
+    """Return the code's commit for the column `commit`; "" outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(

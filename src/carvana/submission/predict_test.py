@@ -11,7 +11,7 @@ import pandas as pd
 from carvana import console
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
-from carvana.evaluation.scores import mean_with_ci
+from carvana.evaluation.scores import format_dice, mean_with_ci
 from carvana.files import sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.inference.predictors import WeightedEnsemble
@@ -89,7 +89,9 @@ def submission_specs(
     specs = [SubmissionSpec(path, config, runs, _out_of_fold_scores(config, runs, scores))]
     if config.per_fold:
         specs += [
-            SubmissionSpec(fold_path(path, run.fold), config, [run], _out_of_fold_scores(config, [run], scores))
+            SubmissionSpec(
+                fold_path(path, run.fold), config, [run], _out_of_fold_scores(config, [run], scores)
+            )
             for run in runs
         ]
     return specs
@@ -201,7 +203,8 @@ def _ledger_row(spec: SubmissionSpec) -> LedgerRow:
     }
     if spec.scores is not None:
         cv = mean_with_ci(spec.scores)
-        row |= {"cv_dice": f"{cv.dice:.6f}", "cv_low": f"{cv.low:.6f}", "cv_high": f"{cv.high:.6f}"}
+        cells = {"cv_dice": cv.dice, "cv_low": cv.low, "cv_high": cv.high}
+        row |= {column: format_dice(value) for column, value in cells.items()}
     return row
 
 

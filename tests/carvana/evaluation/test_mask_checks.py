@@ -1,4 +1,4 @@
-"""Checks before upload."""
+"""Measures of masks, and the list of suspects."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from carvana.evaluation import mask_checks
 
 
 @pytest.fixture
-def facts() -> pd.DataFrame:
-    """Of 12 cars: some larger than others, all larger from the side, nothing wrong."""
+def records() -> pd.DataFrame:
+    """Records of 12 cars of different sizes, larger from the side, without any wrong mask."""
     random = np.random.default_rng(0)
     rows = []
     for car in range(12):
@@ -25,39 +25,39 @@ def facts() -> pd.DataFrame:
     )
 
 
-def test_nothing_stands_out_where_nothing_is_wrong(facts: pd.DataFrame) -> None:
-    photos = mask_checks.measure_masks(facts)
+def test_correct_masks_have_no_outliers(records: pd.DataFrame) -> None:
+    photos = mask_checks.measure_masks(records)
     assert not photos["outlier"].any()
     assert [row[1] for row in mask_checks.table(photos)] == ["0"] * 5
     assert photos["share"].between(0.1, 0.5).all()
 
 
-def test_what_went_wrong_is_listed_first_with_its_reason(facts: pd.DataFrame) -> None:
-    facts.loc[5, "area"] = 0
-    facts.loc[40, "area"] *= 1.4
-    facts.loc[77, "second_area"] = 9_000
-    facts.loc[100, "disagreement"] = 0.3
-    facts.loc[120, "n_components"] = 7
-    photos = mask_checks.measure_masks(facts)
-    assert photos["img"][photos["outlier"]].tolist() == facts["img"][[5, 40]].tolist()
-    listed = mask_checks.rank_suspects(photos, 5)
-    assert dict(zip(listed["img"], listed["reason"], strict=True)) == {
-        facts["img"][5]: "empty",
-        facts["img"][40]: "size unlike the car's other views",
-        facts["img"][77]: "a second piece",
-        facts["img"][120]: "in many pieces",
-        facts["img"][100]: "the folds disagree",
+def test_wrong_masks_are_listed_first_with_the_reason(records: pd.DataFrame) -> None:
+    records.loc[5, "area"] = 0
+    records.loc[40, "area"] *= 1.4
+    records.loc[77, "second_area"] = 9_000
+    records.loc[100, "disagreement"] = 0.3
+    records.loc[120, "n_components"] = 7
+    photos = mask_checks.measure_masks(records)
+    assert photos["img"][photos["outlier"]].tolist() == records["img"][[5, 40]].tolist()
+    suspects = mask_checks.rank_suspects(photos, 5)
+    assert dict(zip(suspects["img"], suspects["reason"], strict=True)) == {
+        records["img"][5]: "empty",
+        records["img"][40]: "size unlike the car's other views",
+        records["img"][77]: "a second component",
+        records["img"][120]: "several components",
+        records["img"][100]: "the folds disagree",
     }
-    shown = {row[0]: row[1:] for row in mask_checks.table(photos)}
-    assert shown["empty masks"][0] == "1"
-    assert shown["empty masks"][-1] == facts["img"][5]
+    cells = {row[0]: row[1:] for row in mask_checks.table(photos)}
+    assert cells["empty masks"][0] == "1"
+    assert cells["empty masks"][-1] == records["img"][5]
 
 
-def test_the_list_has_50_photos_each_once(facts: pd.DataFrame, tmp_path: Path) -> None:
-    mask_checks.write_suspects(mask_checks.measure_masks(facts), tmp_path / "checks.csv")
-    listed = pd.read_csv(tmp_path / "checks.csv")
-    assert len(listed) == listed["img"].nunique() == mask_checks.MAX_SUSPECTS
-    assert listed.columns.tolist() == [
+def test_the_list_holds_50_different_photos(records: pd.DataFrame, tmp_path: Path) -> None:
+    mask_checks.write_suspects(mask_checks.measure_masks(records), tmp_path / "checks.csv")
+    suspects = pd.read_csv(tmp_path / "checks.csv")
+    assert len(suspects) == suspects["img"].nunique() == mask_checks.MAX_SUSPECTS
+    assert suspects.columns.tolist() == [
         "img",
         "reason",
         "area",
@@ -69,6 +69,6 @@ def test_the_list_has_50_photos_each_once(facts: pd.DataFrame, tmp_path: Path) -
     ]
 
 
-def test_a_single_empty_photo(facts: pd.DataFrame) -> None:
-    photos = mask_checks.measure_masks(facts[:1].assign(area=0))
+def test_a_single_photo_with_an_empty_mask(records: pd.DataFrame) -> None:
+    photos = mask_checks.measure_masks(records[:1].assign(area=0))
     assert mask_checks.rank_suspects(photos)["reason"].tolist() == ["empty"]

@@ -1,4 +1,4 @@
-"""Scores, and how sure they are."""
+"""Scores of submissions, and their bootstrap intervals."""
 
 from pathlib import Path
 
@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import mean_with_ci, score_submission
+from carvana.evaluation.scores import (
+    ScoreSummary,
+    difference_cells,
+    mean_with_ci,
+    paired_difference,
+    score_submission,
+)
 
 
 def _write(path: Path, text: str) -> Path:
@@ -21,25 +27,25 @@ def truth(tmp_path: Path) -> Path:
     return _write(tmp_path / "truth.csv", rows)
 
 
-def test_each_photo_is_scored_whatever_the_order(tmp_path: Path, truth: Path) -> None:
-    mine = _write(tmp_path / "mine.csv", "img,rle_mask\nb_01.jpg,3 2\na_02.jpg,\na_01.jpg,1 2\n")
-    scores = score_submission(mine, truth)
+def test_photos_are_scored_in_the_order_of_the_truth(tmp_path: Path, truth: Path) -> None:
+    submission = _write(tmp_path / "mine.csv", "img,rle_mask\nb_01.jpg,3 2\na_02.jpg,\na_01.jpg,1 2\n")
+    scores = score_submission(submission, truth)
     assert scores["img"].tolist() == ["a_01.jpg", "a_02.jpg", "b_01.jpg"]
     assert scores["dice"].tolist() == pytest.approx([2 / 3, 1, 1])
     assert scores["Usage"].tolist() == ["Public", "Private", "Private"]
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ("a_01.jpg,1 2\na_02.jpg,\n", "lacks 1 of 3 photos, the first b_01.jpg"),
         ("a_01.jpg,1 2\na_02.jpg,\nb_01.jpg,\nb_01.jpg,\n", "has b_01.jpg more than once"),
-        ("a_01.jpg,1 2\na_02.jpg,\nb_01.jpg,\nc_01.jpg,\n", "not asked for, the first c_01.jpg"),
+        ("a_01.jpg,1 2\na_02.jpg,\nb_01.jpg,\nc_01.jpg,\n", "has 1 unexpected photos, the first c_01.jpg"),
         ("a_01.jpg,1 2 3\na_02.jpg,\nb_01.jpg,\n", "mine.csv: a_01.jpg: run-length text holds 3 numbers"),
     ],
 )
-def test_what_cannot_be_scored(tmp_path: Path, truth: Path, rows: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_an_invalid_submission_is_refused(tmp_path: Path, truth: Path, rows: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         score_submission(_write(tmp_path / "mine.csv", "img,rle_mask\n" + rows), truth)
 
 
@@ -48,8 +54,8 @@ def _scores(by_car: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"img": names, "dice": np.repeat(by_car, 16)})
 
 
-def test_the_interval_is_as_wide_as_cars_differ_not_photos() -> None:
-    """Views of a car that are all alike say no more than one: the interval is that of the 25 cars' mean."""
+def test_the_interval_is_over_cars_not_photos() -> None:
+    """Equal views of a car count as one: the interval is that of the mean of 25 cars."""
     by_car = np.random.default_rng(0).normal(0.99, 0.002, size=25)
     result = mean_with_ci(_scores(by_car))
     assert result.dice == pytest.approx(by_car.mean())
@@ -59,6 +65,28 @@ def test_the_interval_is_as_wide_as_cars_differ_not_photos() -> None:
     assert result.dice - result.low == pytest.approx(expected, rel=0.1)
 
 
-def test_the_interval_is_the_same_each_time() -> None:
+def test_the_interval_is_reproducible() -> None:
     scores = _scores(np.linspace(0.9, 1, 7))
     assert mean_with_ci(scores) == mean_with_ci(scores)
+
+
+def test_a_paired_difference_is_more_certain_than_the_means() -> None:
+    """Cars differ by 0.01, the two recipes by 0.001 on each car: only paired scores tell them apart."""
+    cars = np.random.default_rng(0).normal(0.98, 0.01, size=20)
+    better = _scores(cars + np.random.default_rng(1).normal(0.001, 0.0002, size=20))
+    difference = paired_difference(better, _scores(cars))
+    assert difference.dice == pytest.approx(0.001, abs=2e-4)
+    assert 0 < difference.low < difference.dice < difference.high
+    assert mean_with_ci(better).low < mean_with_ci(_scores(cars)).dice
+
+
+def test_scores_of_different_photos_are_not_paired() -> None:
+    with pytest.raises(UserError, match="of 32 and of 16 photos have 16 photos in common"):
+        paired_difference(_scores(np.ones(2)), _scores(np.ones(1)))
+
+
+def test_texts_of_a_score_and_of_a_difference() -> None:
+    summary = ScoreSummary(0.0125, 0.01, 0.015, 32)
+    assert summary.cells() == ["0.012500", "0.010000 .. 0.015000", "32"]
+    assert difference_cells(summary) == ["+0.012500", "+0.010000 .. +0.015000"]
+    assert difference_cells(None) == ["", ""]

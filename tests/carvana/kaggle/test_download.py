@@ -1,4 +1,4 @@
-"""The download: the real client talks HTTP to a stand-in on the loopback."""
+"""Download: Kaggle's own client talks HTTP to a stand-in on the loopback."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ def _download(data: Path, **options: bool) -> None:
     download(api, files_on_kaggle(api), data, **options)
 
 
-def test_all_that_training_and_prediction_need(files: KaggleStandIn, tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled(files: KaggleStandIn, tmp_path: Path) -> None:
     data = tmp_path / "data"
     _download(data)
     assert missing_parts(data) == []
@@ -41,7 +41,7 @@ def test_all_that_training_and_prediction_need(files: KaggleStandIn, tmp_path: P
     assert sorted(path.name for path in data.iterdir()) == sorted(PARTS)
 
 
-def test_only_what_is_missing_and_the_zip_kept(files: KaggleStandIn, data: Path) -> None:
+def test_a_missing_part_is_downloaded_and_its_zip_kept(files: KaggleStandIn, data: Path) -> None:
     shutil.rmtree(data / "test")
     _download(data, keep=True)
     assert files.requests.count("DownloadDataFile") == 1
@@ -56,7 +56,7 @@ def test_the_large_photos(files: KaggleStandIn, data: Path) -> None:
     assert len(train_samples(data)) == 64
 
 
-def test_a_table_that_kaggle_does_not_zip(files: KaggleStandIn, rendered: Path, data: Path) -> None:
+def test_an_unzipped_table_is_downloaded(files: KaggleStandIn, rendered: Path, data: Path) -> None:
     (data / "metadata.csv").unlink()
     del files.files["metadata.csv.zip"]
     files.files["metadata.csv"] = (rendered / "metadata.csv").read_bytes()
@@ -66,7 +66,7 @@ def test_a_table_that_kaggle_does_not_zip(files: KaggleStandIn, rendered: Path, 
 
 @pytest.fixture
 def large(files: KaggleStandIn, zips: Path, data: Path, tmp_path: Path) -> KaggleStandIn:
-    """The test photos are missing, and some megabytes large; the client saves a megabyte at a time."""
+    """A data folder without test photos, whose zip has some megabytes; the client saves one megabyte at a time."""
     shutil.rmtree(data / "test")
     with zipfile.ZipFile(shutil.copy(zips / "test.zip", tmp_path / "large.zip"), "a") as packed:
         packed.writestr("test/film.mov", np.random.default_rng(0).bytes(3_000_000))
@@ -74,20 +74,23 @@ def large(files: KaggleStandIn, zips: Path, data: Path, tmp_path: Path) -> Kaggl
     return files
 
 
-def test_a_cut_within_a_run_is_mended_by_the_client(large: KaggleStandIn, data: Path) -> None:
+def test_an_interrupted_download_is_resumed_by_the_client(
+    large: KaggleStandIn, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client's pauses between its attempts
     large.cut_download_at = 2_500_000
     _download(data)
     assert large.ranges == [f"bytes={2 << 20}-"]
     assert len(photos_to_predict(data)) == 32
 
 
-def test_what_a_killed_run_left_is_gone_on_with(large: KaggleStandIn, data: Path) -> None:
+def test_the_download_of_a_killed_command_is_resumed(large: KaggleStandIn, data: Path) -> None:
     large.cut_download_at, large.hang = 2_500_000, True
     command = [sys.executable, SRC / "prepare.py", "--data", data, "--source", "kaggle"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    growing = data / ".kaggle" / "test.zip" / "test.zip"
-    until = time.monotonic() + 60
-    while not (growing.exists() and growing.stat().st_size == 2 << 20) and time.monotonic() < until:
+    partial = data / ".kaggle" / "test.zip" / "test.zip"
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size == 2 << 20) and time.monotonic() < deadline:
         time.sleep(0.02)
     killed.kill()
     killed.wait()
@@ -103,14 +106,14 @@ RULES = "You must accept this competition's rules before you'll be able to downl
 
 
 @pytest.mark.parametrize(
-    ("request_name", "refusal", "says"),
+    ("request_name", "refusal", "message"),
     [
         (
             "DownloadDataFile",
             Refusal(403, RULES),
             r"download train\.zip: Kaggle refuses \(403 You must .*; accept the rules",
         ),
-        ("download", Refusal(500), r"download train\.zip: Kaggle has trouble of its own \(500"),
+        ("download", Refusal(500), r"download train\.zip: Kaggle has an internal error \(500"),
         (
             "ListDataFiles",
             Refusal(404, "Not found"),
@@ -118,18 +121,18 @@ RULES = "You must accept this competition's rules before you'll be able to downl
         ),
     ],
 )
-def test_each_refusal_is_its_own_line(
-    files: KaggleStandIn, tmp_path: Path, request_name: str, refusal: Refusal, says: str
+def test_each_refusal_has_a_message_of_its_own(
+    files: KaggleStandIn, tmp_path: Path, request_name: str, refusal: Refusal, message: str
 ) -> None:
     files.refusals[request_name] = refusal
-    with pytest.raises(UserError, match=says) as error:
+    with pytest.raises(UserError, match=message) as error:
         _download(tmp_path / "data")
     assert "\n" not in str(error.value)
     assert SIGNATURE not in str(error.value)
     assert "train" in missing_parts(tmp_path / "data")
 
 
-def test_a_broken_zip_is_downloaded_anew(files: KaggleStandIn, data: Path) -> None:
+def test_a_broken_zip_is_downloaded_again(files: KaggleStandIn, data: Path) -> None:
     shutil.rmtree(data / "test")
     whole = files.files["test.zip"]
     files.files["test.zip"] = whole[:-30]
@@ -141,13 +144,13 @@ def test_a_broken_zip_is_downloaded_anew(files: KaggleStandIn, data: Path) -> No
     assert len(photos_to_predict(data)) == 32
 
 
-def test_a_file_that_is_not_on_kaggle(files: KaggleStandIn, tmp_path: Path) -> None:
+def test_a_file_that_kaggle_lacks_is_reported(files: KaggleStandIn, tmp_path: Path) -> None:
     del files.files["test.zip"]
     with pytest.raises(UserError, match=r"test\.zip: not among the competition's files; Kaggle has metadata"):
         _download(tmp_path / "data")
 
 
-def test_the_disk_is_checked_before(
+def test_the_disk_space_is_checked_first(
     files: KaggleStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = shutil._ntuple_diskusage(100, 97, 3)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.submission.csv_file import Check, check_submission, read_masks, write_submission
+from carvana.submission.csv_file import Check, check_submission, fold_path, read_masks, write_submission
 
 PHOTOS = ["00000000000a_01.jpg", "00000000000a_02.jpg", "00000000000b_01.jpg"]
 
 
 def _check(path: Path) -> Check:
-    return check_submission(path, PHOTOS, lambda name: (2, 5))
+    return check_submission(path, dict.fromkeys(PHOTOS, (2, 5)))
 
 
 def _write(path: Path, *rows: str, heading: str = "img,rle_mask") -> Path:
@@ -20,41 +20,44 @@ def _write(path: Path, *rows: str, heading: str = "img,rle_mask") -> Path:
     return path
 
 
-def test_what_is_written_is_in_order(tmp_path: Path) -> None:
+def test_a_written_submission_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "submissions" / "mine.csv.gz"
-    with write_submission(path) as row:
+    with write_submission(path) as write_row:
         for photo, mask in zip(PHOTOS, ["1 2 4 1", "", "10 1"], strict=True):
-            row(photo, mask)
+            write_row(photo, mask)
     text = "img,rle_mask\n00000000000a_01.jpg,1 2 4 1\n00000000000a_02.jpg,\n00000000000b_01.jpg,10 1\n"
     assert gzip.decompress(path.read_bytes()).decode() == text
     assert _check(path) == Check(photos=3, empty=1, runs=1)
 
 
-def test_some_masks_are_found_again(tmp_path: Path) -> None:
+def test_masks_of_some_photos_are_read(tmp_path: Path) -> None:
     path = _write(tmp_path / "mine.csv.gz", *(f"{photo},{1 + place} 1" for place, photo in enumerate(PHOTOS)))
     assert read_masks(path, [PHOTOS[2], PHOTOS[0], "none.jpg"]) == {PHOTOS[0]: "1 1", PHOTOS[2]: "3 1"}
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.csv.gz", "two.csv.gz"):
-        with write_submission(tmp_path / name) as row:
-            row(PHOTOS[0], "1 2")
+        with write_submission(tmp_path / name) as write_row:
+            write_row(PHOTOS[0], "1 2")
     assert (tmp_path / "one.csv.gz").read_bytes() == (tmp_path / "two.csv.gz").read_bytes()
 
 
-def test_nothing_half_written_is_left(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), write_submission(tmp_path / "mine.csv.gz") as row:
-        row(PHOTOS[0], "1 2")
+def test_an_interrupted_write_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), write_submission(tmp_path / "mine.csv.gz") as write_row:
+        write_row(PHOTOS[0], "1 2")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([f"{PHOTOS[0]},1 1", f"{PHOTOS[1]},1 1"], f"lacks 1 of 3 photos, the first {PHOTOS[2]}"),
         ([f"{photo},1 1" for photo in [*PHOTOS, PHOTOS[1]]], f"has {PHOTOS[1]} more than once"),
-        ([f"{photo},1 1" for photo in [*PHOTOS, "cat.jpg"]], "has a row for cat.jpg, which is not asked for"),
+        (
+            [f"{photo},1 1" for photo in [*PHOTOS, "cat.jpg"]],
+            "has a row for cat.jpg, which is not a photo of the test set",
+        ),
         (
             [f"{photo},11 1" for photo in PHOTOS],
             f"{PHOTOS[0]}: run 1 ends at pixel 11, past the 10 pixels of 5x2",
@@ -63,24 +66,36 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
         ([f"{photo},5 1 1 1" for photo in PHOTOS], "run 2 starts before"),
     ],
 )
-def test_what_kaggle_would_refuse(tmp_path: Path, rows: list[str], says: str) -> None:
-    with pytest.raises(UserError, match=says) as error:
+def test_an_invalid_submission_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
         _check(_write(tmp_path / "bad.csv.gz", *rows))
     assert "bad.csv.gz" in str(error.value)
 
 
-def test_other_columns(tmp_path: Path) -> None:
+def test_other_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the columns img, mask; expected img,rle_mask"):
         _check(_write(tmp_path / "bad.csv.gz", heading="img,mask"))
 
 
-def test_a_truncated_file(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "cut.csv.gz", *(f"{photo},1 1" for photo in PHOTOS))
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(UserError, match=r"cut\.csv\.gz: not a whole CSV file"):
         _check(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such submission"):
         _check(tmp_path / "none.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "fold"),
+    [
+        ("fast.csv.gz", "fast-fold3.csv.gz"),
+        ("fast=0.6+deep=0.4.csv.gz", "fast=0.6+deep=0.4-fold3.csv.gz"),
+        ("mine.csv", "mine-fold3.csv"),
+    ],
+)
+def test_a_folds_submission_lies_beside_the_ensembles(ensemble: str, fold: str) -> None:
+    assert fold_path(Path("submissions") / ensemble, 3) == Path("submissions") / fold

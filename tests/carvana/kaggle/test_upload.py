@@ -1,20 +1,21 @@
-"""Submitting to Kaggle: the real client talks HTTP to a stand-in on the loopback."""
+"""Upload, and scores in the ledger: Kaggle's own client talks HTTP to a stand-in on the loopback."""
 
-import json
-import threading
-import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.kaggle_stand_in import KEY, SIGNATURE, TOKEN, USER, KaggleStandIn, Refusal
+from tests.kaggle_stand_in import SIGNATURE, TOKEN, KaggleStandIn, Refusal
 
 from carvana.errors import UserError
+from carvana.kaggle import upload
 from carvana.kaggle.client import sign_in
-from carvana.kaggle.scores import refresh, submissions
-from carvana.kaggle.upload import remaining_submissions, submit
+from carvana.kaggle.scores import refresh_scores
+from carvana.kaggle.upload import remaining_submissions
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger
+
+submit = partial(upload.submit, first_pause_s=0)
 
 
 @pytest.fixture
@@ -30,9 +31,9 @@ def folds(rendered: Path, tmp_path: Path) -> list[Path]:
     paths = []
     for fold in range(3):
         path = tmp_path / "submissions" / f"fast-fold{fold}.csv.gz"
-        with write_submission(path) as row:
+        with write_submission(path) as write_row:
             for place, (name, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
-                row(name, "1 9" if place % 16 < 4 - fold else mask)
+                write_row(name, "1 9" if place % 16 < 4 - fold else mask)
         ledger = Ledger.beside(path)
         known = {"recipe": "fast", "folds": "carvana-5", "fold": str(fold), "cv_dice": f"0.99{fold}000"}
         ledger.add(ledger.row_of(path) | known | {"when": "2020-01-01T00:00:00Z"})
@@ -61,7 +62,7 @@ def test_scores_of_each_fold_reach_the_ledger(board: KaggleStandIn, folds: list[
     assert Path(first["path"]).read_bytes() == folds[0].read_bytes()
 
 
-def test_the_same_bytes_go_there_once(
+def test_a_file_is_submitted_once(
     board: KaggleStandIn, folds: list[Path], capsys: pytest.CaptureFixture
 ) -> None:
     submit(folds[:1])
@@ -72,7 +73,7 @@ def test_the_same_bytes_go_there_once(
     ):
         submit([same])
     assert len(board.submissions) == 1
-    submit(folds[:2])  # of several only the new one goes
+    submit(folds[:2])  # only the new one is uploaded
     assert "fast-fold0.csv.gz: was submitted on" in capsys.readouterr().out
     assert [one["fileName"] for one in board.submissions] == ["fast-fold0.csv.gz", "fast-fold1.csv.gz"]
     submit(folds[:1], again=True)
@@ -80,7 +81,7 @@ def test_the_same_bytes_go_there_once(
     assert _on_board(folds).count("fast-fold0.csv.gz") == 1
 
 
-def test_what_is_left_today_is_said_and_kept_to(
+def test_the_daily_limit_is_printed_and_respected(
     board: KaggleStandIn, folds: list[Path], capsys: pytest.CaptureFixture
 ) -> None:
     board.daily_limit = 2
@@ -88,7 +89,7 @@ def test_what_is_left_today_is_said_and_kept_to(
         UserError, match=r"fold2.* limit is reached, 1 of 3 were not submitted; .* midnight UTC"
     ):
         submit(folds)
-    assert "Kaggle takes 2 more submissions today" in capsys.readouterr().out
+    assert "Kaggle accepts 2 more submissions today" in capsys.readouterr().out
     assert len(board.submissions) == 2
     assert [row["public"] for row in _rows(folds) if row["board"]] == ["0.750000", "0.812500"]
     board.submissions[0]["old"] = True  # the next day
@@ -96,7 +97,7 @@ def test_what_is_left_today_is_said_and_kept_to(
     assert _on_board(folds) == [path.name for path in folds]
 
 
-def test_who_has_not_joined_is_not_told_of_a_limit(board: KaggleStandIn) -> None:
+def test_an_account_without_a_team_has_no_limit(board: KaggleStandIn) -> None:
     board.on_a_team = False
     assert remaining_submissions(sign_in()) is None
 
@@ -105,7 +106,7 @@ RULES = "You must accept this competition's rules before you'll be able to submi
 
 
 @pytest.mark.parametrize(
-    ("request_name", "refusal", "says"),
+    ("request_name", "refusal", "message"),
     [
         (
             "StartSubmissionUpload",
@@ -123,41 +124,41 @@ RULES = "You must accept this competition's rules before you'll be able to submi
             r"\(404 Not found\); see https://www.kaggle.com/",
         ),
         ("GetSubmissionLimits", Refusal(401, "Unauthorized"), r"\(401 Unauthorized\); make a token"),
-        ("CreateSubmission", Refusal(200, "5 of 5 used"), r"Kaggle did not take it \(5 of 5 used\)"),
-        ("CreateSubmission", Refusal(502), r"trouble of its own \(502"),
+        ("CreateSubmission", Refusal(200, "5 of 5 used"), r"Kaggle did not accept it \(5 of 5 used\)"),
+        ("CreateSubmission", Refusal(502), r"internal error \(502"),
         ("GetSubmissionLimits", Refusal(429, "Too many requests"), r"\(429 .*; wait some minutes"),
-        ("upload", Refusal(410), "the upload failed on its way"),
-        ("upload", Refusal(503), "the upload failed on its way"),
+        ("upload", Refusal(410), "the upload failed; run the same command again"),
+        ("upload", Refusal(503), "the upload failed; run the same command again"),
     ],
 )
-def test_each_refusal_is_its_own_line(
+def test_each_refusal_has_a_message_of_its_own(
     board: KaggleStandIn,
     folds: list[Path],
     capfd: pytest.CaptureFixture,
     request_name: str,
     refusal: Refusal,
-    says: str,
+    message: str,
 ) -> None:
     board.refusals[request_name] = refusal
     before = _rows(folds)
-    with pytest.raises(UserError, match=says) as error:
+    with pytest.raises(UserError, match=message) as error:
         submit(folds[:1])
     assert "\n" not in str(error.value)
     assert _rows(folds) == before
     assert board.submissions == []
-    shown = str(error.value) + "".join(capfd.readouterr())
-    assert TOKEN not in shown
-    assert SIGNATURE not in shown
+    printed = str(error.value) + "".join(capfd.readouterr())
+    assert TOKEN not in printed
+    assert SIGNATURE not in printed
 
 
-def test_an_upload_that_is_cut_is_sent_again(board: KaggleStandIn, folds: list[Path]) -> None:
+def test_an_interrupted_upload_is_repeated(board: KaggleStandIn, folds: list[Path]) -> None:
     board.cut_upload = True
     submit(folds[:1])
     assert Path(board.submissions[0]["path"]).read_bytes() == folds[0].read_bytes()
 
 
-def test_a_submission_whose_answer_was_lost_counts_once(board: KaggleStandIn, folds: list[Path]) -> None:
-    board.lose_answer_of = "CreateSubmission"
+def test_a_submission_with_a_lost_response_counts_once(board: KaggleStandIn, folds: list[Path]) -> None:
+    board.lose_response_of = "CreateSubmission"
     (row,) = submit(folds[:1])
     assert (row["board"], row["public"]) == ("kaggle", "0.750000")
     with pytest.raises(UserError, match="was submitted on"):
@@ -165,30 +166,51 @@ def test_a_submission_whose_answer_was_lost_counts_once(board: KaggleStandIn, fo
     assert len(board.submissions) == 1
 
 
-def test_a_lost_answer_before_the_submission_leaves_the_ledger(
+def test_a_lost_response_before_the_submission_leaves_the_ledger_unchanged(
     board: KaggleStandIn, folds: list[Path]
 ) -> None:
-    board.lose_answer_of = "StartSubmissionUpload"
+    board.lose_response_of = "StartSubmissionUpload"
     before = _rows(folds)
-    with pytest.raises(UserError, match=r"was not made, or was cut.* Nothing was submitted"):
+    with pytest.raises(UserError, match=r"connection to Kaggle failed .* Nothing was submitted"):
         submit(folds[:1])
     assert _rows(folds) == before
 
 
-def test_a_scoring_that_fails_says_why_and_may_be_tried_again(
-    board: KaggleStandIn, folds: list[Path]
-) -> None:
+def test_a_failed_scoring_is_reported_and_leaves_the_board(board: KaggleStandIn, folds: list[Path]) -> None:
     before = _rows(folds)
-    with write_submission(folds[0]) as row:
-        row("00000000000a_01.jpg", "1 1")
-    with pytest.raises(UserError, match=r"fold0\.csv\.gz: Kaggle could not score it \(lacks 32 of 32 photos"):
+    with write_submission(folds[0]) as write_row:
+        write_row("00000000000a_01.jpg", "1 1")
+    with pytest.raises(
+        UserError, match=r"fold0\.csv\.gz: Kaggle could not score it \(ERROR: 32 images are missing"
+    ):
         submit(folds[:2])
     assert _on_board(folds) == ["fast-fold1.csv.gz"]
     assert [row["board"] for row in _rows(folds) if row["submission"] == "fast-fold0.csv.gz"] == [""]
     assert len(_rows(folds)) == len(before)
 
 
-def test_scores_that_come_too_late_are_fetched_by_refresh(
+def test_an_error_while_waiting_is_tried_again(
+    board: KaggleStandIn, folds: list[Path], capsys: pytest.CaptureFixture
+) -> None:
+    board.refusals["ListSubmissions"] = Refusal(
+        503, times=1, after=1
+    )  # the first request precedes the upload
+    (row,) = submit(folds[:1])
+    assert row["public"] == "0.750000"
+    assert "trying again" in capsys.readouterr().out
+
+
+def test_verbose_does_not_show_credentials(
+    board: KaggleStandIn, folds: list[Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("VERBOSE", "1")
+    submit(folds[:1])
+    assert TOKEN not in "".join(capfd.readouterr())
+    assert TOKEN not in Ledger.beside(folds[0]).path.read_text()
+    assert set(_rows(folds)[0]) == set(COLUMNS)
+
+
+def test_late_scores_are_added_by_refresh(
     board: KaggleStandIn, folds: list[Path], capsys: pytest.CaptureFixture
 ) -> None:
     board.pending_for = 3
@@ -196,32 +218,14 @@ def test_scores_that_come_too_late_are_fetched_by_refresh(
     assert (row["board"], row["public"]) == ("kaggle", "")
     assert "not scored yet; `./run.sh compare --refresh`" in capsys.readouterr().out
     ledger = Ledger.beside(folds[0])
-    assert refresh(sign_in(), ledger) == (0, [])
+    assert refresh_scores(sign_in(), ledger) == (0, [])
     board.pending_for = 0
-    assert refresh(sign_in(), ledger) == (1, [])
+    assert refresh_scores(sign_in(), ledger) == (1, [])
     assert ledger.find(row["submission"], row["sha256"], "kaggle")["public"] == "0.750000"
-    assert refresh(sign_in(), ledger) == (0, [])
+    assert refresh_scores(sign_in(), ledger) == (0, [])
 
 
-def test_trouble_while_waiting_is_waited_through(
-    board: KaggleStandIn, folds: list[Path], capsys: pytest.CaptureFixture
-) -> None:
-    board.pending_for = 2
-
-    def trouble() -> None:
-        while not board.submissions:
-            time.sleep(0.01)
-        board.refusals["ListSubmissions"] = Refusal(503, times=1)
-
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    (row,) = submit(folds[:1])
-    thread.join()
-    assert row["public"] == "0.750000"
-    assert "asking again" in capsys.readouterr().out
-
-
-def test_refresh_knows_files_that_were_submitted_by_hand(board: KaggleStandIn, folds: list[Path]) -> None:
+def test_refresh_matches_files_that_were_submitted_by_hand(board: KaggleStandIn, folds: list[Path]) -> None:
     def by_hand(file: str, message: str, date: str, public: str) -> None:
         board.submissions.append(
             {
@@ -237,15 +241,13 @@ def test_refresh_knows_files_that_were_submitted_by_hand(board: KaggleStandIn, f
 
     rows = _rows(folds)
     by_hand("other.csv", "", "2020-02-01T00:00:00.0Z", "0.1")
-    by_hand(
-        "fast-fold0.csv.gz", "by hand", "2019-02-01T00:00:00.0Z", "0.2"
-    )  # of other bytes: older than the row
+    by_hand("fast-fold0.csv.gz", "by hand", "2019-02-01T00:00:00.0Z", "0.2")  # before the row: another file
     by_hand("fast-fold1.csv.gz", "by hand", "2020-02-01T00:00:00.123456Z", "0.98765")
     by_hand("fast-fold2.csv.gz", f"x (sha256 {rows[2]['sha256'][:12]})", "2020-03-01T00:00:00.0Z", "0.3")
     by_hand("fast-fold2.csv.gz", f"x (sha256 {'0' * 12})", "2020-03-02T00:00:00.0Z", "0.4")
     for number in range(120):  # more than a page
         by_hand(f"old{number}.csv", "", "2018-02-01T00:00:00.0Z", "0.1")
-    changed, unknown_files = refresh(sign_in(), Ledger.beside(folds[0]))
+    changed, unknown_files = refresh_scores(sign_in(), Ledger.beside(folds[0]))
     assert changed == 2
     assert {"other.csv", "fast-fold0.csv.gz", "old0.csv", "old119.csv"} <= set(unknown_files)
     found = {row["submission"]: (row["board"], row["public"], row["when"]) for row in _rows(folds)}
@@ -254,78 +256,3 @@ def test_refresh_knows_files_that_were_submitted_by_hand(board: KaggleStandIn, f
         "fast-fold1.csv.gz": ("kaggle", "0.987650", "2020-02-01T00:00:00Z"),
         "fast-fold2.csv.gz": ("kaggle", "0.300000", "2020-03-01T00:00:00Z"),
     }
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        *("token", "token file", "access_token", "key", "key file", "login", "notebook"),
-        *("expired", "revoked key"),
-    ],
-)
-def test_every_way_to_sign_in(
-    kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
-) -> None:
-    home = tmp_path / "home" / ".kaggle"
-    settings = tmp_path / "home" / "settings"
-    for folder in (home, settings):
-        folder.mkdir(parents=True)
-    match way:
-        case "token":
-            monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-        case "token file":
-            (tmp_path / "token").write_text(TOKEN + "\n")
-            monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
-        case "access_token":
-            (home / "access_token").write_text(TOKEN)
-        case "login":  # what `kaggle auth login` leaves
-            known = {"refresh_token": "r", "access_token": TOKEN, "username": USER}
-            known["access_token_expiration"] = "2999-01-01T00:00:00+00:00"
-            (home / "credentials.json").write_text(json.dumps(known))
-        case "notebook":
-            (tmp_path / "token").write_text(TOKEN)
-            monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
-            monkeypatch.setenv("KAGGLE_DATA_PROXY_URL", "http://localhost/proxy")
-            monkeypatch.setenv("KAGGLE_API_V1_TOKEN", str(tmp_path / "token"))
-        case "expired":
-            monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_another")
-        case "key" | "revoked key":
-            monkeypatch.setenv("KAGGLE_USERNAME", USER)
-            monkeypatch.setenv("KAGGLE_KEY", KEY if way == "key" else "revoked")
-        case "key file":
-            (settings / "kaggle.json").write_text(f'{{"username": "{USER}", "key": "{KEY}"}}')
-    if way == "expired":
-        with pytest.raises(UserError, match="KAGGLE_API_TOKEN: Kaggle refuses this token"):
-            sign_in()
-    elif way == "revoked key":
-        with pytest.raises(UserError, match=r"\(401 Unauthorized\); make a token"):
-            list(submissions(sign_in()))
-    else:
-        assert list(submissions(sign_in())) == []
-
-
-def test_without_credentials_one_line_says_how_to_get_some(
-    kaggle: KaggleStandIn, capfd: pytest.CaptureFixture
-) -> None:
-    with pytest.raises(
-        UserError, match=r"no Kaggle credentials; make a token at https://www\.kaggle\.com/settings/api"
-    ):
-        sign_in()
-    assert "".join(capfd.readouterr()) == ""
-
-
-def test_verbose_does_not_show_credentials(
-    board: KaggleStandIn, folds: list[Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setenv("VERBOSE", "1")
-    submit(folds[:1])
-    assert TOKEN not in "".join(capfd.readouterr())
-    assert TOKEN not in Ledger.beside(folds[0]).path.read_text()
-    assert set(_rows(folds)[0]) == set(COLUMNS)
-
-
-def test_no_network_is_one_line(signed_in: KaggleStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="sign in to Kaggle: the connection to Kaggle was not made"):
-        sign_in()
