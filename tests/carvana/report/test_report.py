@@ -327,7 +327,8 @@ def _classes(picture: str) -> np.ndarray:
 
 
 def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
-    from carvana.inference.maps import mask_of, probability_maps
+    from tests.prediction_helpers import mask_of, probability_maps
+
     from carvana.models.build import load, size_spec
 
     experiments = find_experiments(runs)[:1]
