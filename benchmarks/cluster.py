@@ -40,7 +40,8 @@ from carvana import console
 from carvana.cluster.executor import crew_at
 from carvana.data.dataset import Sample, test_samples
 from carvana.inference.shards import PHOTOS, Shard
-from carvana.submission.predict_test import check_against_photos, write_from_shards
+from carvana.submission.csv_file import check_submission
+from carvana.submission.predict_test import write_from_shards
 from carvana.tasks import Job, Piece
 
 HERE = Path(__file__).parent
@@ -205,7 +206,7 @@ def _writer(folder: Path, parts: Sequence[Shard]) -> tuple[float, float]:
     photos = [photo for part in parts for photo in part.photos]
     began = time.process_time()
     write_from_shards(parts, [folder / "x.csv.gz"])
-    check_against_photos(folder / "x.csv.gz", {photo.name: (1280, 1918) for photo in photos})
+    check_submission(folder / "x.csv.gz", {photo.name: (1280, 1918) for photo in photos})
     seconds = time.process_time() - began
     return sum(part.path.stat().st_size for part in parts) / len(photos), len(photos) / seconds
 
