@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from prediction import Constant, maps_of_cars, repeated
+from prediction import FixedMaps, maps_of_cars, repeated
 
 from carvana.console import Reporter
 from carvana.data.dataset import Sample, test_samples
 from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
-from carvana.inference.ensemble import ModelEnsemble
-from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 
@@ -37,9 +36,9 @@ class Measured:
     def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
         """The network, not trained, and the masks."""
         recipe = read_recipe(self.recipe)
-        networks = ModelEnsemble([build(recipe)], size_spec(recipe))
+        networks = FoldEnsemble([build(recipe)], size_spec(recipe), recipe.size)
         return PredictionConfig((), 0.5), WeightedEnsemble(
-            (Constant(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
+            (FixedMaps(recipe.size, maps_of_cars(self.data, recipe.size), networks),)
         )
 
 

@@ -1,9 +1,9 @@
-"""The two ends of the way, on one core, each beside the obvious way that most repositories have it.
+"""The first and the last step of a photo's way, on one core, compared with how most repositories do them.
 
     ./run.sh benchmark --data $CARVANA_DATA
 
-The input: a photo and its mask decoded, resized, augmented. The mask end: a probability map upsampled to the
-photo's size, thresholded, encoded. Both ways take turns in one run; the ratio is that of the medians.
+First step: a photo and its mask are decoded, resized and augmented. Last step: a probability map is upsampled to the
+photo's size, thresholded and encoded. Both implementations take turns in one run; the ratio is that of the medians.
 """
 
 import os
@@ -35,16 +35,16 @@ STRONG = Augmentation(
 
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
-    photos: Annotated[int, typer.Option(min=1, help="How many photos take part.")] = 48,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is done; the median counts.")] = 5,
+    photos: Annotated[int, typer.Option(min=1, help="Number of photos.")] = 48,
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 5,
 ) -> None:
-    """Measure the two ends of the way on one core, beside the obvious way.
+    """Measure the first and the last step on one core, compared with the obvious implementation.
 
     Example:
 
         ./run.sh benchmark --data $CARVANA_DATA
     """
-    if hasattr(os, "sched_setaffinity"):  # not on macOS, where other cores may help the library's threads
+    if hasattr(os, "sched_setaffinity"):  # absent on macOS
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     every = train_samples(data)
@@ -56,7 +56,7 @@ def benchmark(
         rows += _mask_rows(chosen, size, rounds)
     console.show_table(
         f"One core of {processor()}, photos {width}x{height}, medians of {rounds} rounds",
-        ["part", "ours [ms]", "obvious [ms]", "times as fast", "ours [1/s]"],
+        ["step", "ours [ms]", "obvious [ms]", "speedup", "ours [1/s]"],
         rows,
     )
 
@@ -85,44 +85,42 @@ def _photo_row(photos: list[Sample], size: tuple[int, int], rounds: int) -> list
 
 
 def _mask_rows(photos: list[Sample], size: tuple[int, int], rounds: int) -> list[list[str]]:
-    """The mask end beside the obvious way, and beside the best that is known to upsample the map as a whole."""
+    """Compare the last step with the obvious implementation, and with the fastest that upsamples whole maps."""
     masks = [images.mask_coverage(images.read_mask(photo.mask), size) for photo in photos]
     maps = [cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0) for mask in masks]
     full = images.photo_size(photos[0].path)
     rows = []
-    for way, other in (("in float", obvious_rle), ("in uint8", byte_rle)):
+    for dtype, other in (("float", obvious_rle), ("uint8", byte_rle)):
         differing = max(_differing(ours_rle(one, full), other(one, full), full) for one in maps)
-        name = (
-            f"map {size[1]}x{size[0]} to a mask's text; beside: {way} ({differing:.0e} of the pixels differ)"
-        )
-        ways = (partial(ours_rle, size=full), partial(other, size=full))
-        rows.append(_row(name, *_in_turns(*ways, maps, rounds)))
+        name = f"map {size[1]}x{size[0]} to a mask's text, upsampled in {dtype} ({differing:.0e} of the pixels differ)"
+        functions = (partial(ours_rle, size=full), partial(other, size=full))
+        rows.append(_row(name, *_in_turns(*functions, maps, rounds)))
     return rows
 
 
 def ours_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
-    """As prediction has it."""
+    """Encode a map as prediction does."""
     return rle.edges_to_rle(run_edges(probabilities, size, 0.5))
 
 
 def byte_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
-    """A byte a pixel: resize, threshold, and encode eight pixels at a time."""
+    """Resize and threshold the map in bytes, and encode eight pixels at a time."""
     levels = np.rint(probabilities * 255).astype(np.uint8)
     _, mask = cv2.threshold(cv2.resize(levels, size[::-1]), 127, 1, cv2.THRESH_BINARY)
     return rle.encode(mask.view(bool))
 
 
-def _differing(first: str, second_area: str, size: tuple[int, int]) -> float:
-    return float(np.mean(rle.decode(first, size) != rle.decode(second_area, size)))
+def _differing(first: str, second: str, size: tuple[int, int]) -> float:
+    return float(np.mean(rle.decode(first, size) != rle.decode(second, size)))
 
 
 def obvious_photo(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Decode everything, then resize."""
+    """Decode a whole photo, then resize it."""
     return cv2.resize(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), size[::-1])
 
 
 def obvious_input(photo: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Decode everything, resize, then shift, scale, rotate and shift colours in float: as usually written."""
+    """Decode and resize a photo and its mask, then shift, scale, rotate and change colours in float."""
     random = np.random.default_rng(1)
     image = obvious_photo(photo.path, size)
     mask = np.array(Image.open(photo.mask).convert("L"))
@@ -142,7 +140,7 @@ def obvious_input(photo: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.
 
 
 def obvious_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
-    """Resize in float, threshold, and the common encoder, with its ends mended."""
+    """Resize in float, threshold, and encode as most repositories do, with correct runs at both ends."""
     mask = (cv2.resize(probabilities, size[::-1]) > 0.5).astype(np.uint8)
     pixels = np.concatenate([[0], mask.flatten(), [0]])
     runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
@@ -151,13 +149,13 @@ def obvious_rle(probabilities: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _in_turns(ours: Callable, obvious: Callable, items: list, rounds: int) -> tuple[float, float]:
-    """Median milliseconds an item of each way, which take turns."""
+    """Return the median milliseconds per item of two implementations that take turns."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
-        for way, taken in zip((ours, obvious), times, strict=True):
+        for function, taken in zip((ours, obvious), times, strict=True):
             began = time.perf_counter()
             for item in items:
-                way(item)
+                function(item)
             taken.append((time.perf_counter() - began) / len(items) * 1e3)
     return statistics.median(times[0][1:]), statistics.median(times[1][1:])
 

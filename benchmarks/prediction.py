@@ -1,10 +1,10 @@
-"""Prediction as a whole, from photos to a submission: beside the obvious loop, and beside the sum of its parts.
+"""Prediction of test photos into a submission, compared with the obvious loop and with the sum of its parts.
 
     ./run.sh benchmark prediction --data $CARVANA_DATA
 
-What the network says is replaced by the mask of a real car, so that masks are as long as real ones. `none`: nothing
-else is asked, to see the rest, of photos that are seen at 432x288 and at the recipe's own size. Then the recipe's
-network works all the same, for its time.
+The network's maps are replaced by masks of real cars, so that masks are as long as real ones. The rows `none` run no
+network, to measure everything else, with photos at 432x288 and at the recipe's own size. The last row also runs the
+recipe's network, for its time only.
 """
 
 import os
@@ -34,45 +34,46 @@ from carvana.files import write_gzipped
 from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
 from carvana.inference.contours import run_edges
-from carvana.inference.ensemble import ModelEnsemble, ProbabilityMaps
-from carvana.inference.pipeline import BATCH, Prediction, PreparedSample
-from carvana.inference.predictors import WeightedEnsemble
-from carvana.inference.records import record_maker
+from carvana.inference.ensemble import ProbabilityMaps
+from carvana.inference.pipeline import BATCH, Prediction, prepare
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
+from carvana.inference.records import make_record
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 from carvana.submission.csv_file import check_submission
 from carvana.submission.predict_test import write_from_shards
 
 TEST_CARS = 6_254
+"""Cars of the competition's test set."""
 
 
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
-    recipe: Annotated[str, typer.Option(help="Whose network works, untrained.")] = "fast",
-    photos: Annotated[int, typer.Option(min=4, help="How many photos take part.")] = 512,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is done; the median counts.")] = 3,
+    recipe: Annotated[str, typer.Option(help="The recipe whose network is timed, untrained.")] = "fast",
+    photos: Annotated[int, typer.Option(min=4, help="Number of photos.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
     full: Annotated[
         bool, typer.Option("--full", help="Also a submission of 100,064 rows, and memory at 20,000 photos.")
     ] = False,
 ) -> None:
-    """Measure prediction as a whole, beside the obvious loop and the limit.
+    """Measure prediction as a whole, compared with the obvious loop and the limit.
 
     Example:
 
         ./run.sh benchmark prediction --data $CARVANA_DATA --full
     """
     chosen = repeated(test_samples(data), photos)
-    small = read_recipe(recipe)
-    network = build(small)
-    networks = ModelEnsemble([network], size_spec(small), tta="none")
+    spec = read_recipe(recipe)
+    network = build(spec)
+    folds = FoldEnsemble([network], size_spec(spec), spec.size, tta="none")
     rows = []
-    for name, size in (("none", (288, 432)), ("none", small.size), (recipe, small.size)):
-        asked = name == recipe
-        source = Constant(size, maps_of_cars(data, size), networks if asked else None)
-        rows.append([name, *_row(chosen, source, network if asked else None, rounds)])
+    for name, size in (("none", (288, 432)), ("none", spec.size), (recipe, spec.size)):
+        is_run = name == recipe
+        predictor = FixedMaps(size, maps_of_cars(data, size), folds if is_run else None)
+        rows.append([name, *_row(chosen, predictor, network if is_run else None, rounds)])
     console.show_table(
         f"{machine.describe_machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
-        ["network", "sees", "ours", "the loop", "faster", "limit", "share", "slowest stage"],
+        ["network", "size", "ours", "loop", "speedup", "limit", "share", "slowest step"],
         rows,
     )
     if full:
@@ -80,66 +81,69 @@ def benchmark(
         _submission(data)
 
 
-class Constant:
-    """A source that answers with the same maps in turn, after asking a network that it does not listen to."""
+class FixedMaps:
+    """A predictor that returns fixed maps by turns; networks may run for their time, but their maps are dropped."""
+
+    any_size = False
 
     def __init__(
-        self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: ModelEnsemble | None
+        self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: FoldEnsemble | None
     ) -> None:
-        """Take the (height, width) to see photos at, maps (h, w), and networks or none."""
+        """Initialize with the photos' (height, width), maps (h, w), and networks or None."""
         self.size, self.maps, self.networks = size, maps, networks
 
-    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
-        """The pixels."""
+    def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
+        """Return the pixels unchanged."""
+        assert pixels is not None
         return pixels
 
-    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
-        """One of the maps for each photo."""
+    def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
+        """Return one of the maps for each photo."""
         if self.networks is not None:
-            self.networks.predict(np.stack(seen))
-        maps = [self.maps[number % len(self.maps)][None] for number in range(len(seen))]
-        return ProbabilityMaps(maps, np.zeros(len(seen)))
+            self.networks.predict(inputs)
+        maps = [self.maps[number % len(self.maps)][None] for number in range(len(inputs))]
+        return ProbabilityMaps(np.stack(maps), np.zeros(len(inputs)))
 
 
-def _row(photos: list[Sample], source: Constant, network: keras.Model | None, rounds: int) -> list[str]:
-    our_rates, obvious_rates, limits, slowest = [], [], [], ""
+def _row(photos: list[Sample], predictor: FixedMaps, network: keras.Model | None, rounds: int) -> list[str]:
+    our_rates, loop_rates, limits, bottleneck = [], [], [], ""
     few = photos[: len(photos) // 4]
     for _ in range(rounds + 1):
-        taken, slowest = ours(photos, source)
-        our_rates.append(len(photos) / taken)
-        obvious_rates.append(len(few) / _timed(lambda: _obvious(few, source.size, network, source.maps)))
-        limits.append(_limit(few, source))
-    mine, theirs, limit = (np.array(rates[1:]) for rates in (our_rates, obvious_rates, limits))
+        seconds, bottleneck = time_prediction(photos, predictor)
+        our_rates.append(len(photos) / seconds)
+        loop_rates.append(len(few) / _timed(lambda: _obvious(few, predictor.size, network, predictor.maps)))
+        limits.append(_limit(few, predictor))
+    ours, loop, limit = (np.array(rates[1:]) for rates in (our_rates, loop_rates, limits))
     return [
-        f"{source.size[1]}x{source.size[0]}",
-        *(f"{np.median(rates):,.1f}" for rates in (mine, theirs)),
-        f"{np.median(mine / theirs):.1f}",
+        f"{predictor.size[1]}x{predictor.size[0]}",
+        *(f"{np.median(rates):,.1f}" for rates in (ours, loop)),
+        f"{np.median(ours / loop):.1f}",
         f"{np.median(limit):,.1f}",
-        f"{np.median(mine / limit):.2f}",
-        slowest.removeprefix("slowest: "),
+        f"{np.median(ours / limit):.2f}",
+        bottleneck,
     ]
 
 
-def ours(photos: list[Sample], source: Constant) -> tuple[float, str]:
-    """Seconds to a submission, and the slowest stage."""
-    slowest = ""
+def time_prediction(photos: list[Sample], predictor: FixedMaps) -> tuple[float, str]:
+    """Predict photos into a submission, and return the seconds and the slowest step."""
+    bottleneck = ""
 
     def note(count: int, text: str) -> None:
-        nonlocal slowest
-        slowest = text
+        nonlocal bottleneck
+        bottleneck = text.removeprefix("slowest: ")
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        parts = shards.make_shards(photos, Path(folder) / "shards")
-        shards.predict_shards(PredictionConfig((), 0.5), WeightedEnsemble((source,)), parts, note)
-        write_from_shards(parts, [Path(folder) / "x.csv.gz"])
-        return time.perf_counter() - began, slowest
+        made = shards.make_shards(photos, Path(folder) / "shards")
+        shards.predict_shards(PredictionConfig((), 0.5), WeightedEnsemble((predictor,)), made, note)
+        write_from_shards(made, [Path(folder) / "x.csv.gz"])
+        return time.perf_counter() - began, bottleneck
 
 
 def _obvious(
     photos: list[Sample], size: tuple[int, int], network: keras.Model | None, maps: Sequence[np.ndarray]
 ) -> None:
-    """The loop that most repositories have: a photo at a time, all in float, a list of rows, one to_csv."""
+    """Predict as most repositories do: one photo at a time, all in float, a list of rows, one to_csv."""
     rows = []
     for number, photo in enumerate(photos):
         image = obvious_photo(photo.path, size).astype(np.float32) / 255
@@ -150,32 +154,32 @@ def _obvious(
         pd.DataFrame(rows, columns=["img", "rle_mask"]).to_csv(file.name, index=False)
 
 
-def _limit(photos: list[Sample], source: Constant) -> float:
-    """Photos a second if each part ran at its own best, on a core of its own, and all cores were always at work."""
+def _limit(photos: list[Sample], predictor: FixedMaps) -> float:
+    """Return the photos per second if each step ran alone on one core, and all cores were always busy."""
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # or a part would take the cores of another
-    make = record_maker(0.5, None)
+    cv2.setNumThreads(1)  # a step must not use the cores of another
+    ensemble = WeightedEnsemble((predictor,))
     cores = len(os.sched_getaffinity(0))
     one_core, network = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
         for first in range(0, len(photos), BATCH):
             batch = photos[first : first + BATCH]
             began = time.perf_counter()
-            read = [WeightedEnsemble((source,)).read(photo) for photo in batch]
+            samples = [prepare(ensemble, photo) for photo in batch]
             decoded = time.perf_counter()
-            maps, _ = source.predict([views[0] for views, _ in read])
-            asked = time.perf_counter()
-            for photo, (views, own), one in zip(batch, read, maps, strict=True):
-                row = make(Prediction(PreparedSample(photo, own, views), one, 0.0))
-                text.write(f"{row.name},{row.masks[0]}\n")
-            one_core += decoded - began + time.perf_counter() - asked
-            network += asked - decoded
+            maps, _ = predictor.predict([sample.inputs[0] for sample in samples])
+            predicted = time.perf_counter()
+            for sample, own_maps in zip(samples, maps, strict=True):
+                record = make_record(Prediction(sample.sample, sample.photo_size, own_maps, 0.0), 0.5)
+                text.write(f"{record.name},{record.masks[0]}\n")
+            one_core += decoded - began + time.perf_counter() - predicted
+            network += predicted - decoded
     cv2.setNumThreads(threads)
     return len(photos) / (network + one_core / cores)
 
 
 def _memory(data: Path) -> None:
-    """Peak memory of a whole prediction, each in a process of its own."""
+    """Print the peak memory of whole predictions, each in a process of its own."""
     rows = []
     for count in (1_000, 20_000):
         code = [sys.executable, __file__, "--one", str(data), str(count)]
@@ -185,31 +189,31 @@ def _memory(data: Path) -> None:
 
 
 def one_prediction(data: Path, count: int) -> None:
-    """Predict so many photos with a constant, and print the peak memory in MB and the photos a second."""
+    """Predict `count` photos with fixed maps, and print the peak memory in MB and the photos per second."""
     photos = repeated(test_samples(data), count)
-    taken, _ = ours(photos, Constant((288, 432), maps_of_cars(data, (288, 432)), None))
-    print(f"{_peak():,.0f} {count / taken:,.1f}")
+    seconds, _ = time_prediction(photos, FixedMaps((288, 432), maps_of_cars(data, (288, 432)), None))
+    print(f"{_peak():,.0f} {count / seconds:,.1f}")
 
 
 def _submission(data: Path) -> None:
-    """A submission of the whole test set, from shards that are there."""
+    """Print the time to write and check a submission of the whole test set from finished shards."""
     photos = repeated(test_samples(data), TEST_CARS * ANGLES)
     texts = [
         rle.edges_to_rle(run_edges(one, (1280, 1918), 0.5)) for one in maps_of_cars(data, (288, 432), 64)
     ]
     sizes = {photo.name: (1280, 1918) for photo in photos}
     with tempfile.TemporaryDirectory() as folder:
-        parts = shards.make_shards(photos, Path(folder) / "shards")
-        for part in parts:
-            with write_gzipped(part.path) as text:
-                for number, photo in enumerate(part.photos):
+        made = shards.make_shards(photos, Path(folder) / "shards")
+        for shard in made:
+            with write_gzipped(shard.path) as text:
+                for number, photo in enumerate(shard.photos):
                     text.write(f"{photo.name},1280,1918,0,1,0,0.0,{texts[number % len(texts)]}\n")
         path = Path(folder) / "all.csv.gz"
-        written = _timed(lambda: write_from_shards(parts, [path]))
+        written = _timed(lambda: write_from_shards(made, [path]))
         checked = _timed(lambda: check_submission(path, sizes))
         size = path.stat().st_size / 1e6
     console.show_table(
-        f"A submission of {len(photos):,} rows from {len(parts)} shards",
+        f"A submission of {len(photos):,} rows from {len(made)} shards",
         ["written [s]", "checked [s]", "size [MB]", "peak memory [MB]"],
         [[f"{written:.1f}", f"{checked:.1f}", f"{size:,.0f}", f"{_peak():,.0f}"]],
         left=0,
@@ -217,13 +221,13 @@ def _submission(data: Path) -> None:
 
 
 def _peak() -> float:
-    """The most memory that this process took, in MB: Linux counts its parent's as its own elsewhere."""
+    """Return this process's peak memory in MB; elsewhere Linux includes that of the parent process."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
 def repeated(photos: list[Sample], count: int) -> list[Sample]:
-    """So many photos: the same files again and again, under the names of other cars."""
+    """Return `count` photos: the same files by turns, under the names of other cars."""
     names = (photo_name(f"{car:012x}", angle) for car in range(count) for angle in range(1, ANGLES + 1))
     return [
         Renamed(photos[number % len(photos)].path, name=name)
@@ -235,18 +239,18 @@ class Renamed(Sample):
     """A photo's file under another name."""
 
     def __init__(self, path: Path, *, name: str) -> None:
-        """Take the file and the name."""
+        """Initialize with the file and the name."""
         super().__init__(path)
         object.__setattr__(self, "own_name", name)
 
     @property
     def name(self) -> str:
-        """The other name."""
+        """The name."""
         return self.own_name
 
 
 def maps_of_cars(data: Path, size: tuple[int, int], count: int = 16) -> list[np.ndarray]:
-    """ProbabilityMaps of real cars, with an edge about as soft as a network's."""
+    """Return maps of real cars, with contours about as soft as a network's."""
     labelled = train_samples(data)
     chosen = labelled[:: max(1, len(labelled) // count)][:count]
     masks = [images.mask_coverage(images.read_mask(photo.mask), size) for photo in chosen]

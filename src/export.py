@@ -1,4 +1,4 @@
-"""Export: the whole ensemble in one file, as ONNX and as TensorFlow's SavedModel."""
+"""Export a whole ensemble in one file, as ONNX and as TensorFlow's SavedModel."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,18 +8,19 @@ import typer
 
 from carvana import console
 from carvana.data.split import parse_fold
+from carvana.errors import UserError
 from carvana.inference.config import resolve_member
 
 
 class Format(StrEnum):
-    """What is written."""
+    """Format of the exported file."""
 
     onnx = "onnx"
     saved_model = "saved_model"
 
 
 class Tta(StrEnum):
-    """Views of a photo that are averaged within the file."""
+    """Test-time augmentation within the exported model."""
 
     none = "none"
     flip = "flip"
@@ -37,16 +38,18 @@ def export(
     out: Annotated[Path, typer.Option(help="OUT/RECIPE.onnx and the folder OUT/RECIPE are written.")] = Path(
         "exports"
     ),
-    runs: Annotated[Path, typer.Option(help="Where training wrote RUNS/RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
+        "runs"
+    ),
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value: as given to train.py; may be repeated.")
+        list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
     ] = None,
 ) -> None:
     """Export the ensemble of a recipe's folds, with its flips, in one file.
 
-    It takes photos as they are (n, height, width, 3), uint8, RGB, resized to the recipe's size, and gives their
-    probability maps (n, height, width), float32. Upsample a map to the photo's own size; car is where it is above
-    the threshold.
+    The model takes photos (n, height, width, 3), uint8, RGB, resized to the recipe's size, and returns their
+    probability maps (n, height, width), float32. Upsample a map to the photo's own size; pixels above the threshold
+    are car.
 
     Examples:
 
@@ -54,22 +57,27 @@ def export(
 
         ./run.sh export --recipe miniature --format onnx --tta none --out exports
     """
-    part = resolve_member(
-        recipe, 1.0, runs, (set_ or []) + ([f"tta={tta.value}"] if tta else []), parse_fold(fold)
-    )
+    changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
+    member = resolve_member(recipe, 1.0, runs, changes, parse_fold(fold))
+    if member.recipe is None:
+        raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
-    from carvana.inference import export as exports  # late: TensorFlow takes seconds that --help need not
+    from carvana.inference.export import build_export_model, write_onnx, write_saved_model
 
-    model = exports.build_export_model(part.runs, part.recipe)
-    name = part.name if fold == "all" else f"{part.name}-fold{fold}"
-    height, width = part.recipe.size
-    for wanted in dict.fromkeys(format_ or list(Format)):
-        path = out / (f"{name}.onnx" if wanted is Format.onnx else name)
-        (exports.write_onnx if wanted is Format.onnx else exports.write_saved_model)(model, path)
+    model = build_export_model(member.runs, member.recipe)
+    name = member.name if fold == "all" else f"{member.name}-fold{fold}"
+    height, width = member.recipe.size
+    networks = f"{len(member.runs)} network{'s' * (len(member.runs) > 1)}"
+    for format_name in dict.fromkeys(format_ or list(Format)):
+        if format_name is Format.onnx:
+            path = out / f"{name}.onnx"
+            write_onnx(model, path)
+        else:
+            path = out / name
+            write_saved_model(model, path)
         size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) / 1e6
-        networks = f"{len(part.runs)} network{'s' * (len(part.runs) > 1)}"
         console.message(
-            f"{path}: {networks}, tta {part.recipe.tta}, photos of {width}x{height}, {size:.1f} MB"
+            f"{path}: {networks}, tta {member.recipe.tta}, photos of {width}x{height}, {size:.1f} MB"
         )
 
 

@@ -1,11 +1,11 @@
-"""Predict photos: flips and folds averaged, written as a submission, or as cut-outs of your own photos."""
+"""Predict test photos into submissions, or cut cars out of any photos."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from carvana import console
@@ -13,24 +13,16 @@ from carvana.data.dataset import test_samples, train_samples
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
-from carvana.evaluation import threshold as thresholds
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
 from carvana.submission.csv_file import fold_path
-from carvana.submission.predict_test import (
-    SubmissionSpec,
-    TestPrediction,
-    predict_test_set,
-    submission_specs,
-)
 from carvana.tables import csv_stem
-from carvana.tasks import Crew
 
-_TABLE = 40
-"""Cut-outs that a table is shown of."""
+_MAX_TABLE_ROWS = 40
+"""Cut-outs up to which a table of them is printed."""
 
 
 class Tta(StrEnum):
-    """Views of a photo that are averaged."""
+    """Test-time augmentation: the views of a photo that are averaged."""
 
     none = "none"
     flip = "flip"
@@ -43,13 +35,13 @@ def predict(
     ] = None,
     blend: Annotated[
         str | None,
-        typer.Option(help="Several by weight: NAME=0.6,NAME=0.4, each a recipe or a folder of kept maps."),
+        typer.Option(help="A weighted mean: NAME=0.6,NAME=0.4, each a recipe or a folder of saved maps."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder of the competition's form; its test photos are predicted.")
     ] = None,
     images: Annotated[
-        str | None, typer.Option(help="Any photos instead: a pattern in quotes, or a folder.")
+        str | None, typer.Option(help="Photos to cut cars out of: a pattern in quotes, or a folder.")
     ] = None,
     cutouts: Annotated[
         Path | None, typer.Option(help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png).")
@@ -68,20 +60,24 @@ def predict(
     threshold: Annotated[
         str | None,
         typer.Option(
-            help="Car is where the probability is above; `auto`: what out-of-fold photos of DATA/train ask"
-            " for. [default: the recipe's]"
+            help="Pixels with a probability above it are car; `auto`: the best one on out-of-fold photos of"
+            " DATA/train. [default: the recipe's]"
         ),
     ] = None,
     keep_maps: Annotated[
         bool,
-        typer.Option("--keep-maps", help="Keep probability maps, as 8-bit PNG, in a folder beside --out."),
+        typer.Option(
+            "--keep-maps", help="Also write probability maps, as 8-bit PNG, into a folder beside --out."
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The submission. [default: submissions/RECIPE[-foldK].csv.gz]")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where training wrote RUNS/RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
+        "runs"
+    ),
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value: as given to train.py; may be repeated.")
+        list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
     ] = None,
     cluster: Annotated[
         str | None,
@@ -90,11 +86,11 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict test photos and write a submission in the sample submission's order, or cut cars out of any photos.
+    """Predict test photos into a submission in the sample submission's order, or cut cars out of any photos.
 
     Probabilities are averaged over views and folds, upsampled to the photo's own size, and thresholded last.
-    Each submission is checked, and gets a row in the ledger beside it; the masks most likely wrong are listed in
-    NAME-checks.csv. A prediction that was stopped goes on where it was.
+    Each submission is checked and recorded in the ledger beside it; the masks that are most likely wrong are listed
+    in NAME-checks.csv. The same command resumes a prediction that was stopped.
 
     Examples:
 
@@ -108,57 +104,51 @@ def predict(
 
         ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """
-    if (recipe is None) == (blend is None):
-        raise typer.BadParameter("give --recipe or --blend, and not both")
+    weights = _member_weights(recipe, blend)
     if (images is None) != (cutouts is None):
-        raise typer.BadParameter("--images and --cutouts go together")
+        raise typer.BadParameter("--images and --cutouts must be given together")
     if data is None and (images is None or threshold == "auto"):
-        raise typer.BadParameter("give --data, or --images with a threshold that is a number")
+        raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
-        raise typer.BadParameter("--each-fold goes with --recipe")
+        raise typer.BadParameter("--each-fold requires --recipe")
     if cluster and images is not None:
-        raise typer.BadParameter("--cluster goes with --data: cut-outs are made here")
+        raise typer.BadParameter("--cluster requires --data; cut-outs are made on this machine")
+    if cluster:  # workers on other machines need absolute paths
+        data, runs = data and data.absolute(), runs.absolute()
+        weights = {_absolute_folder(name): weight for name, weight in weights.items()}
     number = parse_fold(fold)
-    asked = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
-    weights = {recipe: 1.0} if recipe else parse_blend(blend)
-    if cluster:  # so that other machines find them
-        data, runs = data.absolute(), runs.absolute()
-        weights = {_findable(name): weight for name, weight in weights.items()}
-    config = PredictionConfig(
-        tuple(resolve_member(name, weight, runs, asked, number) for name, weight in weights.items())
-    )
-    scores = None
-    if threshold == "auto":
-        choice = thresholds.tune_threshold(config, train_samples(data))
-        thresholds.show(choice)
-        config, scores = replace(config, threshold=choice.threshold), choice.scores
+    changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
+    members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
+    config, scores = PredictionConfig(tuple(members)), None
+    if threshold == "auto" and data is not None:
+        config, scores = _tune_threshold(config, data)
     elif threshold is not None:
-        config = replace(config, threshold=_number(threshold))
-    if images is not None:
+        config = replace(config, threshold=_parse_threshold(threshold))
+    if images is not None and cutouts is not None:
         _cut_out(config, images, cutouts, keep_maps)
-        return
-    path = _submission(out, config, number)
-    path = path.absolute() if cluster else path
-    each = each_fold and number is None
-    config = replace(
-        config, per_fold=each, maps_dir=Path(f"{csv_stem(path)}-maps") if keep_maps else None
-    )
-    entries = submission_specs(config, path, scores)
-    _show(entries, predict_test_set(entries, test_samples(data), _crew(cluster) if cluster else None))
+    elif data is not None:
+        path = _submission_path(out, config, number)
+        path = path.absolute() if cluster else path
+        maps_dir = Path(f"{csv_stem(path)}-maps") if keep_maps else None
+        config = replace(config, per_fold=each_fold and number is None, maps_dir=maps_dir)
+        _predict_test_set(config, path, scores, data, cluster)
 
 
-def _findable(part: str) -> str:
-    """A recipe's name, or a folder of maps as other machines find it."""
-    return str(Path(part).absolute()) if Path(part).is_dir() else part
+def _member_weights(recipe: str | None, blend: str | None) -> dict[str, float]:
+    """Return the weights of the ensemble's members, by their names."""
+    if recipe is not None and blend is None:
+        return {recipe: 1.0}
+    if blend is not None and recipe is None:
+        return parse_blend(blend)
+    raise typer.BadParameter("give either --recipe or --blend")
 
 
-def _crew(address: str) -> Crew:
-    from carvana.cluster.executor import crew_at  # late: Dask is not needed without
+def _absolute_folder(member: str) -> str:
+    """Make a folder of saved maps absolute; a recipe's name is returned as it is."""
+    return str(Path(member).absolute()) if Path(member).is_dir() else member
 
-    return crew_at(address)
 
-
-def _number(threshold: str) -> float:
+def _parse_threshold(threshold: str) -> float:
     try:
         number = float(threshold)
     except ValueError:
@@ -168,50 +158,82 @@ def _number(threshold: str) -> float:
     return number
 
 
-def _submission(out: Path | None, config: PredictionConfig, fold: int | None) -> Path:
-    """Where the submission goes."""
+def _submission_path(out: Path | None, config: PredictionConfig, fold: int | None) -> Path:
     path = out or Path("submissions") / f"{config.name.replace(',', '+')}.csv.gz"
     if path.suffix != ".gz":
         raise UserError(f"--out {path}: a submission is gzipped; end its name in .csv.gz")
     return path if out or fold is None else fold_path(path, fold)
 
 
-def _show(entries: Sequence[SubmissionSpec], predicted: TestPrediction) -> None:
+def _tune_threshold(config: PredictionConfig, data: Path) -> tuple[PredictionConfig, pd.DataFrame]:
+    """Return the configuration with the best threshold, and its out-of-fold scores."""
+    from carvana.evaluation.threshold import print_result, tune_threshold
+
+    result = tune_threshold(config, train_samples(data))
+    print_result(result)
+    return replace(config, threshold=result.threshold), result.scores
+
+
+def _predict_test_set(
+    config: PredictionConfig, path: Path, scores: pd.DataFrame | None, data: Path, cluster: str | None
+) -> None:
+    """Predict the test photos of a data folder into submissions, and print their checks."""
+    from carvana.submission.predict_test import predict_test_set, submission_specs
+
+    executor = None
+    if cluster:
+        from carvana.cluster.executor import crew_at
+
+        executor = crew_at(cluster)
+    specs = submission_specs(config, path, scores)
+    predicted = predict_test_set(specs, test_samples(data), executor)
     rows = [
-        [str(entry.path), entry.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
-        for entry, check in zip(entries, predicted.checks, strict=True)
+        [str(spec.path), spec.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
+        for spec, check in zip(specs, predicted.checks, strict=True)
     ]
-    console.show_table(
-        "Submissions, checked", ["file", "fold", "photos", "empty masks", "runs a mask"], rows, left=2
-    )
-    if predicted.facts is None:
-        return
-    photos = mask_checks.measure_masks(predicted.facts)
-    path = mask_checks.suspects_path(entries[0].path)
+    columns = ["file", "fold", "photos", "empty masks", "runs per mask"]
+    console.show_table("Submissions, checked", columns, rows, left=2)
+    if predicted.records is not None:
+        _print_suspects(predicted.records, path)
+
+
+def _print_suspects(records: pd.DataFrame, submission: Path) -> None:
+    """Print and write the masks of a submission that are most likely wrong."""
+    photos = mask_checks.measure_masks(records)
+    path = mask_checks.suspects_path(submission)
     mask_checks.write_suspects(photos, path)
-    console.show_table("Masks that may have gone wrong", mask_checks.HEADINGS, mask_checks.table(photos))
+    console.show_table("Masks that may be wrong", mask_checks.HEADINGS, mask_checks.table(photos))
     console.message(f"{path}: the {min(mask_checks.MAX_SUSPECTS, len(photos))} photos to look at")
 
 
 def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bool) -> None:
-    from carvana.inference import cutouts  # late: TensorFlow takes seconds that --help need not
+    """Cut cars out of the photos of a pattern, and print the files."""
+    from carvana.inference import cutouts
+    from carvana.inference.predictors import WeightedEnsemble
 
-    asked = cutouts.photos_of(pattern, folder)
-    photos, rows = cutouts.pending(config, asked, folder, maps=keep_maps), []
-    if len(photos) < len(asked):
-        console.message(f"{folder}: has {len(asked) - len(photos):,} of {len(asked):,} photos already")
-    if not photos:
+    photos = cutouts.find_photos(pattern, folder)
+    pending = cutouts.pending(config, photos, folder, maps=keep_maps)
+    if len(pending) < len(photos):
+        console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")
+    if not pending:
         return
-    blend = config.load()
-    with console.progress(f"cut out, tta {config.tta}", len(photos), "photos") as advance:
-        for made in cutouts.cut_out(blend, config.threshold, photos, folder, maps=keep_maps, advance=advance):
-            size = f"{made.size[1]}x{made.size[0]}"
-            rows.append([str(made.photo), str(made.cutout), str(made.mask), size, f"{made.share:.1%}"])
-    if len(rows) <= _TABLE:
+    ensemble, threshold = WeightedEnsemble.load(config), config.effective_threshold
+    with console.progress(f"cut out, tta {config.tta}", len(pending), "photos") as advance:
+        made = list(cutouts.cut_out(ensemble, threshold, pending, folder, maps=keep_maps, advance=advance))
+    if len(made) <= _MAX_TABLE_ROWS:
+        rows = [
+            [
+                str(one.photo),
+                str(one.cutout),
+                str(one.mask),
+                f"{one.size[1]}x{one.size[0]}",
+                f"{one.share:.1%}",
+            ]
+            for one in made
+        ]
         console.show_table("Cut-outs", ["photo", "cut-out", "mask", "size", "car"], rows, left=3)
-    console.message(
-        f"{len(rows):,} photos cut out to {folder}; {sum(row[-1] == '0.0%' for row in rows):,} show no car"
-    )
+    empty = sum(round(one.share, 3) == 0 for one in made)
+    console.message(f"{len(made):,} photos cut out to {folder}; in {empty:,} no car was found")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The competition's score: Dice = 2 |A and B| / (|A| + |B|), and 1 where both masks are empty.
+"""The competition's metric: Dice = 2 |A and B| / (|A| + |B|), and 1 if both masks are empty.
 
 It is computed per photo, at the photo's own size, and averaged over photos.
 https://www.kaggle.com/competitions/carvana-image-masking-challenge/overview/evaluation
@@ -17,24 +17,40 @@ def dice_from_counts(intersection: int, first: int, second: int) -> float:
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Compute Dice, 0..1, of two masks, bool or 0/1, of one shape."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
-    counts = (int(np.count_nonzero(mask)) for mask in (first & second, first, second))
-    return dice_from_counts(*counts)
+    return dice_from_counts(*(int(np.count_nonzero(mask)) for mask in (first & second, first, second)))
 
 
 def dice_from_rle(first: str, second: str) -> float:
-    """Compute Dice, 0..1, of two masks given as run-length text, without decoding them to pixels."""
-    starts, lengths = rle.parse_runs(first)
-    other_starts, other_lengths = rle.parse_runs(second)
-    shared = _pixels_before(starts + lengths, other_starts, other_lengths)
-    shared -= _pixels_before(starts, other_starts, other_lengths)
-    return dice_from_counts(int(shared.sum()), int(lengths.sum()), int(other_lengths.sum()))
+    """Compute Dice, 0..1, of two masks given as run-length text, without decoding them to pixels.
+
+    Raises:
+        UserError: a text is malformed, as for `rle.parse_runs`.
+    """
+    return dice_from_edges(_edges(first), _edges(second))
 
 
-def _pixels_before(positions: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Count the pixels of the runs before each position."""
-    if not starts.size:
-        return np.zeros_like(positions)
-    cumulative = np.concatenate([[0], np.cumsum(lengths)])
+def dice_from_edges(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Dice, 0..1, of two masks of one photo given as run edges, without decoding them to pixels.
+
+    Args:
+        first: starts and stops of the runs by turns, as `rle.mask_to_edges` returns them.
+        second: the other mask's.
+    """
+    starts, stops = second[::2], second[1::2]
+    area = np.concatenate([[0], np.cumsum(stops - starts)])
+    shared = _area_before(first[1::2], starts, stops, area) - _area_before(first[::2], starts, stops, area)
+    return dice_from_counts(int(shared.sum()), int((first[1::2] - first[::2]).sum()), int(area[-1]))
+
+
+def _edges(text: str) -> np.ndarray:
+    starts, lengths = rle.parse_runs(text)
+    return np.stack([starts, starts + lengths], axis=1).ravel()
+
+
+def _area_before(
+    positions: np.ndarray, starts: np.ndarray, stops: np.ndarray, area: np.ndarray
+) -> np.ndarray:
+    """Count the mask's pixels before each position; `area` is the mask's area before each of its runs."""
     run = np.searchsorted(starts, positions, side="right") - 1
-    inside = np.clip(positions - starts[run], 0, lengths[run])
-    return np.where(run < 0, 0, cumulative[run] + inside)
+    inside = np.minimum(positions, stops[run]) - starts[run] if len(starts) else 0
+    return np.where(run < 0, 0, area[run] + inside)

@@ -4,7 +4,7 @@ A size is (height, width) in pixels. A photo is RGB, uint8, 0..255, (height, wid
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +66,27 @@ def read_photo_sizes(
         return [_decode(data, (height, width), size) for size in sizes], (height, width)
     except ValueError as error:
         raise _broken(path, error) from None
+
+
+def read_image_sizes(
+    path: Path, sizes_of: Callable[[tuple[int, int]], Sequence[tuple[int, int] | None]]
+) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """Read an image of any kind at sizes that depend on its own, and return its own (height, width), too.
+
+    A JPEG is decoded as `read_photo_sizes` does it, so that both give the same pixels.
+
+    Args:
+        path: the image file.
+        sizes_of: maps the image's own (height, width) to the sizes, each as in `read_photo`.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    if _bytes(path, len(_JPEG_MARK)) == _JPEG_MARK:
+        return read_photo_sizes(path, sizes_of(photo_size(path)))
+    image = read_image(path)
+    size = image.shape[0], image.shape[1]
+    return [image if one is None else resize(image, one) for one in sizes_of(size)], size
 
 
 def read_image(path: Path) -> np.ndarray:

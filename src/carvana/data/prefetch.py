@@ -1,8 +1,8 @@
-"""Work done ahead of whoever waits for it, in threads, in order, and within bounds."""
+"""Prefetching: results computed ahead of their use, in threads, in order, and with a bounded queue."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import joblib
@@ -11,33 +11,34 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CORES = joblib.cpu_count()
-"""Cores that this process may use, which in a container or a batch job are fewer than the machine has."""
+"""Number of cores that this process may use; in a container or a batch job these are fewer than the machine's."""
 
 
 def prefetch(
     function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = CORES
 ) -> Iterator[R]:
-    """Yield `function(item)` for each item, in order, with at most `ahead` results waiting.
+    """Yield `function(item)` for each item, in order, computed in threads ahead of its use.
 
-    Decoding, resizing and encoding leave Python's lock, so threads suffice. What `function` raises is raised
-    here, at its item's turn; what `items` raises, after all that was drawn from it.
+    Threads suffice because decoding, resizing and encoding release Python's global lock. An exception of `function`
+    is raised in place of its result; one of `items` is raised after the results of all items before it.
 
     Args:
         function: called in a thread.
-        items: drawn from as results are taken, never further than `ahead`.
-        ahead: how many calls are under way or done before their turn.
-        workers: threads; by default one a core.
+        items: drawn as results are taken, at most `ahead` further.
+        ahead: maximum number of calls that are running or finished before their turn.
+        workers: number of threads; by default one per core.
     """
     pool = ThreadPoolExecutor(workers)
-    waiting: deque = deque()
-    drawn, failure = iter(items), None
+    waiting: deque[Future[R]] = deque()
+    drawn = iter(items)
+    failure: Exception | None = None
     try:
         while True:
             try:
                 item = next(drawn)
             except StopIteration:
                 break
-            except Exception as error:  # what came before it still has its turn
+            except Exception as error:  # raised below, after the results before it
                 failure = error
                 break
             waiting.append(pool.submit(function, item))

@@ -1,4 +1,4 @@
-"""Throughput of overlapping pipeline steps, each in threads of its own."""
+"""Throughput of the steps of a pipeline, each of which runs in threads of its own."""
 
 import threading
 import time
@@ -13,21 +13,21 @@ R = TypeVar("R")
 
 
 class Throughput:
-    """How fast work goes that several threads do at a time."""
+    """Throughput of work that several threads do at the same time."""
 
     def __init__(self, workers: int = CORES) -> None:
-        """Start at nothing done, by so many threads."""
+        """Initialize with the number of threads."""
         self._workers = workers
         self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was done."""
+        """Set the counted work back to none."""
         self._seconds, self._count = 0.0, 0
 
     @contextmanager
     def work(self, count: int = 1) -> Iterator[None]:
-        """Count the block as the work on `count` items, by one thread."""
+        """Count the block as one thread's work on `count` items."""
         began = time.perf_counter()
         yield
         with self._lock:
@@ -35,39 +35,39 @@ class Throughput:
             self._count += count
 
     def rate(self) -> float:
-        """Items a second that the threads can do together."""
+        """Return the items per second that the threads can do together."""
         return self._count * self._workers / self._seconds if self._seconds else 0.0
 
-    def share(self, passed: float) -> float:
-        """The share of the `passed` seconds, 0..1, that the threads have worked."""
-        return min(1.0, self._seconds / self._workers / passed)
+    def utilization(self, elapsed: float) -> float:
+        """Return the share of `elapsed` seconds, 0..1, that the threads have worked."""
+        return min(1.0, self._seconds / self._workers / elapsed)
 
 
 class PipelineTimer:
-    """Work that goes through several stages, with few pieces waiting between them."""
+    """Runs the steps of a pipeline in threads and measures how busy each is."""
 
     def __init__(self) -> None:
-        """Begin now."""
+        """Start measuring now."""
         self._began = time.perf_counter()
-        self._clocks: dict[str, Throughput] = {}
+        self._throughputs: dict[str, Throughput] = {}
 
-    def stage(
+    def map(
         self, name: str, function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = CORES
     ) -> Iterator[R]:
-        """Yield `function(item)` for each item, in order, as `prefetch` does, and note how busy it is.
+        """Yield `function(item)` for each item, in order, as `prefetch` does, and measure it.
 
         Args:
-            name: what the stage does, e.g. "decoding".
-            function: called in a thread of the stage's own.
-            items: the results of the stage before.
-            ahead: how many pieces lie in it at once.
-            workers: threads.
+            name: the step's name, e.g. "decoding".
+            function: called in the step's threads.
+            items: results of the step before.
+            ahead: number of items in the step at once.
+            workers: number of threads.
         """
-        return prefetch(self.timed(name, function, workers), items, ahead=ahead, workers=workers)
+        return prefetch(self.measured(name, function, workers), items, ahead=ahead, workers=workers)
 
-    def timed(self, name: str, function: Callable[[T], R], workers: int = 1) -> Callable[[T], R]:
-        """The like of `function` that notes how long it takes, as the work of a stage of so many threads."""
-        throughput = self._clocks.setdefault(name, Throughput(workers))
+    def measured(self, name: str, function: Callable[[T], R], workers: int = 1) -> Callable[[T], R]:
+        """Return a function that calls `function` and measures it as a step of `workers` threads."""
+        throughput = self._throughputs.setdefault(name, Throughput(workers))
 
         def work(item: T) -> R:
             with throughput.work():
@@ -75,12 +75,12 @@ class PipelineTimer:
 
         return work
 
-    def busy(self) -> dict[str, float]:
-        """The share of the time, 0..1, that each stage's threads have worked since the beginning."""
-        passed = time.perf_counter() - self._began
-        return {name: throughput.share(passed) for name, throughput in self._clocks.items()}
+    def utilization(self) -> dict[str, float]:
+        """Return the share of the time, 0..1, that each step's threads have worked since the start."""
+        elapsed = time.perf_counter() - self._began
+        return {name: throughput.utilization(elapsed) for name, throughput in self._throughputs.items()}
 
-    def slowest(self) -> str:
-        """Which stage the others wait for, as a note for people, e.g. "slowest: decoding, 97% busy"."""
-        name, share = max(self.busy().items(), key=lambda item: item[1])
+    def bottleneck(self) -> str:
+        """Return the busiest step as a note for people, e.g. "slowest: decoding, 97% busy"."""
+        name, share = max(self.utilization().items(), key=lambda item: item[1])
         return f"slowest: {name}, {share:.0%} busy"

@@ -1,185 +1,174 @@
-"""The threshold that out-of-fold maps ask for, and what it gains.
+"""Search of the threshold with the best out-of-fold Dice, and an honest estimate of what it gains.
 
-Every threshold that a byte can name is tried at once: a histogram of the upsampled map's levels, one over all pixels
-and one over the car's, says how many pixels lie above each.
+Each out-of-fold photo is predicted as test photos are, and its mask is made and scored at each threshold of a grid.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from carvana import console
+from carvana.competition import rle
+from carvana.competition.dice import dice_from_edges
 from carvana.competition.names import car_id
-from carvana.data import images
 from carvana.data.dataset import Sample
+from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
-from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
-from carvana.files import atomic_path
-from carvana.inference.config import EnsembleMember, PredictionConfig
+from carvana.evaluation.scores import ScoreSummary, difference_cells, mean_with_ci, paired_difference
+from carvana.files import atomic_path, sha256_of_text
+from carvana.inference.config import DEFAULT_THRESHOLD, EnsembleMember, PredictionConfig
+from carvana.inference.pipeline import Prediction, predict_stream
+from carvana.inference.predictors import WeightedEnsemble
 from carvana.runs import RunDir
 
-LEVELS = 256
-"""Thresholds are 1/256, 2/256, ... 255/256."""
+THRESHOLDS = np.arange(2, 100, 2) / 100
+"""The grid: 0.02, 0.04, ..., 0.98; `DEFAULT_THRESHOLD` is in it."""
 
-DEFAULT = 0.5
+_DEFAULT = int(np.flatnonzero(THRESHOLDS == DEFAULT_THRESHOLD)[0])
+
+_CAR_GROUPS = 5
+"""Groups of cars for the estimate of the gain: the threshold of each group is chosen on the others."""
 
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """A threshold and what it is worth."""
+    """The chosen threshold and its gain."""
 
     threshold: float
-    """0.5 where no other gains."""
+    """The chosen threshold; 0.5 where no other gains."""
     best: float
-    """The one with the best mean Dice."""
+    """The threshold with the best mean Dice."""
     gain: ScoreSummary
-    """Of a threshold that was chosen on the other cars, against 0.5; with its 95% interval over cars."""
+    """Gain in Dice of thresholds chosen on other cars over 0.5, with its 95% interval over cars."""
     scores: pd.DataFrame
-    """Columns img and dice: out of fold, at `threshold`."""
+    """Out-of-fold scores at `threshold`: columns img and dice, one row per photo."""
 
 
-def tune_threshold(config: PredictionConfig, photos: Sequence[Sample]) -> ThresholdResult:
-    """Choose the threshold with the best mean Dice of out-of-fold photos.
+def tune_threshold(config: PredictionConfig, samples: Sequence[Sample]) -> ThresholdResult:
+    """Choose the threshold with the best mean Dice on out-of-fold photos.
 
-    Its gain is measured on cars that had no say in it: five times, a fifth of the cars is held out, the threshold
-    chosen on the others. Where the gain's interval holds 0, nothing was gained, and the threshold is 0.5.
+    The gain over 0.5 is estimated by cross-fitting: the cars are split into five groups, and each group is scored at
+    the threshold that is best on the other four. If the interval of the gain contains 0, the threshold is 0.5.
 
     Args:
-        config: whose threshold is asked for; of networks alone, trained on the same split.
-        photos: the labelled ones.
+        config: the prediction; all its members are networks trained on the same split. Its threshold is ignored.
+        samples: the labelled photos.
 
     Raises:
-        UserError: a part has no networks, or they were trained on another split; a held-out photo is not there.
+        UserError: a member is a folder of saved maps, the members were trained on different splits, or a held-out
+            photo is missing from `samples`.
     """
-    names, dice = _out_of_fold(config, {photo.name: photo for photo in photos})
-    thresholds = np.arange(1, LEVELS) / LEVELS
-    middle = int(np.argmin(np.abs(thresholds - DEFAULT)))
-    cars = np.array([car_id(name) for name in names])
-    fifth = pd.factorize(cars)[0] % 5
-    chosen = np.full(len(names), middle)
-    for number in np.unique(fifth):
-        others = dice[fifth != number]
-        chosen[fifth == number] = int(others.mean(axis=0).argmax()) if len(others) else middle
-    gain = paired_difference(
-        _scores(names, dice[np.arange(len(names)), chosen]), _scores(names, dice[:, middle])
-    )
+    names, dice = out_of_fold_dice(config, samples)
+    return choose_threshold(names, dice)
+
+
+def choose_threshold(names: Sequence[str], dice: np.ndarray) -> ThresholdResult:
+    """Choose a threshold by the Dice (photos, thresholds) of each photo at each of `THRESHOLDS`."""
+    groups = pd.factorize(np.array([car_id(name) for name in names]))[0] % _CAR_GROUPS
+    chosen = np.full(len(names), _DEFAULT)
+    for group in np.unique(groups):
+        others = dice[groups != group]
+        chosen[groups == group] = int(others.mean(axis=0).argmax()) if len(others) else _DEFAULT
+    cross_fitted = dice[np.arange(len(names)), chosen]
+    gain = paired_difference(_scores(names, cross_fitted), _scores(names, dice[:, _DEFAULT]))
     best = int(dice.mean(axis=0).argmax())
-    kept = best if gain.low > 0 else middle
+    index = best if gain.low > 0 else _DEFAULT
     return ThresholdResult(
-        float(thresholds[kept]), float(thresholds[best]), gain, _scores(names, dice[:, kept])
+        float(THRESHOLDS[index]), float(THRESHOLDS[best]), gain, _scores(names, dice[:, index])
     )
 
 
-def show(choice: ThresholdResult) -> None:
-    """Print what was chosen, and why."""
-    rows = [
-        [
-            f"{choice.best:.4f}",
-            f"{choice.gain.dice:+.6f}",
-            f"{choice.gain.low:+.6f} .. {choice.gain.high:+.6f}",
-        ]
+def print_result(result: ThresholdResult) -> None:
+    """Print the chosen threshold and its gain as a table."""
+    row = [
+        f"{result.best:.2f}",
+        *difference_cells(result.gain),
+        f"{result.threshold:.2f}",
+        *mean_with_ci(result.scores).cells(),
     ]
-    rows[0] += [f"{choice.threshold:.4f}", *mean_with_ci(choice.scores).cells()]
-    console.show_table(
-        "Threshold, out of fold",
-        ["best", "gain over 0.5", "95% interval", "taken", "Dice", "95% interval", "photos"],
-        rows,
-        left=0,
+    columns = ["best", "gain over 0.5", "95% interval", "chosen", "Dice", "95% interval", "photos"]
+    console.show_table("Threshold, out of fold", columns, [row], left=0)
+
+
+def dice_at_thresholds(prediction: Prediction, true_edges: np.ndarray) -> np.ndarray:
+    """Return the Dice of a prediction's mask at each of `THRESHOLDS`, given the true mask's run edges."""
+    return np.array(
+        [dice_from_edges(prediction.edges(threshold), true_edges) for threshold in THRESHOLDS.tolist()]
     )
 
 
-def dice_curve(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The Dice of a photo at every threshold.
+def out_of_fold_dice(config: PredictionConfig, samples: Sequence[Sample]) -> tuple[list[str], np.ndarray]:
+    """Score each held-out photo with the networks that did not train on it.
 
-    Args:
-        probabilities: (h, w), float32, 0..1; upsampled to the truth's size.
-        truth: the mask, bool (height, width).
+    The result is cached in each run's folder, because it takes as long as a prediction.
 
     Returns:
-        (255,), at 1/256, ... 255/256. A pixel is car from its threshold on.
+        The photos' names, and their Dice (photos, thresholds) at each of `THRESHOLDS`.
+
+    Raises:
+        UserError: as `tune_threshold`.
     """
-    if probabilities.shape != truth.shape:
-        probabilities = cv2.resize(probabilities, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    levels = np.minimum(probabilities * LEVELS, LEVELS - 1).astype(np.uint8)
-    found, shared = (
-        np.cumsum(cv2.calcHist([levels], [0], mask, [LEVELS], [0, LEVELS]).ravel()[::-1].astype(np.int64))[
-            ::-1
-        ]
-        for mask in (None, truth.view(np.uint8))
-    )
-    both = found[1:] + int(truth.sum())
-    return np.where(both > 0, 2 * shared[1:] / np.maximum(both, 1), 1.0)
-
-
-def _out_of_fold(config: PredictionConfig, photos: dict[str, Sample]) -> tuple[list[str], np.ndarray]:
-    """The names of all held-out photos, and their Dice (photos, thresholds), asked of their own fold's networks."""
-    _check(config)
-    names, curves = [], []
-    for number, run in enumerate(config.members[0].runs):
-        parts = tuple(replace(part, runs=(part.runs[number],)) for part in config.members)
-        of_fold = replace(config, members=parts, per_fold=False, maps_dir=None)
+    _check_members(config)
+    by_name = {sample.name: sample for sample in samples}
+    names, dice = [], []
+    for index, run in enumerate(config.members[0].runs):
+        members = tuple(replace(member, runs=(member.runs[index],)) for member in config.members)
         held_out = run.read_scores()["img"].tolist()
-        missing = [name for name in held_out if name not in photos]
+        missing = [name for name in held_out if name not in by_name]
         if missing:
             raise UserError(
-                f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold"
+                f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold a number"
             )
         names += held_out
-        curves.append(_curves(of_fold, run, [photos[name] for name in held_out]))
-    return names, np.concatenate(curves)
+        of_fold = PredictionConfig(members, DEFAULT_THRESHOLD)
+        dice.append(_cached_dice(of_fold, run, [by_name[name] for name in held_out]))
+    return names, np.concatenate(dice)
 
 
-def _check(config: PredictionConfig) -> None:
-    """Raise UserError where the parts cannot be asked out of fold."""
-    for part in config.members:
-        if not part.runs:
+def _check_members(config: PredictionConfig) -> None:
+    """Raise UserError if the members have no common out-of-fold photos."""
+    for member in config.members:
+        if not member.runs:
             raise UserError(
-                f"{part.name}: kept maps of test photos know of no threshold; give --threshold a number"
+                f"{member.name}: saved maps of test photos have no out-of-fold photos; give --threshold a number"
             )
-    splits = {_split(part) for part in config.members}
-    if len(splits) > 1:
-        names = ", ".join(part.name for part in config.members)
-        raise UserError(f"{names}: were trained on different splits, so that no photo is held out of all")
+    if len({_split(member) for member in config.members}) > 1:
+        names = ", ".join(member.name for member in config.members)
+        raise UserError(
+            f"{names}: were trained on different splits and share no held-out photos; give --threshold a number"
+        )
 
 
-def _split(part: EnsembleMember) -> tuple:
-    return part.runs[0].read_metadata()["split"], *(run.fold for run in part.runs)
+def _split(member: EnsembleMember) -> tuple:
+    return member.runs[0].read_metadata()["split"], *(run.fold for run in member.runs)
 
 
-def _curves(config: PredictionConfig, run: RunDir, photos: Sequence[Sample]) -> np.ndarray:
-    """The Dice (photos, thresholds) of a fold; kept in the run's folder, as it takes as long as a prediction."""
-    asked = replace(config, threshold=DEFAULT).fingerprint()
-    path = run.folder / f"curves-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.npz"
+def _cached_dice(config: PredictionConfig, run: RunDir, samples: Sequence[Sample]) -> np.ndarray:
+    """Return the Dice (photos, thresholds) of a fold's held-out photos, from the cache if it is there."""
+    key = sha256_of_text(json.dumps([config.fingerprint(), THRESHOLDS.tolist()]))[:12]
+    path = run.folder / f"curves-{key}.npz"
     if path.is_file():
         return np.load(path)["dice"]
-    dice = _ask(config, photos, f"out of fold, fold {run.fold}, tta {config.tta}")
+    dice = _score(config, samples, f"out of fold, fold {run.fold}, tta {config.tta}")
     with atomic_path(path) as part:
         np.savez_compressed(part, dice=dice)
     return dice
 
 
-def _ask(config: PredictionConfig, photos: Sequence[Sample], title: str) -> np.ndarray:
-    from carvana.data.timing import PipelineTimer
-    from carvana.inference.pipeline import (  # late: TensorFlow takes seconds to import
-        Prediction,
-        predict_stream,
-    )
+def _score(config: PredictionConfig, samples: Sequence[Sample], title: str) -> np.ndarray:
+    def score(prediction: Prediction) -> np.ndarray:
+        return dice_at_thresholds(prediction, rle.mask_to_edges(prediction.sample.read_mask()))
 
-    def curve(answer: Prediction) -> np.ndarray:
-        return dice_curve(answer.maps[0], images.read_mask(answer.sample.sample.mask)).astype(np.float32)
-
-    stages, dice = PipelineTimer(), []
-    with console.progress(title, len(photos), "photos") as advance:
-        for of_photo in predict_stream(config.load(), photos, curve, stages=stages):
+    timer, dice = PipelineTimer(), []
+    with console.progress(title, len(samples), "photos") as advance:
+        for of_photo in predict_stream(WeightedEnsemble.load(config), samples, score, timer=timer):
             dice.append(of_photo)
-            advance(1, stages.slowest())
+            advance(1, timer.bottleneck())
     return np.stack(dice)
 
 
-def _scores(names: list[str], dice: np.ndarray) -> pd.DataFrame:
+def _scores(names: Sequence[str], dice: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"img": names, "dice": dice.astype(float)})

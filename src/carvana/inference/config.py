@@ -1,111 +1,124 @@
-"""The config that photos are asked: which networks or maps, how, and what is kept of the answers.
+"""Configuration of a prediction: which networks or saved maps, their weights, the threshold and the outputs.
 
-Importing this imports no Keras.
+This module does not import Keras.
 """
 
-import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
-from carvana.files import sha256_of_file
+from carvana.files import atomic_path, sha256_of_file, sha256_of_text
 from carvana.recipe import Recipe, is_known, read_recipe
 from carvana.runs import RunDir, finished_runs
 
-if TYPE_CHECKING:
-    from carvana.inference.predictors import Predictor, WeightedEnsemble
+DEFAULT_THRESHOLD = 0.5
+"""Threshold of saved maps, which have no recipe."""
 
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """A recipe's networks, asked as the recipe says, or maps that were kept."""
+    """A member of a weighted ensemble: the networks of a recipe, or a folder of saved maps."""
 
     name: str
-    """The recipe's, or the folder's."""
+    """Name of the recipe or of the folder."""
     weight: float
+    """Weight before normalization, above 0."""
     recipe: Recipe | None = None
+    """The recipe; None for saved maps."""
     runs: tuple[RunDir, ...] = ()
-    """A fold each."""
+    """Trained runs of the recipe, one per fold."""
     maps: Path | None = None
-    """The folder of kept maps, in place of recipe and runs."""
+    """Folder of saved maps; None for a recipe."""
+
+    @property
+    def tta(self) -> str:
+        """Test-time augmentation of the recipe, or "kept" for saved maps."""
+        return self.recipe.tta if self.recipe else "kept"
 
     def fingerprint(self) -> dict:
-        """All that decides the part's maps, as JSON takes it."""
-        if self.maps is not None:
-            kept = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
-            return {"weight": self.weight, "maps": hashlib.sha256(repr(kept).encode()).hexdigest()}
+        """Return everything that the member's maps depend on, as JSON values."""
+        if self.recipe is None:
+            assert self.maps is not None
+            files = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
+            return {"weight": self.weight, "maps": sha256_of_text(repr(files))}
         weights = [sha256_of_file(run.model) for run in self.runs]
         return {"weight": self.weight, "recipe": self.recipe.model_dump(mode="json"), "weights": weights}
 
 
 @dataclass(frozen=True)
 class PredictionConfig:
-    """What photos are asked. It goes from process to process."""
+    """Configuration of a prediction; it can be pickled and sent to other processes."""
 
     members: tuple[EnsembleMember, ...]
-    threshold: float = 0.0
-    """Car is where the probability is above; by default the first recipe's."""
+    threshold: float | None = None
+    """Threshold that replaces the recipe's, 0..1 exclusive; read `effective_threshold` to predict."""
     per_fold: bool = False
-    """Also keep each network's own mask; of a single part alone."""
+    """Whether each network's own map is predicted, too; only with a single member."""
     maps_dir: Path | None = None
-    """The folder that maps are kept in."""
+    """Folder that the mean maps are written to; None to write none."""
 
-    def __post_init__(self) -> None:
-        """Take the threshold from the parts, where none is given."""
-        if not self.threshold:
-            own = [part.recipe.threshold for part in self.members if part.recipe]
-            object.__setattr__(self, "threshold", own[0] if own else 0.5)
+    @property
+    def effective_threshold(self) -> float:
+        """The threshold to predict with: pixels whose probability is above it are car."""
+        if self.threshold is not None:
+            return self.threshold
+        of_recipes = [member.recipe.threshold for member in self.members if member.recipe]
+        return of_recipes[0] if of_recipes else DEFAULT_THRESHOLD
 
     @property
     def name(self) -> str:
-        """The recipe's name, or the parts with their weights: `a=0.6,b=0.4`."""
+        """The recipe's name, or all members with their weights: `a=0.6,b=0.4`."""
         if len(self.members) == 1:
             return self.members[0].name
-        return ",".join(f"{part.name}={part.weight:g}" for part in self.members)
+        return ",".join(f"{member.name}={member.weight:g}" for member in self.members)
 
     @property
     def tta(self) -> str:
-        """Of all parts, where they agree; else each one's."""
-        words = [part.recipe.tta if part.recipe else "kept" for part in self.members]
-        return words[0] if len(set(words)) == 1 else "+".join(words)
-
-    def load(self) -> "WeightedEnsemble":
-        """Load the networks. This imports Keras, which takes seconds."""
-        from carvana.inference.predictors import FoldEnsemble, SavedMaps, WeightedEnsemble
-
-        sources: list[Predictor] = [
-            SavedMaps(part.maps)
-            if part.maps
-            else FoldEnsemble.load(part.runs, part.recipe, per_fold=self.per_fold)
-            for part in self.members
-        ]
-        total = sum(part.weight for part in self.members)
-        return WeightedEnsemble(tuple(sources), tuple(part.weight / total for part in self.members))
+        """The members' common test-time augmentation, or each one's: `flip+none`."""
+        modes = [member.tta for member in self.members]
+        return modes[0] if len(set(modes)) == 1 else "+".join(modes)
 
     def fingerprint(self) -> dict:
-        """All that decides the answers, as JSON takes it; keras is the library's version."""
+        """Return everything that the predictions depend on, as JSON values; `keras` is the library's version."""
         return {
-            "parts": [part.fingerprint() for part in self.members],
-            "threshold": self.threshold,
-            "each": self.per_fold,
-            "keep": self.maps_dir and self.maps_dir.name,
+            "members": [member.fingerprint() for member in self.members],
+            "threshold": self.effective_threshold,
+            "per_fold": self.per_fold,
+            "maps_dir": self.maps_dir and self.maps_dir.name,
             "keras": version("keras"),
         }
+
+
+def update_record(path: Path, config: PredictionConfig, discard: Callable[[], object] = lambda: None) -> None:
+    """Record the configuration that the files of a folder are predicted with.
+
+    Args:
+        path: the record, a JSON file. It is left alone if it already holds this configuration.
+        config: the configuration.
+        discard: called before another configuration's record is replaced, to delete what it predicted.
+    """
+    text = json.dumps(config.fingerprint(), indent=2)
+    if path.is_file() and path.read_text() == text:
+        return
+    discard()
+    with atomic_path(path) as part:
+        part.write_text(text)
 
 
 def resolve_member(
     name: str, weight: float, runs: Path, changes: list[str], fold: int | None
 ) -> EnsembleMember:
-    """A part by its name: a recipe of which there are runs, or a folder of kept maps.
+    """Find an ensemble member by its name: a recipe that was trained, or a folder of saved maps.
 
     Args:
-        name: of a recipe, a recipe's file, or a folder.
-        weight: in a blend.
-        runs: where training wrote `RECIPE/fold-K`.
-        changes: `key=value`, as training took them, and how the networks are asked.
-        fold: the one to take, or None for all.
+        name: a recipe's name, a recipe's file, or a folder.
+        weight: the member's weight in the ensemble.
+        runs: the folder in which training wrote `RECIPE/fold-K`.
+        changes: `key=value` changes of the recipe, as given to training, and of `tta`.
+        fold: the fold to use, or None for all.
 
     Raises:
         UserError: there is no such recipe, or it is not trained.
@@ -117,20 +130,20 @@ def resolve_member(
 
 
 def parse_blend(blend: str) -> dict[str, float]:
-    """Read `a=0.6,b=0.4` as names and weights.
+    """Parse `a=0.6,b=0.4` into names and weights.
 
     Raises:
-        UserError: it is not of that form, or a weight is not above 0.
+        UserError: the text has another form, a weight is not above 0, or a name is given twice.
     """
     weights = {}
-    for piece in blend.split(","):
-        name, _, number = piece.strip().rpartition("=")
+    for entry in blend.split(","):
+        name, _, number = entry.strip().rpartition("=")
         try:
             weights[name] = float(number)
         except ValueError:
-            raise UserError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {piece!r}") from None
+            raise UserError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {entry!r}") from None
         if not name or not 0 < weights[name] < float("inf"):
-            raise UserError(f"--blend {blend}: {piece!r} needs a name, and a weight above 0")
+            raise UserError(f"--blend {blend}: {entry!r} needs a name and a weight above 0")
     if len(weights) != blend.count(",") + 1:
-        raise UserError(f"--blend {blend}: names a part twice")
+        raise UserError(f"--blend {blend}: names a member twice")
     return weights

@@ -1,4 +1,4 @@
-"""A whole ensemble in one file, for programs that know nothing of this project: ONNX, or TensorFlow's SavedModel."""
+"""Export of a whole ensemble in one file that needs no code of this project: ONNX, or TensorFlow's SavedModel."""
 
 import logging
 import os
@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import onnx
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
@@ -21,32 +23,31 @@ ops = keras.ops
 
 
 def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
-    """The networks of runs as one, which pads photos and cuts maps by itself.
+    """Merge the networks of runs into one model that pads photos and crops maps itself.
 
-    ModelEnsemble of bfloat16 become float32, which every runtime knows: the weights are kept in float32 anyhow.
+    Networks in bfloat16 are converted to float32, which every runtime supports; their weights are float32 anyway.
 
     Returns:
-        A network from photos (n, height, width, 3), uint8, RGB, of the recipe's size, to the mean (n, height, width),
-        float32, 0..1, of the probability over networks and views.
+        A model that maps photos (n, height, width, 3), uint8, RGB, of the recipe's size, to probabilities
+        (n, height, width), float32, 0..1, averaged over networks and test-time augmentations.
 
     Raises:
-        UserError: the recipe asks at several sizes.
+        UserError: the recipe's test-time augmentation needs several sizes.
     """
     if recipe.tta == "scales":
         raise UserError(
-            f"{recipe.name}: an exported network sees photos at one size; give --tta flip, or none"
+            f"{recipe.name}: an exported network takes photos of one size; give --tta flip or --tta none"
         )
     size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
-    padded = _Padded(recipe.size, size_spec, name="padded")(photo)
+    padded = _Pad(recipe.size, size_spec, name="pad")(photo)
     ensemble = merge_models([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
-    return keras.Model(
-        photo, _Cut(recipe.size, name="probability")(ensemble(padded)["maps"]), name=recipe.name
-    )
+    probability = _Crop(recipe.size, name="probability")(ensemble(padded)["maps"])
+    return keras.Model(photo, probability, name=recipe.name)
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
-    """Write a network as an ONNX file; needs the TensorFlow backend.
+    """Write a model as an ONNX file. Needs the TensorFlow backend.
 
     Raises:
         UserError: Keras runs on another backend.
@@ -58,7 +59,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
-    """Write a network as a TensorFlow SavedModel: a folder, in the place of what was there.
+    """Write a model as a TensorFlow SavedModel, a folder; an existing one is replaced.
 
     Raises:
         UserError: Keras runs on another backend.
@@ -76,8 +77,8 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-class _Padded(keras.layers.Layer):
-    """As `padding.pad`: reflected outwards to what the networks eat."""
+class _Pad(keras.layers.Layer):
+    """Reflection padding to the networks' input size, equal to `padding.pad`."""
 
     def __init__(self, size: tuple[int, int], size_spec: SizeSpec, name: str) -> None:
         super().__init__(name=name, dtype="uint8")
@@ -92,8 +93,8 @@ class _Padded(keras.layers.Layer):
         return ops.pad(photos, [(0, 0), *self.borders, (0, 0)], mode="reflect")
 
 
-class _Cut(keras.layers.Layer):
-    """As `padding.cut`: the middle of the first map."""
+class _Crop(keras.layers.Layer):
+    """Crop of the middle of the first map, equal to `padding.crop`."""
 
     def __init__(self, size: tuple[int, int], name: str) -> None:
         super().__init__(name=name, dtype="float32")
@@ -106,14 +107,12 @@ class _Cut(keras.layers.Layer):
 
 
 def _signature(model: keras.Model) -> list[keras.InputSpec]:
-    """Of any number of photos; without it Keras exports only what was called before."""
+    """Return a signature for any number of photos; by default Keras exports only the shapes called before."""
     return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="photo")]
 
 
 def _name_output(path: Path) -> None:
-    """Call the ONNX file's output `probability`; the converter calls it `Identity:0`."""
-    import onnx
-
+    """Rename the ONNX file's output to `probability`; the converter names it `Identity:0`."""
     exported = onnx.load(path)
     (output,) = exported.graph.output
     for node in exported.graph.node:
@@ -139,7 +138,7 @@ def _check_backend() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the notes of TensorFlow's and tf2onnx's writers."""
+    """Suppress the log messages of TensorFlow's and tf2onnx's writers."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

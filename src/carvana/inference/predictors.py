@@ -1,4 +1,4 @@
-"""Whom the photos are shown to: networks, or maps that were kept; one of them, or several blended by weight."""
+"""Predictors of probability maps: networks of a recipe's folds, saved maps, and weighted ensembles of these."""
 
 import math
 from collections.abc import Sequence
@@ -9,122 +9,224 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from carvana.backend import keras
 from carvana.data import images
-from carvana.data.dataset import Sample
+from carvana.data.padding import SizeSpec, crop, pad
 from carvana.errors import UserError
-from carvana.inference.ensemble import ModelEnsemble, ProbabilityMaps
+from carvana.files import atomic_path
+from carvana.inference.config import EnsembleMember, PredictionConfig
+from carvana.inference.ensemble import ProbabilityMaps, disagreement, merge_models
+from carvana.inference.tiles import predict_tiled
 from carvana.models import build
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
 
-MAP_LEVELS = 255
-"""Of a kept map: it is an 8-bit PNG."""
+SCALES = {"scales": (1.0, 0.9, 1.1)}
+"""Scales of the photo that are averaged, by `tta`; the other modes use scale 1 only."""
+
+_MAX_PIXELS = 16 * 512 * 768
+"""Pixels of all photos that go through a network at once: a feature map of 64 filters then takes 1.6 GB."""
+
+_PNG_LEVELS = 255
+"""Highest level of a saved map, which is an 8-bit PNG."""
+
+_PNG_COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Predictor(Protocol):
-    """One that has a probability map for each photo."""
+    """A source of probability maps."""
 
-    size: tuple[int, int] | None
-    """(height, width) that it wants photos at; None where it looks at none."""
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that photos are resized to; None if the pixels are not needed."""
 
-    any_size: bool
-    """Whether it takes them at any other size as well."""
+    @property
+    def any_size(self) -> bool:
+        """Whether photos of any other size are accepted, too."""
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
-        """What it needs of a photo of this name, whose pixels (height, width, 3), uint8, are given."""
+        """Return the input of `predict` for one photo; called in threads, while others are predicted.
 
-    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
-        """The maps of several photos, all seen at one size."""
+        Args:
+            photo: the photo's file name.
+            pixels: (height, width, 3), uint8, RGB, at `size`; None if `size` is None.
+        """
+
+    def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
+        """Return the maps of several photos, whose prepared inputs have the same shape."""
 
 
 class FoldEnsemble:
-    """The networks of a recipe's folds, asked as the recipe says."""
+    """The networks of a recipe's folds, averaged over networks and test-time augmentations."""
 
-    def __init__(self, networks: ModelEnsemble, size: tuple[int, int]) -> None:
-        """Take networks that see photos at `size`."""
-        self.networks, self.size, self.any_size = networks, size, networks.any_size
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        size_spec: SizeSpec,
+        size: tuple[int, int],
+        *,
+        tta: str = "none",
+        per_fold: bool = False,
+    ) -> None:
+        """Initialize the ensemble.
+
+        Args:
+            models: one network per fold.
+            size_spec: input sizes that the networks accept; photos are padded to it and maps cropped again.
+            size: (height, width) that photos are resized to.
+            tta: `none`; `flip`, the mean over a photo and its mirror image; `scales`, that mean at three sizes.
+            per_fold: also return each network's own map.
+        """
+        self.models, self.size = list(models), size
+        self._size_spec = size_spec
+        self._scales = SCALES.get(tta, (1.0,))
+        # A single network is used as it is, so that its compiled predict function is reused between calls.
+        plain = len(self.models) == 1 and tta == "none"
+        self._model = self.models[0] if plain else merge_models(models, flip=tta != "none", per_fold=per_fold)
 
     @classmethod
     def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "FoldEnsemble":
-        """Load the best weights of each run; with `each` also give each one's own map."""
+        """Load the best weights of each run, to predict as the recipe says."""
         models = [build.load(run.model) for run in runs]
-        return cls(
-            ModelEnsemble(models, build.size_spec(recipe), tta=recipe.tta, per_fold=per_fold), recipe.size
-        )
+        return cls(models, build.size_spec(recipe), recipe.size, tta=recipe.tta, per_fold=per_fold)
 
-    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
-        """The pixels."""
+    @property
+    def any_size(self) -> bool:
+        """Whether the networks accept photos of any size; a PSPNet is built for a single one."""
+        return self._model.input_shape[1] is None
+
+    def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
+        """Return the pixels unchanged."""
+        assert pixels is not None
         return pixels
 
-    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
-        """The networks' maps."""
-        return self.networks.predict(np.stack(seen))
+    def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
+        """Predict photos (n, height, width, 3), uint8, 0..255, RGB."""
+        photos = np.stack(inputs)
+        size = photos.shape[1:3]
+        predictions = [self._predict_at(photos, _scaled(size, scale)) for scale in self._scales]
+        if len(predictions) == 1:
+            return predictions[0]
+        # The last digits depend on the order of summation, which is that of the scales.
+        total = predictions[0].maps
+        for maps, _ in predictions[1:]:
+            total += np.stack([[images.resize(one, size) for one in of_photo] for of_photo in maps])
+        mean_disagreement = np.mean([one.disagreement for one in predictions], axis=0)
+        return ProbabilityMaps(total / len(predictions), mean_disagreement)
+
+    def _predict_at(self, photos: np.ndarray, size: tuple[int, int]) -> ProbabilityMaps:
+        """Resize photos to (height, width), predict them, and return their maps at that size."""
+        input_size = self._size_spec.input_size(size)
+        padded = np.stack([pad(images.resize(photo, size), input_size) for photo in photos])
+        total = np.zeros((len(photos), 2))
+
+        def predict(tiles: np.ndarray) -> np.ndarray:
+            maps, sums = self._predict_in_chunks(tiles)
+            total[:] += sums
+            return maps
+
+        # Networks without a margin are not tiled: at their edges, tiles would differ from the whole photo.
+        maps = predict_tiled(predict, padded, self._size_spec) if self._size_spec.margin else predict(padded)
+        cropped = np.stack([[crop(one, size) for one in of_photo] for of_photo in maps])
+        return ProbabilityMaps(cropped, disagreement(total))
+
+    def _predict_in_chunks(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps (n, maps, height, width) and sums (n, 2) as `merge_models` does."""
+        chunk = max(1, _MAX_PIXELS // (photos.shape[1] * photos.shape[2]))
+        outputs = [self._forward(photos[first : first + chunk]) for first in range(0, len(photos), chunk)]
+        maps, sums = zip(*outputs, strict=True)
+        return np.concatenate(maps), np.concatenate(sums)
+
+    def _forward(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        output = self._model.predict_on_batch(photos)
+        if isinstance(output, dict):
+            return output["maps"], output["sums"]
+        return output[..., 0][:, None], np.zeros((len(photos), 2), np.float32)
 
 
 class SavedMaps:
-    """ProbabilityMaps that `--keep-maps` wrote."""
+    """Probability maps that `predict --keep-maps` wrote into a folder."""
 
-    size, any_size = None, False
+    size = None
+    any_size = False
 
     def __init__(self, folder: Path) -> None:
-        """Take the maps in a folder."""
+        """Initialize with the folder of NAME.png files."""
         self.folder = folder
 
-    def prepare(self, photo: str, pixels: None) -> np.ndarray:
-        """The map that was kept, (h, w), float32, 0..1.
+    def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
+        """Read the saved map of a photo: (h, w), float32, 0..1.
 
         Raises:
-            UserError: the photo has none.
+            UserError: the photo has no map.
         """
         path = map_path(self.folder, photo)
         levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
         if levels is None:
             raise UserError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
-        return levels.astype(np.float32) / MAP_LEVELS
+        return levels.astype(np.float32) / _PNG_LEVELS
 
-    def predict(self, seen: Sequence[np.ndarray]) -> ProbabilityMaps:
-        """The maps themselves."""
-        return ProbabilityMaps(np.stack(seen)[:, None], np.zeros(len(seen)))
+    def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
+        """Return the maps that were read."""
+        return ProbabilityMaps(np.stack(inputs)[:, None], np.zeros(len(inputs)))
 
 
 @dataclass(frozen=True)
 class WeightedEnsemble:
-    """Sources and their weights, which sum to 1."""
+    """Predictors whose maps are averaged with weights, which sum to 1."""
 
-    sources: tuple[Predictor, ...]
+    predictors: tuple[Predictor, ...]
     weights: tuple[float, ...] = (1.0,)
 
-    def read(self, photo: Sample) -> tuple[list[np.ndarray], tuple[int, int]]:
-        """What each source needs of a photo, and the photo's own (height, width)."""
-        sizes = [source.size for source in self.sources if source.size]
-        pixels, own = images.read_photo_sizes(photo.path, sizes)
-        shown = iter(pixels)
+    @classmethod
+    def load(cls, config: PredictionConfig) -> "WeightedEnsemble":
+        """Load the networks of a configuration.
+
+        Raises:
+            UserError: the weights of a run are missing or incomplete.
+        """
+        predictors = tuple(_load_member(member, config.per_fold) for member in config.members)
+        total = sum(member.weight for member in config.members)
+        return cls(predictors, tuple(member.weight / total for member in config.members))
+
+    def predict(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[ProbabilityMaps]:
+        """Return each predictor's maps of a batch, given each predictor's prepared inputs."""
         return [
-            source.prepare(photo.name, next(shown) if source.size else None) for source in self.sources
-        ], own
+            predictor.predict(own_inputs)
+            for predictor, own_inputs in zip(self.predictors, inputs, strict=True)
+        ]
 
-    def predict(self, seen: Sequence[Sequence[np.ndarray]]) -> list[ProbabilityMaps]:
-        """What each source says of several photos, of which it needs what `read` gave."""
-        return [source.predict(of_source) for source, of_source in zip(self.sources, seen, strict=True)]
-
-    def combine(self, said: Sequence[ProbabilityMaps]) -> ProbabilityMaps:
-        """The weighted mean of what each source says of a photo, its maps (maps, h, w) at the largest one's size."""
-        if len(said) == 1:
-            return said[0]
-        largest = max((one.maps.shape[1:] for one in said), key=math.prod)
-        maps = sum(
-            np.float32(weight) * np.stack([images.resize(one, largest) for one in of_source.maps])
-            for weight, of_source in zip(self.weights, said, strict=True)
-        )
-        return ProbabilityMaps(maps, np.dot(self.weights, [one.disagreement for one in said]))
+    def combine(self, predictions: Sequence[ProbabilityMaps]) -> ProbabilityMaps:
+        """Average the predictors' maps (maps, h, w) of one photo, at the size of the largest."""
+        if len(predictions) == 1:
+            return predictions[0]
+        largest = max((one.maps.shape[1:] for one in predictions), key=math.prod)
+        weighted = [
+            np.float32(weight) * np.stack([images.resize(one, largest) for one in prediction.maps])
+            for weight, prediction in zip(self.weights, predictions, strict=True)
+        ]
+        mean_disagreement = np.dot(self.weights, [one.disagreement for one in predictions])
+        return ProbabilityMaps(np.sum(weighted, axis=0), mean_disagreement)
 
 
 def map_path(folder: Path, photo: str) -> Path:
-    """Where the map of a photo of this name is kept."""
+    """Return the file of a photo's saved map."""
     return folder / f"{Path(photo).stem}.png"
 
 
-def encode_map(probabilities: np.ndarray) -> bytes:
-    """A map (h, w), 0..1, as an 8-bit PNG."""
-    levels = np.rint(probabilities * MAP_LEVELS).astype(np.uint8)
-    return cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+def save_map(path: Path, probabilities: np.ndarray) -> None:
+    """Write a map (h, w), 0..1, as an 8-bit grey PNG; the file is complete or absent."""
+    levels = np.rint(probabilities * _PNG_LEVELS).astype(np.uint8)
+    with atomic_path(path) as part:
+        part.write_bytes(cv2.imencode(".png", levels, _PNG_COMPRESSION)[1].tobytes())
+
+
+def _load_member(member: EnsembleMember, per_fold: bool) -> Predictor:
+    if member.recipe is None:
+        assert member.maps is not None
+        return SavedMaps(member.maps)
+    return FoldEnsemble.load(member.runs, member.recipe, per_fold=per_fold)
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return round(size[0] * scale), round(size[1] * scale)

@@ -1,162 +1,191 @@
-"""Prediction in shards: a few hundred photos each, in one file each that is written whole.
+"""Prediction in shards of a few hundred photos, each written as one file that is complete or absent.
 
-What is there is not done again, so that a prediction that was killed goes on. Batches end where shards do, and
-so a shard's file is the same whatever else is predicted before or after it, or where.
+A finished shard is not predicted again, so that an interrupted prediction resumes. Batches end where shards end, so
+that a shard's file depends neither on the other shards nor on the machine that predicts it.
 """
 
-import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import TextIO
 
 from carvana import console
 from carvana.console import ProgressCallback, Reporter
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.timing import PipelineTimer
-from carvana.files import read_gzipped, write_gzipped
-from carvana.inference.config import PredictionConfig
-from carvana.inference.pipeline import predict_stream
-from carvana.inference.predictors import WeightedEnsemble
-from carvana.inference.records import PredictionRecord, record_maker
+from carvana.files import read_gzipped, sha256_of_text, write_gzipped
+from carvana.inference.config import PredictionConfig, update_record
+from carvana.inference.pipeline import Prediction, predict_stream
+from carvana.inference.predictors import WeightedEnsemble, map_path, save_map
+from carvana.inference.records import PredictionRecord, make_record
 from carvana.locks import file_lock
 
 PHOTOS = 512
-"""Of a shard: seconds to minutes of work, which is what a kill costs at most."""
+"""Photos per shard: seconds to minutes of work, the most that an interruption costs."""
 
 FIELDS = PredictionRecord._fields[:-1]
 """The columns of a shard before its masks."""
 
-_TYPES = [PredictionRecord.__annotations__[name] for name in FIELDS]
-
 
 @dataclass(frozen=True)
 class Shard:
-    """Photos, and the file that holds their rows once they are predicted: a piece, as `carvana.tasks` has it."""
+    """Photos, and the file of their records; a task as defined in `carvana.tasks`."""
 
     path: Path
     photos: tuple[Sample, ...]
 
     @property
     def finished(self) -> bool:
-        """Whether its file is there."""
+        """Whether the file exists; it is complete or absent."""
         return self.path.is_file()
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes it."""
+        """The lock that the process holds that writes the file."""
         return self.path.with_name(f".{self.path.name}.lock")
 
     @property
     def name(self) -> str:
-        """Its number."""
+        """The shard's name with its number."""
         return f"shard {self.path.name.partition('-')[0]}"
 
     @property
     def size(self) -> int:
-        """Photos."""
+        """Number of photos."""
         return len(self.photos)
 
     def done(self) -> int:
-        """None: a shard is there whole or not at all."""
+        """Return 0: a shard has no intermediate state."""
         return 0
 
     def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
-        """Predict it, as what `PredictionJob` loads is asked."""
+        """Predict the shard with what `PredictionJob.load` returned."""
         with reporter.progress(self.name, self.size, "photos") as advance:
             predict_shards(*loaded, [self], advance, reporter)
 
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """What shards have in common, as `carvana.tasks` has it."""
+    """What the shards of a prediction have in common; a job as defined in `carvana.tasks`."""
 
     config: PredictionConfig
     photos: Path
-    """The folder they lie in."""
+    """The folder of the photos."""
     folder: Path
-    """That the shards are written to."""
+    """The folder of the shards."""
     title: str
 
     def sees(self) -> dict[str, str]:
-        """The photos, and the networks or maps that are asked."""
-        asked = {part.name: json.dumps(part.fingerprint()) for part in self.config.members}
+        """Return fingerprints of the photos and of the members' weights or maps, by description."""
+        members = {member.name: json.dumps(member.fingerprint()) for member in self.config.members}
         return {
             f"the photos of {self.photos}": fingerprint(self.photos.parent, [self.photos.name]),
-            **{f"the weights of {name}": _digest(text) for name, text in asked.items()},
+            **{f"the weights of {name}": _short_digest(text) for name, text in members.items()},
         }
 
     def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
-        """The networks."""
-        return self.config, self.config.load()
+        """Load the networks."""
+        return self.config, WeightedEnsemble.load(self.config)
 
 
 def make_shards(photos: Sequence[Sample], folder: Path) -> list[Shard]:
-    """Deal photos, in order, to shards whose files lie in a folder; a photo that changed is another shard's."""
+    """Split photos, in order, into shards with files in `folder`.
+
+    The names and sizes of the photos are part of a file's name: a shard whose photos changed is another shard.
+    """
     groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
     return [
-        Shard(folder / f"{number:05d}-{_named(group)}.csv.gz", group) for number, group in enumerate(groups)
+        Shard(folder / f"{number:05d}-{_photos_digest(group)}.csv.gz", group)
+        for number, group in enumerate(groups)
     ]
+
+
+def resume_shards(photos: Sequence[Sample], folder: Path, config: PredictionConfig) -> list[Shard]:
+    """Make the shards of a prediction, and delete the files in `folder` that another configuration predicted."""
+    update_record(
+        folder / "prediction.json", config, discard=lambda: shutil.rmtree(folder, ignore_errors=True)
+    )
+    return make_shards(photos, folder)
 
 
 def predict_shards(
     config: PredictionConfig,
-    blend: WeightedEnsemble,
+    ensemble: WeightedEnsemble,
     shards: Sequence[Shard],
     advance: ProgressCallback,
     reporter: Reporter = console,
 ) -> None:
-    """Predict the shards that are not there yet, in one stream.
-
-    One shard needs no other, and its file does not depend on which others are given.
+    """Predict the shards that are not finished, in one stream.
 
     Args:
-        config: how photos are asked, and what is kept of the answers.
-        blend: the config's, loaded.
-        shards: to predict; those that are finished are left alone.
-        advance: told of each photo, with a note on the slowest stage.
-        reporter: where to say that another process writes one of them.
+        config: threshold and outputs.
+        ensemble: the networks of `config`.
+        shards: the shards; finished ones are left alone.
+        advance: called for each photo, with a note on the slowest step.
+        reporter: gets a message while another process holds a shard's lock.
     """
-    left = [shard for shard in shards if not shard.finished]
-    stages = PipelineTimer()
-    rows = predict_stream(
-        blend,
-        (photo for shard in left for photo in shard.photos),
-        record_maker(config.threshold, config.maps_dir),
-        stages=stages,
-        # A row is many short numpy calls, for each of which threads queue at Python's lock: two make nothing faster,
-        # and take the cores from decoding. Writing a map is one long call without it.
-        finishers=CORES if config.maps_dir else 1,
-        batch_ends=set(accumulate(len(shard.photos) for shard in left)).__contains__,
+    pending = [shard for shard in shards if not shard.finished]
+    threshold, maps_dir, timer = config.effective_threshold, config.maps_dir, PipelineTimer()
+
+    def finish(prediction: Prediction) -> PredictionRecord:
+        if maps_dir is not None:
+            save_map(map_path(maps_dir, prediction.sample.name), prediction.maps[0])
+        return make_record(prediction, threshold)
+
+    records = predict_stream(
+        ensemble,
+        (photo for shard in pending for photo in shard.photos),
+        finish,
+        timer=timer,
+        # A record takes many short numpy calls that hold Python's global lock: a second thread makes them no faster
+        # and takes a core from decoding. Writing a map is one long call that releases the lock.
+        finish_workers=CORES if maps_dir else 1,
+        batch_ends=set(accumulate(shard.size for shard in pending)).__contains__,
     )
-    for shard in left:
+    for shard in pending:
         with file_lock(shard.lock, reporter), write_gzipped(shard.path) as text:
-            write = stages.timed("writing", lambda row, text=text: text.write(_line(row)))
+            write = timer.measured("writing", partial(_write_line, text))
             for _ in shard.photos:
-                write(next(rows))
-                advance(1, stages.slowest())
+                write(next(records))
+                advance(1, timer.bottleneck())
 
 
 def read_records(shard: Shard) -> Iterator[PredictionRecord]:
-    """The rows of a finished shard, in the order of its photos."""
+    """Read the records of a finished shard, in the order of its photos."""
     with read_gzipped(shard.path) as text:
         for line in text:
-            *facts, masks = line.rstrip("\n").split(",", len(FIELDS))
-            values = [kind(fact) for kind, fact in zip(_TYPES, facts, strict=True)]
-            yield PredictionRecord(*values, tuple(masks.split(",")))
+            yield _parse_line(line)
 
 
-def _line(row: PredictionRecord) -> str:
-    *facts, masks = row
-    return ",".join([*map(str, facts), *masks]) + "\n"
+def _write_line(text: TextIO, record: PredictionRecord) -> None:
+    *fields, masks = record
+    text.write(",".join([*map(str, fields), *masks]) + "\n")
 
 
-def _named(photos: Sequence[Sample]) -> str:
-    listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
-    return _digest(listed)
+def _parse_line(line: str) -> PredictionRecord:
+    name, height, width, area, n_components, second_area, disagreement, masks = line.rstrip("\n").split(
+        ",", len(FIELDS)
+    )
+    return PredictionRecord(
+        name,
+        int(height),
+        int(width),
+        int(area),
+        int(n_components),
+        int(second_area),
+        float(disagreement),
+        tuple(masks.split(",")),
+    )
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _photos_digest(photos: Sequence[Sample]) -> str:
+    return _short_digest("\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos))
+
+
+def _short_digest(text: str) -> str:
+    return sha256_of_text(text)[:12]

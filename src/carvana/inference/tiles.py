@@ -1,8 +1,8 @@
-"""Overlap-tiles: a photo's map in pieces, as figure 2 of the U-Net paper has it (https://arxiv.org/abs/1505.04597).
+"""Overlap-tile prediction of large photos, figure 2 of the U-Net paper (https://arxiv.org/abs/1505.04597).
 
-A network of `valid` convolutions sees around each pixel of its map all that decides it, so the pieces fit
-together as if the photo had gone through in one. They must start where the network's pooling does, though:
-at multiples of what it divides by.
+The input of a network with `valid` convolutions holds all pixels that a pixel of its map depends on, so that tiles
+fit together as if the whole photo had been predicted at once. Each tile must start at a multiple of the factor by
+which the network's pooling divides.
 """
 
 from collections.abc import Callable
@@ -12,50 +12,52 @@ import numpy as np
 from carvana.data.padding import SizeSpec
 
 _SIDE = 800
-"""About the largest side of a tile's map: one of 64 filters takes 0.2 GB."""
+"""Approximate largest side of a tile's map in pixels: a map of 64 filters takes 0.2 GB."""
 
 
 def tile_starts(side: int, size_spec: SizeSpec, largest: int = _SIDE) -> tuple[int, list[int]]:
-    """Cover a side of a network's map with tiles that are equally large.
+    """Cover one side of a network's map with tiles of equal length.
 
     Args:
-        side: of the map, in pixels; one that the size_spec fits.
-        size_spec: of the network.
-        largest: about the largest side of a tile.
+        side: length in pixels, valid for `size_spec`.
+        size_spec: the network's sizes.
+        largest: approximate largest length of a tile.
 
     Returns:
-        A tile's side, and the pixel at which each tile starts; the last one may overlap the one before it.
+        The length of a tile, and the first pixel of each tile; the last tile may overlap the one before it.
     """
     steps, tiles = side // size_spec.multiple, -(-side // largest)
-    each = -(-steps // tiles)
-    starts = sorted({min(number * each, steps - each) * size_spec.multiple for number in range(tiles)})
-    return each * size_spec.multiple + size_spec.remainder, starts
+    per_tile = -(-steps // tiles)
+    starts = sorted(
+        {min(number * per_tile, steps - per_tile) * size_spec.multiple for number in range(tiles)}
+    )
+    return per_tile * size_spec.multiple + size_spec.remainder, starts
 
 
 def predict_tiled(
-    ask: Callable[[np.ndarray], np.ndarray], photos: np.ndarray, size_spec: SizeSpec, largest: int = _SIDE
+    predict: Callable[[np.ndarray], np.ndarray], photos: np.ndarray, size_spec: SizeSpec, largest: int = _SIDE
 ) -> np.ndarray:
-    """Ask a network for the maps of large photos, tile by tile.
+    """Predict the maps of large photos tile by tile.
 
     Args:
-        ask: from photos (n, height, width, 3) to maps (n, ..., height - 2 margin, width - 2 margin).
-        photos: padded to an input's size, uint8, 0..255.
-        size_spec: of the network, which has a margin.
-        largest: about the largest side of a tile's map.
+        predict: maps photos (n, height, width, 3) to maps (n, ..., height - 2 margin, width - 2 margin).
+        photos: (n, height, width, 3), uint8, 0..255, padded to an input size.
+        size_spec: the network's sizes, with a margin.
+        largest: approximate largest side of a tile's map.
 
     Returns:
-        The maps of the whole photos, (n, ..., height - 2 margin, width - 2 margin).
+        The maps of the whole photos, (n, ..., height - 2 margin, width - 2 margin), float32.
     """
-    height, width = (side - 2 * size_spec.margin for side in photos.shape[1:3])
-    (tile_height, tops), (tile_width, lefts) = (
-        tile_starts(side, size_spec, largest) for side in (height, width)
-    )
-    maps = None
-    for top in tops:
-        for left in lefts:
-            below, right = top + tile_height, left + tile_width
-            tile = ask(photos[:, top : below + 2 * size_spec.margin, left : right + 2 * size_spec.margin])
-            if maps is None:
-                maps = np.empty((*tile.shape[:-2], height, width), np.float32)
-            maps[..., top:below, left:right] = tile
+    margin = size_spec.margin
+    height, width = (side - 2 * margin for side in photos.shape[1:3])
+    tile_height, tops = tile_starts(height, size_spec, largest)
+    tile_width, lefts = tile_starts(width, size_spec, largest)
+    corners = [(top, left) for top in tops for left in lefts]
+    tiles = [
+        predict(photos[:, top : top + tile_height + 2 * margin, left : left + tile_width + 2 * margin])
+        for top, left in corners
+    ]
+    maps = np.empty((*tiles[0].shape[:-2], height, width), np.float32)
+    for (top, left), tile in zip(corners, tiles, strict=True):
+        maps[..., top : top + tile_height, left : left + tile_width] = tile
     return maps

@@ -1,4 +1,4 @@
-"""The gallery: the photos that each run did worst on, with truth, mask and difference to lay over them."""
+"""The gallery: the photos that each run scored worst on, with true mask, predicted mask and their difference."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,20 +8,22 @@ import numpy as np
 import pandas as pd
 
 from carvana import console
+from carvana.competition import rle
 from carvana.data import images
 from carvana.data.dataset import Sample, train_samples
-from carvana.data.timing import PipelineTimer
+from carvana.inference.pipeline import Prediction, predict_stream
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.report.drawing import EXTRA, MASK, MISSED, TRUTH, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN, Experiment
 from carvana.runs import RunDir
 
-_SHOWN_SHARE = 0.1
-"""Of a picture's pixel that has to be wrong for it to be marked: a line a photo's pixel wide is still seen."""
+_VISIBLE_SHARE = 0.1
+"""Share of a picture's pixel that has to be wrong to be marked: a line as wide as a photo's pixel stays visible."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A photo of the gallery, as pictures that lie in the page itself."""
+    """A photo of the gallery, with pictures as data URLs for the page."""
 
     recipe: str
     fold: int
@@ -36,75 +38,68 @@ class Picture:
     truth: str
     mask: str
     difference: str
-    """What was missed, and what is too much."""
+    """Car that was missed, and background that was predicted as car."""
 
 
 def pictures(experiments: Sequence[Experiment], data: Path, makes: pd.Series, worst: int) -> list[Picture]:
-    """Predict the photos that each run did worst on, and draw them.
+    """Predict the photos that each run scored worst on, and draw them.
 
     Args:
-        experiments: whose networks are asked again, as their recipes say.
+        experiments: the recipes' runs, which predict as their recipes say.
         data: the data folder that they were trained on.
         makes: the make of each car.
-        worst: photos a run.
+        worst: number of photos per run.
 
     Raises:
         UserError: the data folder has no photos.
     """
-    photos = {photo.name: photo for photo in train_samples(data)}
-    chosen = [(one, run, _worst(one, run, photos, worst)) for one in experiments for run in one.runs]
-    found = []
-    with console.progress(
-        "masks of the worst photos", sum(len(rows) for *_, rows in chosen), "photos"
-    ) as advance:
-        for one, run, rows in chosen:
-            for row, mask in zip(
-                rows.itertuples(), _masks(run, [photos[img] for img in rows["img"]]), strict=True
-            ):
-                found.append(_picture(one.name, row, photos[row.img], mask, makes.get(row.car, UNKNOWN)))
+    samples = {sample.name: sample for sample in train_samples(data)}
+    chosen = [(one, run, _worst(one, run, samples, worst)) for one in experiments for run in one.runs]
+    total = sum(len(scores) for *_, scores in chosen)
+    drawn = []
+    with console.progress("masks of the worst photos", total, "photos") as advance:
+        for experiment, run, scores in chosen:
+            masks = _masks(run, [samples[img] for img in scores["img"]])
+            for score, mask in zip(scores.to_dict("records"), masks, strict=True):
+                make = makes.get(score["car"], UNKNOWN)
+                drawn.append(_picture(experiment.name, score, samples[score["img"]], mask, make))
                 advance()
-    return found
+    return drawn
 
 
-def _worst(experiment: Experiment, run: RunDir, photos: dict[str, Sample], count: int) -> pd.DataFrame:
+def _worst(experiment: Experiment, run: RunDir, samples: dict[str, Sample], count: int) -> pd.DataFrame:
     scores = experiment.scores
-    own = scores[(scores["fold"] == run.fold) & scores["img"].isin(photos)]
-    return own.nsmallest(count, "dice")
+    of_run = scores[(scores["fold"] == run.fold) & scores["img"].isin(samples)]
+    return of_run.nsmallest(count, "dice")
 
 
-def _masks(run: RunDir, photos: Sequence[Sample]) -> Iterator[np.ndarray]:
-    if not photos:
+def _masks(run: RunDir, samples: Sequence[Sample]) -> Iterator[np.ndarray]:
+    """Predict the masks of photos, bool (height, width), at their own sizes."""
+    if not samples:
         return
-    from carvana.inference.maps import mask_of
-    from carvana.inference.pipeline import Prediction, predict_stream
-    from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
-
     recipe = run.read_recipe()
 
-    def mask(answer: Prediction) -> np.ndarray:
-        return mask_of(answer.maps[0], answer.sample.photo_size, recipe.threshold)
+    def mask(prediction: Prediction) -> np.ndarray:
+        return rle.edges_to_mask(prediction.edges(recipe.threshold), prediction.photo_size)
 
-    yield from predict_stream(
-        WeightedEnsemble((FoldEnsemble.load([run], recipe),)), photos, mask, stages=PipelineTimer()
-    )
+    yield from predict_stream(WeightedEnsemble((FoldEnsemble.load([run], recipe),)), samples, mask)
 
 
-def _picture(recipe: str, row: object, photo: Sample, mask: np.ndarray, make: str) -> Picture:
-    truth = images.read_mask(photo.mask)
+def _picture(recipe: str, score: dict, sample: Sample, mask: np.ndarray, make: str) -> Picture:
+    truth = sample.read_mask()
     size = shown_size(mask.shape)
+    difference = [(truth & ~mask, MISSED), (mask & ~truth, EXTRA)]
     return Picture(
         recipe=recipe,
-        fold=row.fold,
-        img=row.img,
-        car=row.car,
-        angle=row.angle,
+        fold=score["fold"],
+        img=score["img"],
+        car=score["car"],
+        angle=score["angle"],
         make=make,
-        dice=row.dice,
+        dice=score["dice"],
         size=size,
-        photo=photo_url(images.read_photo(photo.path, size)),
+        photo=photo_url(images.read_photo(sample.path, size)),
         truth=overlay([(truth, TRUTH)], size, share=0.5, opacity=0.55),
         mask=overlay([(mask, MASK)], size, share=0.5, opacity=0.55),
-        difference=overlay(
-            [(truth & ~mask, MISSED), (mask & ~truth, EXTRA)], size, share=_SHOWN_SHARE, opacity=0.9
-        ),
+        difference=overlay(difference, size, share=_VISIBLE_SHARE, opacity=0.9),
     )

@@ -1,21 +1,28 @@
-"""From trained folds to submissions that are written, checked and in the ledger."""
+"""Prediction of a test set: submissions that are written, checked and recorded in the ledger."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from carvana import console
 from carvana.data.dataset import Sample
 from carvana.errors import UserError
-from carvana.evaluation.scores import mean_with_ci
-from carvana.files import atomic_path, sha256_of_file
+from carvana.evaluation.scores import format_dice, mean_with_ci
+from carvana.files import sha256_of_file
 from carvana.inference.config import PredictionConfig
+from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.shards import (
+    FIELDS,
+    PredictionJob,
+    Shard,
+    predict_shards,
+    read_records,
+    resume_shards,
+)
 from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, photo_sizes, write_submission
@@ -23,215 +30,193 @@ from carvana.submission.ledger import Ledger, LedgerRow, commit, now
 from carvana.tables import csv_stem
 from carvana.tasks import Crew
 
-if TYPE_CHECKING:
-    from carvana.inference.shards import Shard
-
 
 @dataclass(frozen=True)
 class SubmissionSpec:
-    """A submission's file, and what is known of the networks whose mean it is."""
+    """A submission to predict: its file, and the networks that it comes from."""
 
     path: Path
     config: PredictionConfig
     runs: Sequence[RunDir]
-    """Of the first part that has any."""
+    """The runs of the first member that is a recipe; of a single fold's submission only that fold's."""
     scores: pd.DataFrame | None = None
-    """Columns img and dice, out of fold, of photos that were asked this very config; None where none were."""
+    """Out-of-fold scores with this configuration, columns img and dice; None if there are none."""
 
     @property
     def fold(self) -> str:
-        """The ledger's word for the runs: a fold's number, or `all`."""
+        """The ledger's column `fold`: a fold's number, or `all`."""
         if not self.runs or len(self.runs) == len(self.runs[0].read_metadata()["folds"]):
             return "all"
         return str(self.runs[0].fold)
 
     @property
     def folds(self) -> str:
-        """The name of the runs' fold table."""
+        """The ledger's column `folds`: the name of the runs' fold table."""
         return self.runs[0].read_metadata()["table"] if self.runs else ""
+
+    def prediction_columns(self) -> LedgerRow:
+        """Return the ledger's columns that identify the networks and how they predict."""
+        return {
+            "submission": self.path.name,
+            "recipe": self.config.name,
+            "fold": self.fold,
+            "tta": self.config.tta,
+            "threshold": f"{self.config.effective_threshold:g}",
+        }
+
+
+@dataclass(frozen=True)
+class TestPrediction:
+    """The result of predicting a test set."""
+
+    checks: list[Check]
+    """The check of each submission."""
+    records: pd.DataFrame | None
+    """The first submission's masks as `write_from_shards` returns them; None if all submissions were current."""
 
 
 def submission_specs(
     config: PredictionConfig, path: Path, scores: pd.DataFrame | None = None
 ) -> list[SubmissionSpec]:
-    """The submission of all networks together at `path`; where each is kept, also one a fold (`-fold0`, ...).
+    """List the submissions of a prediction: the ensemble's, and with `per_fold` each fold's (`-fold0`, ...).
 
     Args:
-        config: that the photos are asked.
-        path: of the submission.
-        scores: out of fold, where the held-out photos were asked the same; by default those of the training, if
-            it asked them so.
+        config: the prediction.
+        path: the ensemble's submission.
+        scores: out-of-fold scores with this configuration; by default those of training, if they are comparable.
     """
-    runs = next((part.runs for part in config.members if part.runs), ())
-    groups = [(path, runs), *((fold_path(path, run.fold), (run,)) for run in runs if config.per_fold)]
-    return [
-        SubmissionSpec(file, config, of_file, _scores(config, of_file, scores)) for file, of_file in groups
-    ]
-
-
-def _scores(
-    config: PredictionConfig, runs: Sequence[RunDir], scores: pd.DataFrame | None
-) -> pd.DataFrame | None:
-    trained = pd.concat([run.read_scores() for run in runs]) if runs else None
-    if scores is not None and trained is not None:
-        return scores[scores["img"].isin(trained["img"])]
-    if trained is None or len(config.members) > 1:
-        return None
-    recipe = runs[0].read_recipe()
-    return trained if (config.tta, config.threshold) == (recipe.tta, recipe.threshold) else None
-
-
-@dataclass(frozen=True)
-class TestPrediction:
-    """What came of a prediction."""
-
-    checks: list[Check]
-    """What each entry's submission holds."""
-    facts: pd.DataFrame | None
-    """Of each photo's mask, as `mask_checks.rank_suspects` takes them; None where all was predicted already."""
+    runs = next((member.runs for member in config.members if member.runs), ())
+    specs = [SubmissionSpec(path, config, runs, _out_of_fold_scores(config, runs, scores))]
+    if config.per_fold:
+        specs += [
+            SubmissionSpec(
+                fold_path(path, run.fold), config, [run], _out_of_fold_scores(config, [run], scores)
+            )
+            for run in runs
+        ]
+    return specs
 
 
 def predict_test_set(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], crew: Crew | None = None
+    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], executor: Crew | None = None
 ) -> TestPrediction:
-    """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
+    """Predict a test set for all submissions in one pass, and write submissions and ledger rows.
 
-    The work is kept in shards beside the first submission until all is written, so that the same call goes on where
-    it was killed.
+    Finished shards stay in a folder beside the first submission until everything is written, so that the same call
+    resumes an interrupted prediction. Submissions that are there already, with this configuration, are kept.
 
     Args:
-        entries: as `submission_specs` gives them.
-        photos: in the order of the rows.
-        crew: predicts the shards; by default this process, in one stream.
+        specs: the submissions, as `submission_specs` returns them.
+        photos: the test photos, in the order of the rows.
+        executor: predicts the shards elsewhere; by default this process predicts them in one stream.
 
-    Returns:
-        What there is. A submission that is there already, from these weights and asked so, is kept.
+    Raises:
+        UserError: a photo is not a complete image, or a submission fails its check.
     """
-    folder = entries[0].path.with_name(f".{csv_stem(entries[0].path).name}.shards")
+    folder = specs[0].path.with_name(f".{csv_stem(specs[0].path).name}.shards")
     with file_lock(folder.with_suffix(".lock"), console):
-        return _predict(entries, photos, folder, crew)
+        checks, records = _current_checks(specs, photos), None
+        if checks is None:
+            records = _predict(specs, photos, folder, executor)
+            sizes = {name: (h, w) for name, h, w in records[["img", "height", "width"]].to_numpy()}
+            checks = [check_submission(spec.path, sizes) for spec in specs]
+            for spec in specs:
+                Ledger.beside(spec.path).add(_ledger_row(spec))
+        shutil.rmtree(folder, ignore_errors=True)
+        return TestPrediction(checks, records)
 
 
-def _predict(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
-) -> TestPrediction:
-    if all(_is_current(entry) for entry in entries):
-        sizes = photo_sizes(photos)
-        checks = [_check_or_none(entry, sizes) for entry in entries]
-        if None not in checks:
-            shutil.rmtree(folder, ignore_errors=True)
-            for entry in entries:
-                console.message(f"{entry.path}: predicted already")
-            return TestPrediction(checks, None)
-    facts = _write(entries, photos, folder, crew)
-    sizes = {name: (height, width) for name, height, width in facts[["img", "height", "width"]].to_numpy()}
-    checks = [check_submission(entry.path, sizes) for entry in entries]
-    for entry in entries:
-        Ledger.beside(entry.path).add(_row(entry))
-    shutil.rmtree(folder, ignore_errors=True)
-    return TestPrediction(checks, facts)
+def write_from_shards(shards: Sequence[Shard], paths: Sequence[Path]) -> pd.DataFrame:
+    """Write submissions from finished shards: each record's masks, one to each submission.
 
-
-def _write(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
-) -> pd.DataFrame:
-    """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
-    from carvana.inference import shards  # late: TensorFlow takes seconds to import
-
-    config = entries[0].config
-    parts = shards.make_shards(photos, folder)
-    _begin(folder, config)
-    done = sum(len(shard.photos) for shard in parts if shard.finished)
-    if done:
-        console.message(f"{entries[0].path}: goes on after {done:,} of {len(photos):,} photos")
-    title = f"predict with fold {entries[0].fold}, tta {config.tta}"
-    if crew is not None and done < len(photos):
-        job = shards.PredictionJob(config, photos[0].path.parent, folder, title)
-        crew(job, [shard for shard in parts if not shard.finished])
-    elif done < len(photos):
-        blend = config.load()
-        with console.progress(title, len(photos) - done, "photos") as advance:
-            shards.predict_shards(config, blend, parts, advance)
-    return write_from_shards(parts, [entry.path for entry in entries])
-
-
-def write_from_shards(parts: Sequence["Shard"], paths: Sequence[Path]) -> pd.DataFrame:
-    """Write submissions from finished shards, a mask of each row to each; the rows are never in memory at once.
+    The masks are streamed and never in memory at once.
 
     Returns:
-        What is known of each mask of the first submission: columns img, height, width, area, pieces, second and
-        disagreement, as `rows.LedgerRow` has them.
+        The records without their masks: column img, and the other fields of `PredictionRecord`.
     """
-    from carvana.inference.shards import FIELDS, read_records  # late, as above
-
     tables = []
     with ExitStack() as files:
         writers = [files.enter_context(write_submission(path)) for path in paths]
-        for part in parts:
-            facts = []
-            for row in read_records(part):
-                *fact, masks = row
-                facts.append(fact)
+        for shard in shards:
+            rows = []
+            for record in read_records(shard):
+                *fields, masks = record
+                rows.append(fields)
                 for write, mask in zip(writers, masks, strict=True):
-                    write(row.name, mask)
-            tables.append(pd.DataFrame(facts, columns=["img", *FIELDS[1:]]))
+                    write(record.name, mask)
+            tables.append(pd.DataFrame(rows, columns=["img", *FIELDS[1:]]))
     return pd.concat(tables, ignore_index=True)
 
 
-def _begin(folder: Path, config: PredictionConfig) -> None:
-    """Forget shards that another config made, and write down this one."""
-    asked, text = folder / "asked.json", json.dumps(config.fingerprint(), indent=2)
-    if asked.is_file() and asked.read_text() == text:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    with atomic_path(asked) as part:
-        part.write_text(text)
+def _predict(
+    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, executor: Crew | None
+) -> pd.DataFrame:
+    """Predict the shards that are not finished, write the submissions, and return `write_from_shards`' records."""
+    config = specs[0].config
+    shards = resume_shards(photos, folder, config)
+    pending = [shard for shard in shards if not shard.finished]
+    left = sum(shard.size for shard in pending)
+    if left < len(photos):
+        console.message(f"{specs[0].path}: resumes after {len(photos) - left:,} of {len(photos):,} photos")
+    title = f"predict with fold {specs[0].fold}, tta {config.tta}"
+    if pending and executor is not None:
+        executor(PredictionJob(config, photos[0].path.parent, folder, title), pending)
+    elif pending:
+        ensemble = WeightedEnsemble.load(config)
+        with console.progress(title, left, "photos") as advance:
+            predict_shards(config, ensemble, pending, advance)
+    return write_from_shards(shards, [spec.path for spec in specs])
 
 
-def _row(entry: SubmissionSpec) -> LedgerRow:
-    return {
-        **_asked(entry),
-        **_cross_validation(entry),
-        "folds": entry.folds,
-        "when": now(),
-        "commit": commit(),
-        "sha256": sha256_of_file(entry.path),
-    }
-
-
-def _cross_validation(entry: SubmissionSpec) -> LedgerRow:
-    """The out-of-fold Dice and its interval; nothing where the held-out photos were asked in another way."""
-    if entry.scores is None:
-        return {}
-    result = mean_with_ci(entry.scores)
-    return {"cv_dice": f"{result.dice:.6f}", "cv_low": f"{result.low:.6f}", "cv_high": f"{result.high:.6f}"}
-
-
-def _asked(entry: SubmissionSpec) -> LedgerRow:
-    """The ledger's columns that say which networks were asked, and how."""
-    return {
-        "submission": entry.path.name,
-        "recipe": entry.config.name,
-        "fold": entry.fold,
-        "tta": entry.config.tta,
-        "threshold": f"{entry.config.threshold:g}",
-    }
-
-
-def _is_current(entry: SubmissionSpec) -> bool:
-    """Whether a submission is there, with the maps that shall be kept, newer than its networks, and asked so."""
-    used = [run.model for part in entry.config.members for run in part.runs]
-    used += [part.maps for part in entry.config.members if part.maps]
-    newest = max(path.stat().st_mtime for path in used)
-    made = [entry.path] + [entry.config.maps_dir] * (entry.config.maps_dir is not None)
-    if not all(path.exists() and path.stat().st_mtime >= newest for path in made):
-        return False
-    row = Ledger.beside(entry.path).find(entry.path.name, sha256_of_file(entry.path))
-    return row is not None and all(row[column] == text for column, text in _asked(entry).items())
-
-
-def _check_or_none(entry: SubmissionSpec, sizes: dict[str, tuple[int, int]]) -> Check | None:
+def _current_checks(specs: Sequence[SubmissionSpec], photos: Sequence[Sample]) -> list[Check] | None:
+    """Check the submissions if all of them are current; None if one is not, or fails its check."""
+    if not all(_is_current(spec) for spec in specs):
+        return None
+    sizes = photo_sizes(photos)
     try:
-        return check_submission(entry.path, sizes)
+        checks = [check_submission(spec.path, sizes) for spec in specs]
     except UserError:
         return None
+    for spec in specs:
+        console.message(f"{spec.path}: predicted already")
+    return checks
+
+
+def _is_current(spec: SubmissionSpec) -> bool:
+    """Whether a submission and its maps are newer than the networks, and in the ledger with this configuration."""
+    inputs = [run.model for member in spec.config.members for run in member.runs]
+    inputs += [member.maps for member in spec.config.members if member.maps]
+    newest = max(path.stat().st_mtime for path in inputs)
+    outputs = [spec.path] + ([spec.config.maps_dir] if spec.config.maps_dir else [])
+    if not all(path.exists() and path.stat().st_mtime >= newest for path in outputs):
+        return False
+    row = Ledger.beside(spec.path).find(spec.path.name, sha256_of_file(spec.path))
+    return row is not None and all(row[key] == text for key, text in spec.prediction_columns().items())
+
+
+def _ledger_row(spec: SubmissionSpec) -> LedgerRow:
+    row = spec.prediction_columns() | {
+        "folds": spec.folds,
+        "when": now(),
+        "commit": commit(),
+        "sha256": sha256_of_file(spec.path),
+    }
+    if spec.scores is not None:
+        cv = mean_with_ci(spec.scores)
+        cells = {"cv_dice": cv.dice, "cv_low": cv.low, "cv_high": cv.high}
+        row |= {column: format_dice(value) for column, value in cells.items()}
+    return row
+
+
+def _out_of_fold_scores(
+    config: PredictionConfig, runs: Sequence[RunDir], scores: pd.DataFrame | None
+) -> pd.DataFrame | None:
+    """Return the runs' out-of-fold scores; None if the held-out photos were predicted in another way."""
+    if not runs:
+        return None
+    of_training = pd.concat([run.read_scores() for run in runs])
+    if scores is not None:
+        return scores[scores["img"].isin(of_training["img"])]
+    recipe = runs[0].read_recipe()
+    is_same = (config.tta, config.effective_threshold) == (recipe.tta, recipe.threshold)
+    return of_training if is_same and len(config.members) == 1 else None

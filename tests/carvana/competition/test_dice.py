@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as nps
 
 from carvana.competition import rle
-from carvana.competition.dice import dice, dice_from_rle
+from carvana.competition.dice import dice, dice_from_edges, dice_from_rle
 
 
 def test_dice_of_half_a_mask() -> None:
@@ -24,5 +24,10 @@ def test_dice_of_an_empty_and_a_nonempty_mask_is_zero() -> None:
 
 
 @given(nps.arrays(bool, (2, 5, 7)))
-def test_dice_from_run_lengths_equals_dice_from_pixels(masks: np.ndarray) -> None:
-    assert dice_from_rle(*map(rle.encode, masks)) == pytest.approx(dice(*masks))
+def test_run_lengths_score_like_pixels(masks: np.ndarray) -> None:
+    assert dice_from_rle(*map(rle.encode, masks)) == dice(*masks)
+
+
+@given(nps.arrays(bool, (2, 5, 7)))
+def test_run_edges_score_like_pixels(masks: np.ndarray) -> None:
+    assert dice_from_edges(*map(rle.mask_to_edges, masks)) == dice(*masks)

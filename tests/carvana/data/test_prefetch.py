@@ -1,4 +1,4 @@
-"""Work done ahead."""
+"""Prefetching."""
 
 import threading
 
@@ -11,7 +11,7 @@ def test_results_come_in_order() -> None:
     assert list(prefetch(lambda number: number**2, range(50), ahead=7)) == [n**2 for n in range(50)]
 
 
-def test_no_more_is_drawn_than_asked_for() -> None:
+def test_items_are_drawn_only_as_far_as_requested() -> None:
     drawn = []
 
     def numbers():
@@ -25,7 +25,7 @@ def test_no_more_is_drawn_than_asked_for() -> None:
     results.close()
 
 
-def test_what_goes_wrong_is_raised_at_its_turn() -> None:
+def test_an_exception_is_raised_in_place_of_its_result() -> None:
     results = prefetch(lambda number: 1 / number, [2, 1, 0, 1], ahead=3)
     assert [next(results), next(results)] == [0.5, 1]
     with pytest.raises(ZeroDivisionError):

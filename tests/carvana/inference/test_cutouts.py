@@ -7,27 +7,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from carvana.errors import UserError
 from carvana.inference.config import PredictionConfig
-from carvana.inference.cutouts import cut_out, fit_size, pending, photos_of
+from carvana.inference.cutouts import Cutout, cut_out, find_photos, pending
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
 
 
 class Red:
-    """A source whose map is a photo's red."""
+    """A predictor whose map is the photo's red channel."""
 
     size, any_size = (40, 60), True
 
     def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         return pixels
 
-    def predict(self, seen: list[np.ndarray]) -> ProbabilityMaps:
-        return ProbabilityMaps(np.stack(seen)[:, None, ..., 0].astype(np.float32) / 255, np.zeros(len(seen)))
+    def predict(self, inputs: list[np.ndarray]) -> ProbabilityMaps:
+        maps = np.stack(inputs)[:, None, ..., 0].astype(np.float32) / 255
+        return ProbabilityMaps(maps, np.zeros(len(inputs)))
 
 
 def _photo(size: tuple[int, int]) -> np.ndarray:
@@ -38,8 +37,8 @@ def _photo(size: tuple[int, int]) -> np.ndarray:
     return photo
 
 
-def _cut(pattern: str, folder: Path, **options: bool) -> list:
-    photos = photos_of(pattern, folder)
+def _cut(pattern: str, folder: Path) -> list[Cutout]:
+    photos = find_photos(pattern, folder)
     return list(cut_out(WeightedEnsemble((Red(),)), 0.5, photos, folder, maps=True, advance=lambda *_: None))
 
 
@@ -61,26 +60,15 @@ def test_any_photos_of_any_size(tmp_path: Path) -> None:
         assert mask[:, : size[1] // 5].all()
         assert not mask[:, size[1] // 3 :].any()
         assert abs(int(rgba[0, 0, 0]) - 255) < 8  # red is still red
-        kept = cv2.imread(str(cutout.mask).replace("_mask", "_map"), cv2.IMREAD_GRAYSCALE)
-        assert kept.size == pytest.approx(40 * 60, rel=0.05)
-        assert (kept.shape[0] > kept.shape[1]) == (size[0] > size[1])
+        saved = cv2.imread(str(cutout.mask).replace("_mask", "_map"), cv2.IMREAD_GRAYSCALE)
+        assert saved.size == pytest.approx(40 * 60, rel=0.05)
+        assert (saved.shape[0] > saved.shape[1]) == (size[0] > size[1])
 
 
-@given(st.integers(20, 5000), st.integers(20, 5000))
-def test_a_photo_keeps_its_shape(height: int, width: int) -> None:
-    fitted = fit_size((height, width), (288, 432))
-    assert fitted[0] * fitted[1] == pytest.approx(288 * 432, rel=0.06)
-    assert fitted[0] / fitted[1] == pytest.approx(height / width, rel=0.06)
-
-
-def test_the_competitions_photos_are_seen_at_the_recipes_size() -> None:
-    assert fit_size((1280, 1918), (288, 432)) == (288, 432)
-
-
-def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:
+def test_finished_cutouts_are_left_alone(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         Image.fromarray(_photo((20, 30))).save(tmp_path / name)
-    photos = photos_of(str(tmp_path), tmp_path / "out")
+    photos = find_photos(str(tmp_path), tmp_path / "out")
     config = PredictionConfig((), 0.5)
 
     def left(config: PredictionConfig, maps: bool = False) -> list[str]:
@@ -102,15 +90,15 @@ def test_what_is_cut_out_already_is_left_alone(tmp_path: Path) -> None:
     assert left(PredictionConfig((), 0.4)) == ["a.png", "b.png"]
 
 
-def test_what_cannot_be_cut_out(tmp_path: Path) -> None:
+def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
-        photos_of(str(tmp_path / "*.jpg"), tmp_path / "out")
+        find_photos(str(tmp_path / "*.jpg"), tmp_path / "out")
     Image.fromarray(_photo((8, 8))).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: would be overwritten"):
-        photos_of(str(tmp_path), tmp_path)
+        find_photos(str(tmp_path), tmp_path)
     Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=r"would both become a\.png"):
-        photos_of(str(tmp_path), tmp_path / "out")
+        find_photos(str(tmp_path), tmp_path / "out")
     (tmp_path / "a.jpg").unlink()
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
     with pytest.raises(UserError, match=r"b\.png: not a whole image"):

@@ -1,16 +1,16 @@
-"""A whole ensemble in one file."""
+"""Export of a whole ensemble in one file."""
 
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from tests.prediction_helpers import mask_of, probability_maps
 
 from carvana.backend import keras
 from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.inference.export import build_export_model, write_onnx, write_saved_model
-from carvana.inference.maps import mask_of, probability_maps
 from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
@@ -18,8 +18,8 @@ from carvana.runs import RunDir
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
 
 
-def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
-    """Two networks with weights that say something."""
+def _save_networks(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
+    """Save two untrained networks whose maps have some contrast."""
     size = "stages=[{size=[30, 50], epochs=1, batch_size=1, learning_rate=1e-3}]"
     recipe = read_recipe("miniature", ["base_filters=4", "depth=2", "precision=float32", size, *changes])
     runs, models = [], []
@@ -37,16 +37,18 @@ def _trained(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[ke
 
 @pytest.mark.parametrize("changes", [[], ["padding=valid", "norm=none"]], ids=["same", "cropped"])
 def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, changes: list[str]) -> None:
-    recipe, runs, models = _trained(tmp_path, *changes)
+    recipe, runs, models = _save_networks(tmp_path, *changes)
     write_onnx(build_export_model(runs, recipe), tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx", providers=["CPUExecutionProvider"])
-    (wanted,) = session.get_inputs()
-    assert (wanted.name, wanted.type, wanted.shape[1:]) == ("photo", "tensor(uint8)", [30, 50, 3])
+    (model_input,) = session.get_inputs()
+    assert (model_input.name, model_input.type, model_input.shape[1:]) == (
+        "photo",
+        "tensor(uint8)",
+        [30, 50, 3],
+    )
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[::8]])
     (found,) = session.run(["probability"], {"photo": photos})
-    expected = [
-        maps[0] for maps in probability_maps(models, photos, size_spec=size_spec(recipe), tta=recipe.tta)
-    ]
+    expected = probability_maps(models, photos, size_spec=size_spec(recipe), tta=recipe.tta)[:, 0]
     assert np.abs(found - expected).max() < 1e-4
     differing = [
         np.mean(mask_of(one, (1280, 1918), 0.5) != mask_of(other, (1280, 1918), 0.5))
@@ -58,20 +60,20 @@ def test_onnx_runtime_gives_the_same_masks(rendered: Path, tmp_path: Path, chang
 def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    recipe, runs, models = _trained(tmp_path, "tta=none")
+    recipe, runs, models = _save_networks(tmp_path, "tta=none")
     (tmp_path / "exported").mkdir()
     write_saved_model(build_export_model(runs, recipe), tmp_path / "exported")
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     found = loaded.serve(photos).numpy()
-    expected = [maps[0] for maps in probability_maps(models, photos, size_spec=size_spec(recipe))]
+    expected = probability_maps(models, photos, size_spec=size_spec(recipe))[:, 0]
     assert np.abs(found - expected).max() < 1e-5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "fold-0", "fold-1"]
 
 
 def test_half_precision_is_exported_as_float32(tmp_path: Path) -> None:
-    recipe, runs, _ = _trained(tmp_path)
+    recipe, runs, _ = _save_networks(tmp_path)
     model = build_export_model(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
     (ensemble,) = [layer for layer in model.layers if layer.name == "ensemble"]
-    inner = ensemble.get_layer("in_turn").models[0]
+    inner = ensemble.get_layer("members").models[0]
     assert {layer.compute_dtype for layer in inner.layers} == {"float32"}

@@ -1,16 +1,17 @@
-"""The stream from photos to answers."""
+"""The stream from photos to predictions."""
 
 from pathlib import Path
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.prediction_helpers import probability_maps
 
 from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.padding import SizeSpec
-from carvana.data.timing import PipelineTimer
-from carvana.inference.ensemble import ModelEnsemble
-from carvana.inference.maps import probability_maps
-from carvana.inference.pipeline import predict_stream
+from carvana.inference.pipeline import fit_size, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, read_recipe
@@ -23,53 +24,57 @@ def _recipe(*changes: str) -> Recipe:
     return read_recipe("miniature", ["base_filters=2", "depth=2", "precision=float32", stages, *changes])
 
 
-def _blend(per_fold: bool = False) -> WeightedEnsemble:
+def _ensemble(per_fold: bool = False) -> WeightedEnsemble:
     models = [build(_recipe(f"seed={seed}")) for seed in (1, 2)]
     return WeightedEnsemble(
-        (FoldEnsemble(ModelEnsemble(models, size_spec(_recipe()), tta="flip", per_fold=per_fold), SIZE),)
+        (FoldEnsemble(models, size_spec(_recipe()), SIZE, tta="flip", per_fold=per_fold),)
     )
 
 
-def test_answers_are_those_of_the_plain_way(rendered: Path) -> None:
+def test_the_stream_predicts_what_arrays_give(rendered: Path) -> None:
     photos = photos_to_predict(rendered)
-    blend = _blend(per_fold=True)
-    found = list(predict_stream(blend, photos, lambda answer: answer, stages=PipelineTimer()))
-    assert [answer.sample.sample for answer in found] == photos
-    models = blend.sources[0].networks._network.layers[1].models
-    for photo, answer in list(zip(photos, found, strict=True))[::16]:
-        assert answer.sample.photo_size == (64, 96)
+    ensemble = _ensemble(per_fold=True)
+    predictions = list(predict_stream(ensemble, photos, lambda prediction: prediction))
+    assert [prediction.sample for prediction in predictions] == photos
+    models = ensemble.predictors[0].models
+    for photo, prediction in list(zip(photos, predictions, strict=True))[::16]:
+        assert prediction.photo_size == (64, 96)
         pixels = images.read_photo(photo.path, SIZE)
-        for models_of, own in zip((models, *([one] for one in models)), answer.maps, strict=True):
-            (expected,) = probability_maps(models_of, [pixels], size_spec=SizeSpec(4), tta="flip")
-            assert np.allclose(own, expected[0], atol=1e-5)
+        for members, probabilities in zip((models, *([one] for one in models)), prediction.maps, strict=True):
+            (expected,) = probability_maps(members, [pixels], size_spec=SizeSpec(4), tta="flip")
+            assert np.allclose(probabilities, expected[0], atol=1e-5)
 
 
-def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch) -> None:
+def test_photos_are_read_as_they_are_needed(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = photos_to_predict(rendered) * 50
     read = []
     real = images.read_photo_sizes
     monkeypatch.setattr(
         images, "read_photo_sizes", lambda path, sizes: read.append(path) or real(path, sizes)
     )
-    found = predict_stream(_blend(), photos, lambda answer: None, stages=PipelineTimer())
-    next(found)
+    results = predict_stream(_ensemble(), photos, lambda prediction: None)
+    next(results)
     assert len(read) < 200 < len(photos)
-    found.close()
+    results.close()
 
 
-def test_a_batch_ends_where_it_must(rendered: Path, monkeypatch) -> None:
-    blend, batches = _blend(), []
+def test_batches_end_where_they_must(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensemble, batches = _ensemble(), []
     real = WeightedEnsemble.predict
     monkeypatch.setattr(
-        WeightedEnsemble, "predict", lambda self, seen: batches.append(len(seen[0])) or real(self, seen)
+        WeightedEnsemble, "predict", lambda self, inputs: batches.append(len(inputs[0])) or real(self, inputs)
     )
-    list(
-        predict_stream(
-            blend,
-            photos_to_predict(rendered),
-            lambda answer: None,
-            stages=PipelineTimer(),
-            batch_ends={5, 22}.__contains__,
-        )
-    )
+    ends = {5, 22}
+    list(predict_stream(ensemble, photos_to_predict(rendered), lambda _: None, batch_ends=ends.__contains__))
     assert batches == [5, 16, 1, 10]
+
+
+@given(st.integers(20, 5000), st.integers(20, 5000))
+def test_a_fitted_size_keeps_the_aspect_ratio(height: int, width: int) -> None:
+    fitted = fit_size((height, width), (288, 432))
+    assert fitted[0] * fitted[1] == pytest.approx(288 * 432, rel=0.06)
+    assert fitted[0] / fitted[1] == pytest.approx(height / width, rel=0.06)
+
+
+def test_the_competitions_photos_are_resized_to_the_recipes_size() -> None:
+    assert fit_size((1280, 1918), (288, 432)) == (288, 432)

@@ -1,12 +1,14 @@
-"""Shards: what is there is not done again, and nothing tells afterwards where the work was cut."""
+"""Shards: finished ones are not predicted again, and an interruption leaves no trace in the files."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from carvana.competition import rle
@@ -22,23 +24,23 @@ SRC = Path(shards.__file__).parents[2]
 
 
 class Red:
-    """A source whose map is a photo's red."""
+    """A predictor whose map is the photo's red channel."""
 
-    size = (16, 24)
+    size, any_size = (16, 24), True
 
-    def prepare(self, photo: str, pixels):
+    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         return pixels
 
-    def predict(self, seen) -> ProbabilityMaps:
-        maps = [photo[None, ..., 0].astype("float32") / 255 for photo in seen]
-        return ProbabilityMaps(maps, [0.25] * len(maps))
+    def predict(self, inputs: list[np.ndarray]) -> ProbabilityMaps:
+        maps = np.stack(inputs)[:, None, ..., 0].astype(np.float32) / 255
+        return ProbabilityMaps(maps, np.full(len(inputs), 0.25))
 
 
-QUESTION = PredictionConfig((), 0.5)
+CONFIG = PredictionConfig((), 0.5)
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "PHOTOS", 10)
 
 
@@ -47,36 +49,51 @@ def photos(rendered: Path) -> list[Sample]:
     return photos_to_predict(rendered)
 
 
-def _predict(photos: list[Sample], folder: Path) -> list[shards.Shard]:
-    parts = shards.make_shards(photos, folder)
-    shards.predict_shards(QUESTION, WeightedEnsemble((Red(),)), parts, lambda *_: None)
-    return parts
+def _predict(photos: list[Sample], folder: Path, config: PredictionConfig = CONFIG) -> list[shards.Shard]:
+    made = shards.make_shards(photos, folder)
+    shards.predict_shards(config, WeightedEnsemble((Red(),)), made, lambda *_: None)
+    return made
 
 
-def test_rows_come_back_as_they_were_made(photos: list[Sample], tmp_path: Path) -> None:
-    parts = _predict(photos, tmp_path)
-    assert [len(part.photos) for part in parts] == [10, 10, 10, 2]
-    rows = [row for part in parts for row in shards.read_records(part)]
-    assert [row.name for row in rows] == [photo.name for photo in photos]
-    for row in rows:
-        assert (row.height, row.width, row.disagreement) == (64, 96, 0.25)
-        assert row.area == rle.decode(row.masks[0], (64, 96)).sum()
+def test_records_are_read_as_they_were_made(photos: list[Sample], tmp_path: Path) -> None:
+    made = _predict(photos, tmp_path)
+    assert [len(shard.photos) for shard in made] == [10, 10, 10, 2]
+    records = [record for shard in made for record in shards.read_records(shard)]
+    assert [record.name for record in records] == [photo.name for photo in photos]
+    for record in records:
+        assert (record.height, record.width, record.disagreement) == (64, 96, 0.25)
+        assert record.area == rle.decode(record.masks[0], (64, 96)).sum()
+
+
+def test_mean_maps_are_saved_on_request(photos: list[Sample], tmp_path: Path) -> None:
+    _predict(photos[:3], tmp_path / "shards", replace(CONFIG, maps_dir=tmp_path / "maps"))
+    saved = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert saved == [f"{photo.path.stem}.png" for photo in photos[:3]]
+
+
+def test_shards_of_another_configuration_are_discarded(photos: list[Sample], tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    for shard in shards.resume_shards(photos, folder, CONFIG):
+        shards.predict_shards(CONFIG, WeightedEnsemble((Red(),)), [shard], lambda *_: None)
+    assert all(shard.finished for shard in shards.resume_shards(photos, folder, CONFIG))
+    other = shards.resume_shards(photos, folder, PredictionConfig((), 0.4))
+    assert not any(shard.finished for shard in other)
 
 
 def test_a_shard_alone_is_the_same_as_among_others(photos: list[Sample], tmp_path: Path) -> None:
-    """So that it may be made anywhere."""
-    parts = _predict(photos, tmp_path / "all")
-    for part, other in zip(parts, shards.make_shards(photos, tmp_path / "alone"), strict=True):
-        shards.predict_shards(QUESTION, WeightedEnsemble((Red(),)), [other], lambda *_: None)
-        assert other.path.read_bytes() == part.path.read_bytes()
+    """A shard may be predicted on any machine."""
+    made = _predict(photos, tmp_path / "all")
+    for shard, other in zip(made, shards.make_shards(photos, tmp_path / "alone"), strict=True):
+        shards.predict_shards(CONFIG, WeightedEnsemble((Red(),)), [other], lambda *_: None)
+        assert other.path.read_bytes() == shard.path.read_bytes()
 
 
 def test_finished_shards_are_left_alone(photos: list[Sample], tmp_path: Path) -> None:
-    parts = _predict(photos, tmp_path)
-    before = {part.path: (part.path.read_bytes(), part.path.stat().st_mtime_ns) for part in parts}
-    parts[1].path.unlink()
+    made = _predict(photos, tmp_path)
+    before = {shard.path: (shard.path.read_bytes(), shard.path.stat().st_mtime_ns) for shard in made}
+    made[1].path.unlink()
     _predict(photos, tmp_path)
-    assert parts[1].path.read_bytes() == before.pop(parts[1].path)[0]
+    assert made[1].path.read_bytes() == before.pop(made[1].path)[0]
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
 
 
@@ -94,9 +111,9 @@ def test_a_broken_photo_keeps_the_shards_before_it(data: Path, tmp_path: Path) -
     photos[25].path.write_bytes(photos[25].path.read_bytes()[:500])
     with pytest.raises(UserError, match="not a whole JPEG"):
         _predict(photos, tmp_path / "shards")
-    parts = shards.make_shards(photos, tmp_path / "shards")
-    assert [shard.finished for shard in parts] == [True, True, False, False]
-    assert sorted((tmp_path / "shards").glob("[!.]*")) == [part.path for part in parts[:2]]
+    made = shards.make_shards(photos, tmp_path / "shards")
+    assert [shard.finished for shard in made] == [True, True, False, False]
+    assert sorted((tmp_path / "shards").glob("[!.]*")) == [shard.path for shard in made[:2]]
     assert not list((tmp_path / "shards").glob(".part-*"))
 
 
@@ -107,7 +124,7 @@ from pathlib import Path
 import test_shards as here
 here.shards.PHOTOS = 10
 real = here.Red.predict
-here.Red.predict = lambda self, seen: time.sleep(0.1) or real(self, seen)
+here.Red.predict = lambda self, inputs: time.sleep(0.1) or real(self, inputs)
 here._predict(here.photos_to_predict(Path({data!r})) * 3, Path({out!r}))
 """
 
@@ -124,5 +141,5 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(rendered: Path, tmp_path: P
             time.sleep(0.01)
         os.kill(worker.pid, signal.SIGKILL)
         assert worker.wait(10) == -signal.SIGKILL
-    parts = _predict(photos, out)
-    assert [part.path.read_bytes() for part in parts] == [part.path.read_bytes() for part in whole]
+    made = _predict(photos, out)
+    assert [shard.path.read_bytes() for shard in made] == [shard.path.read_bytes() for shard in whole]

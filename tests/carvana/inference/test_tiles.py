@@ -1,11 +1,11 @@
-"""Overlap-tiles."""
+"""Overlap-tile prediction."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana.data.padding import SizeSpec, pad
-from carvana.inference import maps
+from carvana.inference.predictors import FoldEnsemble
 from carvana.inference.tiles import predict_tiled, tile_starts
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
@@ -19,7 +19,7 @@ def test_tiles_cover_a_side_exactly(steps: int, largest: int, size_spec: SizeSpe
     assert tile < largest + 2 * size_spec.multiple
     assert all(
         start % size_spec.multiple == 0 for start in starts
-    )  # where the pooling of the whole photo starts
+    )  # the pooling of the whole photo starts there
     covered = np.zeros(side, int)
     for start in starts:
         assert start + tile <= side
@@ -39,16 +39,16 @@ def test_tiles_agree_with_the_whole_photo(monkeypatch) -> None:
     model, spec = build(recipe), size_spec(recipe)
     photo = np.random.default_rng(0).integers(256, size=(61, 97, 3), dtype=np.uint8)
     padded = pad(photo, spec.input_size((61, 97)))[None]
-    asked = []
+    shapes = []
 
     def predict(photos: np.ndarray) -> np.ndarray:
-        asked.append(photos.shape)
+        shapes.append(photos.shape)
         return model.predict_on_batch(photos)[..., 0]
 
     whole = predict(padded)
     tiled = predict_tiled(predict, padded, spec, largest=30)
-    assert len(asked) == 1 + 3 * 4
+    assert len(shapes) == 1 + 3 * 4
     assert np.abs(tiled - whole).max() < 1e-6
-    (of_photo,) = maps.probability_maps([model], [photo], size_spec=spec)
-    assert of_photo.shape == (1, 61, 97)
-    assert np.abs(of_photo[0] - whole[0, 1:62, 1:98]).max() < 1e-6
+    maps, _ = FoldEnsemble([model], spec, (61, 97)).predict([photo])
+    assert maps.shape == (1, 1, 61, 97)
+    assert np.abs(maps[0, 0] - whole[0, 1:62, 1:98]).max() < 1e-6

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.prediction_helpers import probability_maps
 
 from carvana.backend import keras
 from carvana.data.padding import pad
-from carvana.inference.maps import probability_maps
 from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.train_step import TrainStep

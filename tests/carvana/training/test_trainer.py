@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.prediction_helpers import mask_of, probability_maps
 
 from carvana import console
 from carvana.backend import keras
@@ -19,7 +20,6 @@ from carvana.data.dataset import train_samples
 from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
-from carvana.inference.maps import mask_of, probability_maps
 from carvana.locks import file_lock
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe

@@ -1,0 +1,143 @@
+"""Validation, threshold search, test prediction, cut-outs and the gallery make the same mask of a photo."""
+
+import base64
+import io
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from carvana.competition import rle
+from carvana.competition.dice import dice
+from carvana.data import images
+from carvana.data.dataset import Sample, train_samples
+from carvana.data.dataset import test_samples as photos_to_predict
+from carvana.data.split import Split
+from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
+from carvana.inference.config import EnsembleMember, PredictionConfig
+from carvana.inference.cutouts import cut_out, find_photos
+from carvana.inference.predictors import WeightedEnsemble
+from carvana.models.build import load
+from carvana.recipe import Recipe, read_recipe
+from carvana.report import gallery
+from carvana.report.experiments import find_experiments, read_makes
+from carvana.runs import RunDir
+from carvana.submission.csv_file import read_masks
+from carvana.submission.predict_test import predict_test_set, submission_specs
+from carvana.training.cross_validation import train_folds
+
+SIZE = (64, 96)
+"""The rendered photos' (height, width); networks predict them at 32x48."""
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    stages = "stages=[{size=[32, 48], epochs=12, batch_size=8, learning_rate=1e-2}]"
+    return read_recipe("miniature", ["base_filters=4", "depth=2", "threshold=0.3", stages])
+
+
+@pytest.fixture(scope="module")
+def data(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose first two test photos are copies of out-of-fold training photos."""
+    root = Path(shutil.copytree(rendered, tmp_path_factory.mktemp("one_way") / "data"))
+    for test, train in zip(photos_to_predict(root)[:2], train_samples(root)[:2], strict=False):
+        shutil.copy(train.path, test.path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, recipe: Recipe) -> RunDir:
+    """A network that was trained without the first two cars, just enough to find some contour."""
+    samples = train_samples(data)
+    cars = sorted({sample.car for sample in samples})
+    folds = data.parent / "two.csv"
+    folds.write_text("car,fold\n" + "".join(f"{car},{n // 2}\n" for n, car in enumerate(cars)))
+    (trained,) = train_folds(recipe, Split.read(samples, folds), [0], data.parent / "runs")
+    return trained
+
+
+@pytest.fixture(scope="module")
+def config(run: RunDir, recipe: Recipe) -> PredictionConfig:
+    return PredictionConfig((EnsembleMember(recipe.name, 1.0, recipe, (run,)),))
+
+
+@pytest.fixture(scope="module")
+def samples(data: Path) -> list[Sample]:
+    """The two training photos that are test photos, too."""
+    return train_samples(data)[:2]
+
+
+@pytest.fixture(scope="module")
+def masks(config: PredictionConfig, data: Path) -> list[np.ndarray]:
+    """Their masks in a submission."""
+    path = data.parent / "submissions" / "one.csv.gz"
+    photos = photos_to_predict(data)
+    predict_test_set(submission_specs(config, path), photos)
+    texts = read_masks(path, {photo.name for photo in photos[:2]})
+    return [rle.decode(texts[photo.name], SIZE) for photo in photos[:2]]
+
+
+def test_the_masks_are_not_trivial(masks: list[np.ndarray]) -> None:
+    assert all(0.05 < mask.mean() < 0.95 for mask in masks)
+
+
+def test_validation_scores_the_submissions_masks(
+    run: RunDir, samples: list[Sample], masks: list[np.ndarray]
+) -> None:
+    scores = run.read_scores().set_index("img")["dice"]
+    for sample, mask in zip(samples, masks, strict=True):
+        assert scores[sample.name] == dice(mask, images.read_mask(sample.mask))
+
+
+def test_the_threshold_search_scores_as_validation_does(
+    run: RunDir, config: PredictionConfig, data: Path
+) -> None:
+    """The recipe's threshold is in the grid; there, all out-of-fold scores are the same numbers."""
+    names, dice = out_of_fold_dice(config, train_samples(data))
+    at_threshold = dice[:, THRESHOLDS.tolist().index(config.effective_threshold)]
+    pd.testing.assert_frame_equal(
+        pd.DataFrame({"img": names, "dice": at_threshold}), run.read_scores(), check_exact=True
+    )
+
+
+def test_cutouts_have_the_submissions_masks(
+    config: PredictionConfig, samples: list[Sample], masks: list[np.ndarray], tmp_path: Path
+) -> None:
+    for sample in samples:
+        shutil.copy(sample.path, tmp_path)
+    photos, folder = find_photos(str(tmp_path), tmp_path / "out"), tmp_path / "out"
+    ensemble = WeightedEnsemble.load(config)
+    made = cut_out(ensemble, config.effective_threshold, photos, folder, maps=False, advance=lambda *_: None)
+    for cutout, mask in zip(made, masks, strict=True):
+        assert np.array_equal(np.asarray(Image.open(cutout.mask)) > 0, mask)
+        assert np.array_equal(np.asarray(Image.open(cutout.cutout))[..., 3] > 0, mask)
+
+
+def test_the_gallery_draws_the_submissions_masks(
+    run: RunDir, data: Path, samples: list[Sample], masks: list[np.ndarray]
+) -> None:
+    """The pictures of these small photos have the photos' own size."""
+    experiments = find_experiments(run.folder.parent.parent)
+    pictures = gallery.pictures(experiments, data, read_makes(data), worst=100)
+    by_name = {picture.img: picture for picture in pictures}
+    for sample, mask in zip(samples, masks, strict=True):
+        png = base64.b64decode(by_name[sample.name].mask.partition(",")[2])
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))) > 0, mask)
+
+
+def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
+    run: RunDir, recipe: Recipe, samples: list[Sample], masks: list[np.ndarray]
+) -> None:
+    """The masks are those of the plain way: predict both mirror images, average, upsample, threshold."""
+    model = load(run.model)
+    for sample, mask in zip(samples, masks, strict=True):
+        photo = images.read_photo(sample.path, recipe.size)[None].astype(np.float32)
+        flipped = model.predict_on_batch(photo[:, :, ::-1])[:, :, ::-1]
+        probabilities = ((model.predict_on_batch(photo) + flipped) / 2)[0, ..., 0]
+        upsampled = cv2.resize(probabilities, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+        sure = np.abs(upsampled - recipe.threshold) > 1e-4  # closer values depend on rounding
+        assert np.array_equal((upsampled > recipe.threshold)[sure], mask[sure])
