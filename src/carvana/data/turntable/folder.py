@@ -97,7 +97,8 @@ def _whole_or_nothing(root: Path) -> Iterator[Path]:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} holds something already; give a folder that is empty or not there yet")
     root.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    # Absolute, because joblib's workers may have been started in another folder.
+    hidden = Path(mkdtemp(prefix=f".{root.name}.", dir=root.parent.absolute()))
     try:
         folder = hidden / "data"  # mkdtemp's own folder is closed to others, and so would `root` be
         folder.mkdir()
