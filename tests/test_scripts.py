@@ -246,7 +246,7 @@ def test_an_ensemble_is_exported_without_notes_of_libraries(workspace: Path) -> 
     assert "exports/miniature.onnx: 2 networks, tta flip, photos of 48x32" in text
     assert (workspace / "exports" / "miniature" / "saved_model.pb").exists()
     message = error_of("export", "--recipe", "miniature", *SMALL, "--set", "tta=scales", cwd=workspace)
-    assert "sees photos at one size" in message
+    assert "takes photos of one size" in message
 
 
 def test_a_study_compares_recipes_and_continues(workspace: Path) -> None:
