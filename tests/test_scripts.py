@@ -307,7 +307,7 @@ def test_an_ensemble_is_exported(worked: Path) -> None:
     assert "exports/miniature.onnx: 2 networks, tta flip, photos of 48x32" in text
     assert (worked / "exports" / "miniature" / "saved_model.pb").exists()
     message = refused("export", "--recipe", "miniature", *SMALL, "--set", "tta=scales", cwd=worked)
-    assert "sees photos at one size" in message
+    assert "takes photos of one size" in message
 
 
 def test_a_study_compares_recipes_and_goes_on(worked: Path, tmp_path: Path) -> None:
