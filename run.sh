@@ -4,8 +4,9 @@
 #                                     where the first one stopped
 #   ./run.sh STEP [ARGS]              run one step: prepare, split, train, predict, score, submit, compare, study or
 #                                     export (each has --help)
-#   ./run.sh test [ARGS]              run the tests except the slow ones; ARGS go to pytest, e.g. -m slow for the slow
-#                                     ones only, -m "" for all, tests/carvana/data for one folder
+#   ./run.sh test [ARGS]              run the tests except the slow ones in two processes; ARGS go to pytest, e.g.
+#                                     -m slow for the slow ones only, -m "" for all, tests/carvana/data for one
+#                                     folder, -n 0 --pdb for a debugger
 #   ./run.sh benchmark [NAME] [ARGS]  run benchmarks/NAME.py; without NAME, the benchmarks `parts` and `prediction`
 #   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tcp://HOST:8786
 #   ./run.sh lock [ARGS]              resolve requirements*.txt into the lock files; ARGS go to `uv pip compile`,
@@ -122,7 +123,7 @@ case ${1:-} in
 test)
     cd "$here"
     set_up requirements-test.lock
-    exec "$python" -m pytest -m "not slow" "${@:2}"
+    exec "$python" -m pytest -m "not slow" --numprocesses 2 --dist loadfile "${@:2}"
     ;;
 benchmark)
     set_up

@@ -92,7 +92,7 @@ def _mask_rows(photos: list[Sample], size: tuple[int, int], rounds: int) -> list
     rows = []
     for dtype, other in (("float", obvious_rle), ("uint8", byte_rle)):
         differing = max(_differing(ours_rle(one, full), other(one, full), full) for one in maps)
-        name = f"map {size[1]}x{size[0]} to a mask's text, upsampled in {dtype} ({differing:.0e} of pixels differ)"
+        name = f"{size[1]}x{size[0]} map to RLE, upsampled as {dtype} ({differing:.0e} of the pixels differ)"
         functions = (partial(ours_rle, size=full), partial(other, size=full))
         rows.append(_row(name, *_in_turns(*functions, maps, rounds)))
     return rows

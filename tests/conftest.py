@@ -1,4 +1,4 @@
-"""Data that the tests share: small, rendered by the turntable."""
+"""Fixtures that all tests share: small rendered data, and a stand-in for Kaggle."""
 
 import os
 import shutil
@@ -17,9 +17,16 @@ from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 SRC = Path(__file__).parent.parent / "src"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Give each process of pytest-xdist, and all that it starts, one thread: together they use all cores."""
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of 4 cars to train on and 2 to predict, 96x64. Tests read it only."""
+    """A data folder of 4 cars to train on and 2 to predict, 96x64. Tests only read it."""
     root = tmp_path_factory.mktemp("rendered") / "data"
     render_dataset(root, cars=4, test_cars=2, size=(64, 96), seed=3)
     return root
@@ -27,13 +34,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(rendered: Path, tmp_path: Path) -> Path:
-    """The like, to change as a test likes."""
+    """A copy of `rendered` that the test may change."""
     return Path(shutil.copytree(rendered, tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """A user's own Carvana photos, at $CARVANA_DATA."""
+    """The folder of real Carvana photos at $CARVANA_DATA."""
     if not os.environ.get("CARVANA_DATA"):
         pytest.skip("needs a folder of real Carvana photos at $CARVANA_DATA")
     return Path(os.environ["CARVANA_DATA"])
@@ -41,11 +48,11 @@ def real_data() -> Path:
 
 @pytest.fixture
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleStandIn]:
-    """A stand-in for Kaggle, which the real client talks to; variables lead there, without any credentials."""
+    """A stand-in for Kaggle. Environment variables direct the real client to it; none holds credentials."""
     for name in [name for name in os.environ if name.startswith("KAGGLE_") or name.startswith("VERBOSE")]:
         monkeypatch.delenv(name)
     for name in [name for name in sys.modules if name.split(".")[0] == "kaggle"]:
-        monkeypatch.delitem(sys.modules, name)  # it reads the variables when it is imported
+        monkeypatch.delitem(sys.modules, name)  # it reads the environment when it is imported
     with running(KaggleStandIn(tmp_path / "kaggle")) as stand_in:
         for name, value in stand_in.environment(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
@@ -54,14 +61,14 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleSt
 
 @pytest.fixture
 def signed_in(kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch) -> KaggleStandIn:
-    """The like, with a token in the environment."""
+    """The stand-in for Kaggle, with a valid token in the environment."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     return kaggle
 
 
 @pytest.fixture(scope="session")
 def zips(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the competition's zips, as a Kaggle notebook has them. Tests read it only."""
+    """A folder with the zips of the competition, as in a Kaggle notebook. Tests only read it."""
     folder = tmp_path_factory.mktemp("zips")
     for part in PARTS:
         with zipfile.ZipFile(folder / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as packed:

@@ -1,45 +1,155 @@
-"""`run.sh` as a person calls it. What it does without arguments takes minutes: each step is tested by itself."""
+"""`run.sh` as a person calls it, in a copy of the project's folder with the environment that runs the tests."""
 
+import os
+import re
+import shutil
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-RUN = Path(__file__).parent.parent / "run.sh"
+import pytest
+
+from .scripts import output_of
+
+ROOT = Path(__file__).parents[1]
+STEPS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export"]
+RECIPE = """
+model = "unet"
+base_filters = 4
+depth = 1
+norm = "batch"
+stages = [{size = [32, 48], epochs = 1, batch_size = 8, learning_rate = 1e-2}]
+"""
 
 
-def test_help_names_every_step() -> None:
-    done = subprocess.run([RUN, "--help"], capture_output=True, text=True, check=True)
-    for step in (
-        "prepare",
-        "split",
-        "train",
-        "predict",
-        "score",
-        "submit",
-        "compare",
-        "study",
-        "export",
-        "test",
-        "benchmark",
-        "dask",
-    ):
+class Checkout:
+    """A folder with `run.sh` and the code of the project, and an environment that needs no installation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        programs, installed = folder / ".venv" / "bin", folder / ".venv" / "installed"
+        programs.mkdir(parents=True)
+        installed.mkdir()
+        shutil.copy(ROOT / "run.sh", folder)
+        (folder / "src").symlink_to(ROOT / "src")
+        for lock in ROOT.glob("*.lock"):
+            shutil.copy(lock, folder)
+            shutil.copy(lock, installed)
+        (installed / "project").write_text(f"{folder}\n")
+        for program, command in (("python", ""), ("dask", "-m dask")):
+            (programs / program).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+            (programs / program).chmod(0o755)
+
+    def run(self, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [self.folder / "run.sh", *arguments],
+            cwd=cwd or self.folder,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("checkout"))
+
+
+def test_help_names_every_step(checkout: Checkout) -> None:
+    done = checkout.run("--help")
+    assert done.returncode == 0
+    for step in (*STEPS, "test", "benchmark", "dask"):
         assert step in done.stdout
 
 
-def test_an_unknown_step_exits_2() -> None:
-    done = subprocess.run([RUN, "fly"], capture_output=True, text=True)
+def test_an_unknown_step_exits_2(checkout: Checkout) -> None:
+    done = checkout.run("fly")
     assert done.returncode == 2
     assert done.stderr == "error: no step 'fly'\n"
 
 
-def test_a_step_runs_in_the_projects_environment(tmp_path: Path) -> None:
-    done = subprocess.run([RUN, "compare"], cwd=tmp_path, capture_output=True, text=True)
+def test_a_step_runs_in_the_environment_of_the_project(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.run("compare", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
         "error: submissions/ledger.csv: holds no submission yet; `./run.sh predict` writes the first\n"
     )
 
 
-def test_dask_is_that_of_the_projects_environment(tmp_path: Path) -> None:
-    done = subprocess.run([RUN, "dask", "worker", "--help"], cwd=tmp_path, capture_output=True, text=True)
+def test_dask_is_that_of_the_environment_of_the_project(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.run("dask", "worker", "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "--resources" in done.stdout
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A bare `./run.sh` on a few rendered cars, with a small recipe."""
+
+    checkout: Checkout
+
+    def run(self) -> str:
+        """Run all steps; return what they print."""
+        shadows = str(self.checkout.folder / "shadows")
+        variables = {"DATA": "images", "RECIPE": "small.toml", "RUNS": "trained", "PYTHONPATH": shadows}
+        done = self.checkout.run(**variables)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def everything(checkout: Checkout, rendered: Path) -> Everything:
+    folder = checkout.folder
+    shutil.copytree(rendered, folder / "images")
+    (folder / "small.toml").write_text(RECIPE)
+    output_of("split", "--data", "images", "--n-folds", 2, "--out", "folds/images-5.csv", cwd=folder)
+    for name in (
+        "dask",
+        "distributed",
+    ):  # in the place of Dask's modules, to notice imports
+        module = folder / "shadows" / f"{name}.py"
+        module.parent.mkdir(exist_ok=True)
+        module.write_text(f"open({str(folder / 'imported')!r}, 'a')\nraise ModuleNotFoundError\n")
+    return Everything(checkout)
+
+
+@pytest.fixture(scope="module")
+def output(everything: Everything) -> str:
+    """The output of the first run."""
+    return everything.run()
+
+
+def comparison_rows(output: str) -> list[list[str]]:
+    """Return the rows of the comparison table, which a bare run prints in the end."""
+    table = output.split("Cross-validation and leaderboard")[1]
+    return [re.split(r"\s*│\s*", line.strip("│ ")) for line in table.splitlines() if ".csv.gz │" in line]
+
+
+def test_a_bare_run_ends_with_the_comparison(everything: Everything, output: str) -> None:
+    rows = comparison_rows(output)
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        ("small", "0", "small-fold0.csv.gz"),
+        ("small", "1", "small-fold1.csv.gz"),
+        ("small", "all", "small.csv.gz"),
+    ]
+    assert "submissions/report.html: written" in output
+    assert (everything.checkout.folder / "submissions" / "report.html").is_file()
+
+
+def test_a_second_bare_run_repeats_nothing(everything: Everything, output: str) -> None:
+    folder = everything.checkout.folder
+    patterns = ["images/*/*", "folds/*", "trained/**/[!.]*.*", "submissions/*.gz"]
+    written = {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
+    assert output.count("trained already") == output.count("predicted already") == 0
+    again = everything.run()
+    assert again.count("trained already") == 2
+    assert again.count("predicted already") == 3
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert comparison_rows(again) == comparison_rows(output)
+
+
+def test_without_a_cluster_nothing_of_dask_is_imported(everything: Everything, output: str) -> None:
+    assert "Out-of-fold Dice" in output
+    assert not (everything.checkout.folder / "imported").exists()

@@ -52,10 +52,11 @@ class Camera:
     def supersampled(self, factor: int) -> "Camera":
         """Return a camera with the same view and `factor` times the pixels in each direction."""
         height, width = self.size
+        centre_x, centre_y = ((centre + 0.5) * factor - 0.5 for centre in self.principal_point)
         return replace(
             self,
             focal_length=self.focal_length * factor,
-            principal_point=tuple((centre + 0.5) * factor - 0.5 for centre in self.principal_point),
+            principal_point=(centre_x, centre_y),
             size=(height * factor, width * factor),
         )
 

@@ -114,7 +114,8 @@ def _atomic_folder(target: Path) -> Iterator[Path]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: not an empty folder; give one that is empty or does not exist yet")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    # Absolute, because joblib's worker processes may have another current folder.
+    temporary = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent.absolute()))
     try:
         folder = temporary / "data"  # a folder of mkdtemp's itself is readable by its owner only
         folder.mkdir()

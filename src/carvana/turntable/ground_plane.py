@@ -32,8 +32,8 @@ def bake_shadow_map(dimensions: CarDimensions, strength: float) -> np.ndarray:
     fill_polygon(body, _to_shadow_map(plan * [half_length - 0.06, half_width - 0.05]), 1.0)
     for axle in dimensions.axles:
         for side in (-1, 1):
-            contact = _SQUARE * [0.16, 0.12] + [axle, side * (half_width - 0.14)]
-            fill_polygon(tyres, _to_shadow_map(contact), 1.0)
+            tyre = _SQUARE * [0.16, 0.12] + [axle, side * (half_width - 0.14)]
+            fill_polygon(tyres, _to_shadow_map(tyre), 1.0)
     umbra, penumbra, contact = (
         cv2.GaussianBlur(image, (0, 0), blur * _PIXELS_PER_METRE)
         for image, blur in ((body, 0.13), (body, 0.5), (tyres, 0.05))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 PAINTS: tuple[tuple[str, tuple[float, float, float]], ...] = (
     ("white", (0.90, 0.90, 0.89)),
@@ -72,7 +73,7 @@ def sample_materials(index: int, rng: np.random.Generator) -> MaterialTable:
         [1.05, 1.0, rng.uniform(0.85, 1.0)]
     )
     # Albedo, reflectance, transmittance.
-    rows: dict[Material, tuple[object, float, float]] = {
+    rows: dict[Material, tuple[ArrayLike, float, float]] = {
         Material.PAINT: (paint, 0.16 if name == "silver" else 0.085, 0),
         Material.HOLE: (0, 0, 1),
         Material.GLASS: ((0.02, 0.03, 0.03), 0.09, glass),

@@ -41,7 +41,10 @@ def plain_mesh(rings: np.ndarray, material: Material) -> Mesh:
 
 
 def textured_mesh(
-    rings: np.ndarray, quad_textures: np.ndarray, projection_axes: np.ndarray, origin: Sequence[float]
+    rings: np.ndarray,
+    quad_textures: np.ndarray,
+    projection_axes: np.ndarray,
+    origin: Sequence[float] | np.ndarray,
 ) -> Mesh:
     """Loft `rings` (rings, points, 3) into a mesh with planar texture projection.
 
@@ -124,8 +127,8 @@ def superellipse(n_points: int, exponent: float, aspect: float) -> np.ndarray:
 
 
 def superellipsoid(
-    centre: Sequence[float],
-    radii: Sequence[float],
+    centre: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
     material: Material,
     *,
     exponent: float = 3,

@@ -79,6 +79,6 @@ def build_scene(index: int, size: tuple[int, int], rng: np.random.Generator) -> 
         camera=camera,
         background=render_background(studio, camera, background_rng),
         shadow_map=bake_shadow_map(car.dimensions, studio.shadow_strength),
-        mirrored_mesh=replace(reflected, vertices=reflected.vertices * np.float32([1, 1, -1])),
+        mirrored_mesh=replace(reflected, vertices=reflected.vertices * np.array([1, 1, -1], np.float32)),
         mirrored_colours=car.materials.albedo[car.material_ids(reflected, reflected_faces, centroid)],
     )
