@@ -1,1 +1,1 @@
-"""From weights to masks."""
+"""Inference: from photos and trained networks to probability maps and masks."""
