@@ -75,19 +75,19 @@ def benchmark(
     hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
     plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + hand_out
     figures = {
-        "piece_photos": PHOTOS,
-        "plain_photos_s": round(256 / plain_s, 2),
-        "one_worker_photos_s": round(256 / one_s, 2),
-        "two_workers_photos_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
-        "overhead_s": round((one_s - plain_s) * PHOTOS / 256, 4),
+        "task_photos": PHOTOS,
+        "plain_photos_per_s": round(256 / plain_s, 2),
+        "one_worker_photos_per_s": round(256 / one_s, 2),
+        "two_workers_photos_per_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
+        "task_overhead_s": round((one_s - plain_s) * PHOTOS / 256, 4),
         "start_s": round(median(one.start_s for one in real), 1),
-        "hand_out_s": round(hand_out, 4),
-        "scheduler_s_a_piece": round(scheduler_s, 4),
-        "scheduler_share_a_worker": round(median(one.scheduler for one in real), 4),
+        "submit_s": round(hand_out, 4),
+        "scheduler_s_per_task": round(scheduler_s, 4),
+        "scheduler_share_per_worker": round(median(one.scheduler for one in real), 4),
         "photo_bytes": round(sum(photo.path.stat().st_size for photo in photos) / len(photos)),
         "row_bytes": round(median(one.row_bytes for one in real)),
-        "storage_bytes_s": round(median(_storage(photos) for _ in range(rounds))),
-        "writer_photos_s": round(median(one.writer for one in real)),
+        "storage_bytes_per_s": round(median(_storage(photos) for _ in range(rounds))),
+        "writer_photos_per_s": round(median(one.writer for one in real)),
     }
     out.write_text(f"# Recipe {recipe}, a core a worker.\n" + tomli_w.dumps(figures))
     _show(figures, recipe)
@@ -149,7 +149,7 @@ def _show(figures: dict[str, float], recipe: str) -> None:
     }
     rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
     console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
-    overhead, piece = figures["overhead_s"], figures["piece_photos"] / figures["plain_photos_s"]
+    overhead, piece = figures["task_overhead_s"], figures["task_photos"] / figures["plain_photos_per_s"]
     console.message(f"a piece takes {overhead:.2f} s more on a worker: {overhead / piece:.1%}")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
     console.show_table("What it is made of", ["figure", "value"], rows)

@@ -1,9 +1,9 @@
-"""What more machines would do, on paper: hours, and the first thing that they all wait for.
+"""Model of prediction and training on many GPUs: the hours, and what limits the speed first.
 
     ./run.sh benchmark scale_model
 
-What a piece costs on its way is measured (`benchmarks/cluster.toml`, by `benchmarks/cluster.py`); how fast a GPU is,
-is not: that is published, or assumed, and says so.
+The costs of distribution are measured (`benchmarks/cluster.toml`, written by `benchmarks/cluster.py`). The speed of a GPU
+is not measured: it is either published or assumed.
 """
 
 import math
@@ -17,37 +17,39 @@ from carvana.competition.names import ANGLES
 TEST_PHOTOS = 6_254 * ANGLES
 GPUS = (1, 8, 100)
 
-PUBLISHED_PHOTOS_S = TEST_PHOTOS / (180 * 3600)
-"""Of a GTX 1080 Ti, 5 folds with flips at full size: 180 card-hours, by the competition's 4th place."""
+PUBLISHED_PHOTOS_PER_S = TEST_PHOTOS / (180 * 3600)
+"""Prediction on a GTX 1080 Ti with 5 folds and flips at full size: 180 card-hours (the competition's 4th place)."""
 
-ASSUMED_PHOTOS_S = 100.0
-"""Of a GPU of today, with a small network."""
+ASSUMED_PHOTOS_PER_S = 100.0
+"""Prediction on a current GPU with a small network: an assumption."""
 
-PUBLISHED_RUN_H = 2_140 / 49
-"""GPU-hours that a network took to train on a Titan X Pascal, by the competition's 1st place."""
+PUBLISHED_TRAINING_H = 2_140 / 49
+"""GPU-hours of one training on a Titan X Pascal (the competition's 1st place)."""
 
-RUNS = 20
+TRAININGS = 20
 """Four recipes on five folds."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured, in seconds, bytes, and photos a second."""
+    """Measured costs of distribution, in seconds, bytes, and photos per second."""
 
-    piece_photos: int
-    plain_photos_s: float
-    one_worker_photos_s: float
-    two_workers_photos_s: float
-    overhead_s: float
-    """That a piece takes longer on a worker than in the plain run."""
+    task_photos: int
+    plain_photos_per_s: float
+    """Photos per second of one core without a cluster."""
+    one_worker_photos_per_s: float
+    two_workers_photos_per_s: float
+    task_overhead_s: float
+    """Additional time of a task on a worker, compared with the run without a cluster."""
     start_s: float
-    hand_out_s: float
-    scheduler_s_a_piece: float
-    scheduler_share_a_worker: float
+    submit_s: float
+    scheduler_s_per_task: float
+    scheduler_share_per_worker: float
+    """Share of the scheduler's core, 0..1, that one worker takes."""
     photo_bytes: float
     row_bytes: float
-    storage_bytes_s: float
-    writer_photos_s: float
+    storage_bytes_per_s: float
+    writer_photos_per_s: float
 
     @classmethod
     def read(cls) -> "Costs":
@@ -57,69 +59,71 @@ class Costs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A prediction with so many workers."""
+    """Estimate of a prediction on a number of workers."""
 
     seconds: float
-    photos_s: float
-    """While the workers work."""
-    first: str
-    """What they would wait for first, were there more of them."""
-    at: float
-    """How many of them use it up."""
+    photos_per_s: float
+    """Speed while the workers predict."""
+    limit: str
+    """What limits the speed first when workers are added."""
+    limit_workers: float
+    """Number of workers at which it does."""
 
 
-def predicted(costs: Costs, photos_s: float, workers: int, photos: int = TEST_PHOTOS) -> Estimate:
-    """Estimate a prediction: its start, its pieces, a worker one at a time, and the submission after them.
+def estimate_prediction(
+    costs: Costs, photos_per_s: float, workers: int, photos: int = TEST_PHOTOS
+) -> Estimate:
+    """Estimate a prediction: the start, the tasks, one per worker at a time, and the submission.
 
     Args:
         costs: as measured.
-        photos_s: of one worker in the plain run.
-        workers: how many.
-        photos: in all.
+        photos_per_s: speed of one worker in the run without a cluster.
+        workers: number of workers.
+        photos: number of photos.
     """
-    piece_s = costs.piece_photos / photos_s + costs.overhead_s
-    each, pieces = costs.piece_photos / piece_s, math.ceil(photos / costs.piece_photos)
+    task_s = costs.task_photos / photos_per_s + costs.task_overhead_s
+    worker_photos_per_s, tasks = costs.task_photos / task_s, math.ceil(photos / costs.task_photos)
     limits = {
-        "storage": costs.storage_bytes_s / (costs.photo_bytes + costs.row_bytes) / each,
-        "handing out": piece_s / costs.hand_out_s,
-        "the scheduler": 1 / (costs.scheduler_share_a_worker + costs.scheduler_s_a_piece / piece_s),
+        "storage": costs.storage_bytes_per_s / (costs.photo_bytes + costs.row_bytes) / worker_photos_per_s,
+        "submission of tasks": task_s / costs.submit_s,
+        "the scheduler": 1 / (costs.scheduler_share_per_worker + costs.scheduler_s_per_task / task_s),
     }
-    rate = each * min(workers, *limits.values())
-    working = max(math.ceil(pieces / workers) * piece_s, photos / rate)
-    # These do not slow the others down: workers without a piece are idle, and the submission is written at the end.
-    limits |= {"pieces": float(pieces), "the submission's writer": costs.writer_photos_s / each}
-    first = min(limits, key=limits.__getitem__)
-    seconds = costs.start_s + working + photos / costs.writer_photos_s
-    return Estimate(seconds, rate, first, limits[first])
+    speed = worker_photos_per_s * min(workers, *limits.values())
+    predicting_s = max(math.ceil(tasks / workers) * task_s, photos / speed)
+    # These two do not slow the other workers: workers without a task are idle, and the submission is written last.
+    limits |= {
+        "the number of tasks": float(tasks),
+        "writing of the submission": costs.writer_photos_per_s / worker_photos_per_s,
+    }
+    limit = min(limits, key=limits.__getitem__)
+    seconds = costs.start_s + predicting_s + photos / costs.writer_photos_per_s
+    return Estimate(seconds, speed, limit, limits[limit])
 
 
 def table(costs: Costs) -> str:
-    """The table of the README, in Markdown."""
-    heads = [
+    """Return the Markdown table of docs/performance.md."""
+    headings = [
         "GPUs",
-        f"{RUNS} trainings",
+        f"{TRAININGS} trainings",
         "test set, published GPU",
-        "waits first for",
-        "assumed GPU",
-        "waits first for",
+        "limit",
+        "test set, assumed GPU",
+        "limit",
     ]
-    lines = [heads, ["---"] * len(heads)]
+    rows = [headings, ["---"] * len(headings)]
     for gpus in GPUS:
-        rounds = math.ceil(RUNS / gpus)
-        slow, fast = (predicted(costs, rate, gpus) for rate in (PUBLISHED_PHOTOS_S, ASSUMED_PHOTOS_S))
-        trained = f"{rounds * PUBLISHED_RUN_H:,.0f} h" + (f" ({gpus - RUNS} idle)" if gpus > RUNS else "")
-        lines.append([str(gpus), trained, _time(slow), _first(slow), _time(fast), _first(fast)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        hours = math.ceil(TRAININGS / gpus) * PUBLISHED_TRAINING_H
+        idle = f" ({gpus - TRAININGS} idle)" if gpus > TRAININGS else ""
+        row = [str(gpus), f"{hours:,.0f} h{idle}"]
+        for photos_per_s in (PUBLISHED_PHOTOS_PER_S, ASSUMED_PHOTOS_PER_S):
+            estimate = estimate_prediction(costs, photos_per_s, gpus)
+            row += [_duration(estimate.seconds), f"{estimate.limit}, at {estimate.limit_workers:,.0f} GPUs"]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _time(estimate: Estimate) -> str:
-    return (
-        f"{estimate.seconds / 3600:.1f} h" if estimate.seconds > 3600 else f"{estimate.seconds / 60:.0f} min"
-    )
-
-
-def _first(estimate: Estimate) -> str:
-    return f"{estimate.first}, at {estimate.at:,.0f} GPUs"
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{seconds / 60:.0f} min"
 
 
 if __name__ == "__main__":
