@@ -2,8 +2,8 @@
 
     ./run.sh benchmark scale_model
 
-The costs of distribution are measured (`benchmarks/cluster.toml`, which `benchmarks/cluster.py` writes). The speed of a
-GPU is not measured: it is either published or assumed.
+The costs of distribution are measured: `benchmarks/cluster.py` writes them to `benchmarks/cluster.toml`. The speed of
+a GPU is not measured: it is either published or assumed.
 """
 
 import math

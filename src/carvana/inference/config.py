@@ -56,7 +56,7 @@ class PredictionConfig:
     threshold: float | None = None
     """Threshold that replaces the recipe's, 0..1 exclusive; read `effective_threshold` to predict."""
     per_fold: bool = False
-    """Whether each network's own map is predicted, too; only with a single member."""
+    """Also predict each network's own map; only with a single member."""
     maps_dir: Path | None = None
     """Folder that the mean maps are written to; None to write none."""
 

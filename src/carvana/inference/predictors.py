@@ -42,7 +42,7 @@ class Predictor(Protocol):
 
     @property
     def any_size(self) -> bool:
-        """Whether photos of any other size are accepted, too."""
+        """True if photos of any other size are accepted, too."""
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """Return the input of `predict` for one photo; called in threads, while others are predicted.
@@ -92,7 +92,7 @@ class FoldEnsemble:
 
     @property
     def any_size(self) -> bool:
-        """Whether the networks accept photos of any size; a PSPNet is built for a single one."""
+        """True if the networks accept photos of any size; a PSPNet is built for a single one."""
         return self._model.input_shape[1] is None
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:

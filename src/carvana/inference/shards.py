@@ -41,7 +41,7 @@ class Shard:
 
     @property
     def finished(self) -> bool:
-        """Whether the file exists; it is complete or absent."""
+        """True if the file exists; it is complete or absent."""
         return self.path.is_file()
 
     @property
@@ -71,7 +71,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """What the shards of a prediction have in common; a job as defined in `carvana.tasks`."""
+    """Configuration that the shards of a prediction share; a job as defined in `carvana.tasks`."""
 
     config: PredictionConfig
     photos: Path

@@ -40,7 +40,7 @@ class Scene:
     background: np.ndarray
     """The empty studio, (height, width, 3) float32 in about 0..1."""
     shadow_map: np.ndarray
-    """As `bake_shadow_map` returns it."""
+    """Shadow map of the floor, from `bake_shadow_map`."""
     mirrored_mesh: Mesh
     """Shell and wheels with heights negated, for the floor's reflection."""
     mirrored_colours: np.ndarray
