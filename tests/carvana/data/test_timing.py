@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from carvana.data.timing import PipelineTimer, Throughput
 
 
@@ -40,4 +42,4 @@ def test_the_time_of_several_threads_is_shared() -> None:
         time.sleep(0.02)
     seconds = 2 * 3 / throughput.rate()  # two threads take half the time
     assert seconds >= 0.02
-    assert throughput.utilization(elapsed=seconds) == 0.5
+    assert throughput.utilization(elapsed=seconds) == pytest.approx(0.5)
