@@ -23,7 +23,7 @@ from carvana.submission.predict_test import (
     predict_test_set,
     submission_specs,
 )
-from carvana.tasks import Crew
+from carvana.tasks import Executor
 
 _TABLE = 40
 """Cut-outs that a table is shown of."""
@@ -144,7 +144,7 @@ def predict(
         config, per_fold=each, maps_dir=Path(f"{submission_stem(path)}-maps") if keep_maps else None
     )
     entries = submission_specs(config, path, scores)
-    _show(entries, predict_test_set(entries, test_samples(data), _crew(cluster) if cluster else None))
+    _show(entries, predict_test_set(entries, test_samples(data), _executor(cluster) if cluster else None))
 
 
 def _findable(part: str) -> str:
@@ -152,10 +152,10 @@ def _findable(part: str) -> str:
     return str(Path(part).absolute()) if Path(part).is_dir() else part
 
 
-def _crew(address: str) -> Crew:
-    from carvana.cluster.executor import crew_at  # late: Dask is not needed without
+def _executor(address: str) -> Executor:
+    from carvana.cluster.executor import dask_executor  # late: Dask is not needed without
 
-    return crew_at(address)
+    return dask_executor(address)
 
 
 def _number(threshold: str) -> float:

@@ -70,10 +70,10 @@ def train(
     from carvana.training.cross_validation import TrainingJob, train_folds, train_on_cluster
 
     if cluster:
-        from carvana.cluster.executor import crew_at  # late: Dask is not needed without
+        from carvana.cluster.executor import dask_executor  # late: Dask is not needed without
 
         job = TrainingJob(data, runs, tuple(_findable(name) for name in recipe), tuple(set_ or ()))
-        trained = train_on_cluster(crew_at(cluster), job, chosen, split, numbers, fresh=fresh)
+        trained = train_on_cluster(dask_executor(cluster), job, chosen, split, numbers, fresh=fresh)
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:

@@ -55,17 +55,17 @@ class Shard:
         return f"shard {self.path.name.partition('-')[0]}"
 
     @property
-    def size(self) -> int:
+    def n_samples(self) -> int:
         """Photos."""
         return len(self.photos)
 
-    def done(self) -> int:
+    def completed(self) -> int:
         """None: a shard is there whole or not at all."""
         return 0
 
-    def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
+    def execute(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
         """Predict it, as what `PredictionJob` loads is asked."""
-        with reporter.progress(self.name, self.size, "photos") as advance:
+        with reporter.progress(self.name, self.n_samples, "photos") as advance:
             predict_shards(*loaded, [self], advance, reporter)
 
 
@@ -80,7 +80,7 @@ class PredictionJob:
     """That the shards are written to."""
     title: str
 
-    def sees(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """The photos, and the networks or maps that are asked."""
         asked = {part.name: json.dumps(part.fingerprint()) for part in self.config.members}
         return {

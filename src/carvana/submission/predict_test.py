@@ -21,7 +21,7 @@ from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, submission_stem, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, commit, now
-from carvana.tasks import Crew
+from carvana.tasks import Executor
 
 if TYPE_CHECKING:
     from carvana.inference.shards import Shard
@@ -98,7 +98,7 @@ class TestPrediction:
 
 
 def predict_test_set(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], crew: Crew | None = None
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], crew: Executor | None = None
 ) -> TestPrediction:
     """Predict `photos` for all entries in one pass, and write submissions and ledger rows.
 
@@ -119,7 +119,7 @@ def predict_test_set(
 
 
 def _predict(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Executor | None
 ) -> TestPrediction:
     if all(_is_current(entry) for entry in entries):
         sizes = photo_sizes(photos)
@@ -153,7 +153,7 @@ def check_against_photos(path: Path, sizes: dict[str, tuple[int, int]]) -> Check
 
 
 def _write(
-    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Crew | None
+    entries: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, crew: Executor | None
 ) -> pd.DataFrame:
     """Predict what is missing of the shards, write the submissions from them, and give the rows' facts."""
     from carvana.inference import shards  # late: TensorFlow takes seconds to import

@@ -16,7 +16,7 @@ from carvana.files import atomic_path
 from carvana.locks import file_lock
 from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
-from carvana.tasks import Crew
+from carvana.tasks import Executor
 from carvana.training import checkpoint
 from carvana.training.replay import with_replays
 from carvana.training.trainer import train_fold
@@ -38,15 +38,15 @@ class FoldTask:
         return f"{self.recipe.name} fold {self.run.fold}"
 
     @property
-    def size(self) -> int:
+    def n_samples(self) -> int:
         """Photos that are shown to the network, over all epochs."""
         return sum(self._epochs())
 
-    def done(self) -> int:
+    def completed(self) -> int:
         """Those of the epochs that the checkpoint has behind it."""
         return sum(self._epochs()[: checkpoint.finished_epochs(self.run.checkpoint)])
 
-    def do(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
+    def execute(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
         """Train what is left of it; nothing where another process finishes it meanwhile."""
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
@@ -75,7 +75,7 @@ class TrainingJob:
     """Of each recipe: `key=value`."""
     title: str = "train"
 
-    def sees(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """The photos and masks, and the recipes as this process reads them."""
         seen = {f"the photos of {self.data}": fingerprint(self.data, ["train", "train_masks"])}
         for name in self.recipes:
@@ -111,12 +111,12 @@ def train_folds(
             trained then.
     """
     for training in _unfinished(recipe, split, folds, runs, fresh=fresh):
-        training.do(None, console, devices)
+        training.execute(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
 
 def train_on_cluster(
-    crew: Crew,
+    executor: Executor,
     job: TrainingJob,
     recipes: Sequence[Recipe],
     split: Split,
@@ -124,10 +124,10 @@ def train_on_cluster(
     *,
     fresh: bool = False,
 ) -> list[RunDir]:
-    """Let a crew train each of several recipes on each of `folds`, all at once; else as `train_folds`."""
+    """Let an executor train each of several recipes on each of `folds`, all at once; else as `train_folds`."""
     left = [one for recipe in recipes for one in _unfinished(recipe, split, folds, job.folder, fresh=fresh)]
     if left:
-        crew(job, left)
+        executor(job, left)
     return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 

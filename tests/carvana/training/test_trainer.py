@@ -54,7 +54,7 @@ def _recipe(*changes: str) -> Recipe:
 def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
     training = FoldTask(_recipe(SHORT), RunDir(tmp_path / "fold-0"), photos, held_out)
-    ours = threading.Thread(target=lambda: training.do(None, console))
+    ours = threading.Thread(target=lambda: training.execute(None, console))
     with file_lock(training.run.lock, console):
         ours.start()
         time.sleep(0.2)
@@ -66,12 +66,12 @@ def test_a_fold_that_another_finishes_meanwhile_is_left_alone(split: Split, tmp_
 def test_what_is_done_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
     photos, held_out = (tuple(side) for side in split.train_val(0))
     training = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), photos, held_out)
-    assert (len(photos), training.size, training.done()) == (32, 4 * 32, 0)
+    assert (len(photos), training.n_samples, training.completed()) == (32, 4 * 32, 0)
     training.run.folder.mkdir()
     checkpoint.save(training.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
-    assert training.done() == 3 * 32
+    assert training.completed() == 3 * 32
     training.run.checkpoint.write_bytes(b"half")
-    assert training.done() == 0
+    assert training.completed() == 0
 
 
 def test_a_fold_is_trained_scored_and_kept(split: Split, tmp_path: Path) -> None:
