@@ -4,13 +4,8 @@
 
 Both have the same parameters, AdamW, BCE and precision, and run forward and backward; plain PyTorch uses the
 channels-last layout, eager and compiled. Each variant runs in a process of its own, and the variants alternate;
-<<<<<<< HEAD
 ratios are those of the medians. Backends that are not installed are skipped; to install them:
 `.venv/bin/pip install torch==2.13.0 jax==0.10.2`.
-=======
-ratios are those of the medians. Backends that are not installed are skipped (`.venv/bin/pip install torch==2.13.0
-jax==0.10.2`).
->>>>>>> training
 """
 
 import importlib.util

@@ -182,9 +182,9 @@ def _predict_test_set(
 
     executor = None
     if cluster:
-        from carvana.cluster.executor import crew_at
+        from carvana.cluster.executor import dask_executor
 
-        executor = crew_at(cluster)
+        executor = dask_executor(cluster)
     specs = submission_specs(config, path, scores)
     predicted = predict_test_set(specs, test_samples(data), executor)
     rows = [

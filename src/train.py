@@ -74,10 +74,10 @@ def train(
     from carvana.training.cross_validation import TrainingJob, train_folds, train_on_cluster
 
     if cluster:
-        from carvana.cluster.executor import crew_at
+        from carvana.cluster.executor import dask_executor
 
         job = TrainingJob(data, runs, tuple(map(_absolute, recipe)), tuple(set_ or ()))
-        trained = train_on_cluster(crew_at(cluster), job, recipes, split, numbers, fresh=fresh)
+        trained = train_on_cluster(dask_executor(cluster), job, recipes, split, numbers, fresh=fresh)
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:

@@ -19,7 +19,6 @@ from carvana.data.dataset import train_samples
 
 from .kaggle_stand_in import KaggleStandIn
 from .scripts import (
-    SRC,
     error_of,
     output_of,
     result_of,

@@ -1,4 +1,4 @@
-"""Work in pieces that need not know of each other, so that any machine can do any of them."""
+"""Jobs that consist of independent tasks, so that any machine can run any of them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,41 +7,41 @@ from typing import Any, Protocol
 from carvana.console import Reporter
 
 
-class Piece(Protocol):
-    """A part of a job. It goes from process to process, and goes on where another left it."""
+class Task(Protocol):
+    """One unit of a job's work. It is pickled, and continues where an earlier attempt was stopped."""
 
     @property
     def name(self) -> str:
-        """What people know it by; no other of its job has it."""
+        """Name for messages, unique within the job."""
 
     @property
-    def size(self) -> int:
-        """Photos that go through it."""
+    def n_samples(self) -> int:
+        """Number of photos that the whole task processes."""
 
-    def done(self) -> int:
-        """How many of them have gone through it already, for good."""
+    def completed(self) -> int:
+        """Return the number of photos that earlier attempts have finished."""
 
-    def do(self, loaded: Any, reporter: Reporter) -> None:
-        """Do what is left of it, with what the job loaded."""
+    def execute(self, loaded: Any, reporter: Reporter) -> None:
+        """Do the rest of the task, with what `Job.load` returned."""
 
 
 class Job(Protocol):
-    """What pieces have in common. It goes from process to process."""
+    """Everything that a job's tasks have in common. It is pickled."""
 
     @property
     def title(self) -> str:
-        """What is being done."""
+        """Title of the progress bar."""
 
     @property
     def folder(self) -> Path:
-        """Where the pieces are written to."""
+        """Folder that the tasks write to."""
 
-    def sees(self) -> dict[str, str]:
-        """What this process sees of all that decides the result: each thing's name, and a fingerprint of it."""
+    def fingerprint(self) -> dict[str, str]:
+        """Return the name and a fingerprint of each input that decides the result, as this process reads it."""
 
     def load(self) -> Any:
-        """What a process needs to do any number of the pieces."""
+        """Load what every task needs, e.g. models; a process does it once for all its tasks."""
 
 
-Crew = Callable[[Job, Sequence[Piece]], None]
-"""Does all pieces of a job, somewhere."""
+Executor = Callable[[Job, Sequence[Task]], None]
+"""Runs all tasks of a job, somewhere, and returns when they are finished."""

@@ -1,7 +1,6 @@
-"""Pieces of work on the workers of a Dask scheduler.
+"""Running a job's tasks on the workers of a Dask scheduler.
 
-Dask connects the machines, tells who is there, and runs what it is told on the worker it is told. Who does which
-piece is decided here: a worker gets one at a time, after it was looked at, and a piece whose worker died goes to
-another. joblib's Dask backend (1.6) would wait for ever for a piece that its workers die of, and gives work to
-workers that join late without a look.
+Dask connects the machines, schedules the tasks, and runs the task of a lost worker again on another one. This package
+adds a check of each worker's environment, messages and progress for people, and `executor` says what it adds where
+Dask's scheduling falls short.
 """

@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler: one that is there, or one with a few processes on this machine."""
+"""Connections to a Dask scheduler: a running one, or one that is started with a few workers on this machine."""
 
 import logging
 import os
@@ -13,36 +13,40 @@ from distributed import Client, LocalCluster
 from carvana import console
 from carvana.errors import UserError
 
-_ANSWER_S = 10
-"""Seconds within which a scheduler must answer."""
+ANSWER_TIMEOUT_S = 10
+"""Time within which a scheduler must answer."""
 
-_NO_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-"""Of processes of our own: a terminal sends its `Ctrl-C` to all of them, and one is enough to end them."""
+_IGNORE_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Code for workers on this machine: a terminal sends `Ctrl-C` to them, too, but this process ends them in order."""
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Client]:
-    """Connect to a scheduler, and say where its dashboard is.
+def connect(address: str) -> Iterator[Client]:
+    """Connect to a scheduler while the block lasts, and print the address of its dashboard.
 
     Args:
-        address: as Dask takes it (`tcp://host:8786`, or `tls://` with Dask's own settings), or `local:N` for N
-            processes on this machine, which end with the block.
+        address: an address for Dask (`tcp://host:8786`, or `tls://` with Dask's own settings), or `local:N` for N
+            worker processes on this machine, which end with the block.
 
     Raises:
-        UserError: nobody answers there, or one with other libraries.
+        UserError: no scheduler answers, or the scheduler has incompatible libraries.
     """
-    way = _local(int(address.removeprefix("local:"))) if _is_local(address) else _at(address)
-    with _quiet(), dask.config.set({"distributed.comm.timeouts.connect": _ANSWER_S}), way as client:
+    connection = _local(int(address.removeprefix("local:"))) if _is_local(address) else _remote(address)
+    with (
+        _quiet(),
+        dask.config.set({"distributed.comm.timeouts.connect": ANSWER_TIMEOUT_S}),
+        connection as client,
+    ):
         _check_versions(client, address)
         has_dashboard = "dashboard" in client.scheduler_info()["services"]
         console.message(
-            f"dashboard: {client.dashboard_link if has_dashboard else 'none; the scheduler shows none'}"
+            f"dashboard: {client.dashboard_link if has_dashboard else 'none, the scheduler has none'}"
         )
         yield client
 
 
 def _check_versions(client: Client, address: str) -> None:
-    """Raise UserError where the scheduler cannot read what this process sends."""
+    """Raise UserError if the scheduler cannot read what this process sends."""
     versions = client.get_versions()
     ours, theirs = (
         {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
@@ -55,7 +59,7 @@ def _check_versions(client: Client, address: str) -> None:
 
 
 def check_address(address: str) -> None:
-    """Raise UserError where `local:N` has no number."""
+    """Raise UserError if an address starts with `local:` and has no number of processes."""
     count = address.removeprefix("local:")
     if _is_local(address) and not (count.isdecimal() and int(count) > 0):
         raise UserError(f"--cluster {address}: expected local:N, N processes on this machine, or an address")
@@ -66,9 +70,9 @@ def _is_local(address: str) -> bool:
 
 
 @contextmanager
-def _at(address: str) -> Iterator[Client]:
+def _remote(address: str) -> Iterator[Client]:
     try:
-        client = Client(address, timeout=_ANSWER_S, set_as_default=False)
+        client = Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -82,12 +86,12 @@ def _at(address: str) -> Iterator[Client]:
 @contextmanager
 def _local(count: int) -> Iterator[Client]:
     with (
-        _Processes(
+        _LocalWorkers(
             n_workers=count,
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address="127.0.0.1:0",
-            preload=[_NO_INTERRUPT],
+            preload=[_IGNORE_INTERRUPT],
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -96,8 +100,8 @@ def _local(count: int) -> Iterator[Client]:
         yield client
 
 
-class _Processes(LocalCluster):
-    """Processes that each have a GPU of their own, where the machine has any."""
+class _LocalWorkers(LocalCluster):
+    """Worker processes on this machine, each with a GPU of its own if the machine has GPUs."""
 
     def __init__(self, n_workers: int, **options: object) -> None:
         self._gpus = _gpus()
@@ -112,12 +116,12 @@ class _Processes(LocalCluster):
         (name, spec), *_ = super().new_worker_spec().items()
         if not self._gpus:
             return {name: spec}
-        own = {"CUDA_VISIBLE_DEVICES": self._gpus[name]}
-        return {name: {**spec, "options": {**spec["options"], "env": own}}}
+        environment = {"CUDA_VISIBLE_DEVICES": self._gpus[name]}
+        return {name: {**spec, "options": {**spec["options"], "env": environment}}}
 
 
 def _gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them."""
+    """Return the names of the GPUs that this process may use, for `CUDA_VISIBLE_DEVICES`."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     try:
@@ -129,7 +133,7 @@ def _gpus() -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own notes from the user: what went wrong is said in one line."""
+    """Silence Dask's log while the block lasts: the user gets one line for each problem."""
     names = ("distributed", "tornado", "asyncio", "bokeh")
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(names)]
     levels = [logger.level for logger in loggers]

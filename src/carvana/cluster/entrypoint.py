@@ -1,4 +1,8 @@
-"""What a worker is asked to run."""
+"""What runs on the workers: the environment check and the tasks.
+
+`environment_plugin` and `entrypoint` are defined inside functions so that they are pickled whole, not by reference:
+the scheduler, and workers that other people use, need not have this project installed.
+"""
 
 import asyncio
 import pickle
@@ -6,106 +10,138 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from distributed import Worker, get_worker
+from distributed import Worker, WorkerPlugin, get_worker
 from distributed.core import Status
 
-from carvana.cluster.environment import sight
 from carvana.console import ProgressCallback
-from carvana.tasks import Job, Piece
+from carvana.tasks import Job, Task
 
 SLOT = "carvana"
-"""A resource of which each worker has one: pieces of several commands take turns."""
+"""Resource of which each worker has one, so that it runs one task at a time, of all commands."""
 
-_EVERY_S = 0.5
-"""Seconds between two reports of how far a piece is."""
-
-
-async def look(job: bytes, mark: str, token: str, dask_worker: Worker) -> dict[str, str]:
-    """What the worker sees, as `sight` has it. It looks while it works."""
-    await dask_worker.set_resources(**{SLOT: 1})
-    return await asyncio.to_thread(lambda: sight(pickle.loads(job), Path(mark), token))
+_REPORT_INTERVAL_S = 0.5
 
 
-def errand() -> Callable[[str, bytes, bytes], None]:
-    """`do`, as a function that is sent whole: a scheduler need not have this project."""
-
-    def carvana_piece(topic: str, job: bytes, piece: bytes) -> None:
-        from carvana.cluster.entrypoint import do
-
-        do(topic, job, piece)
-
-    return carvana_piece
-
-
-def do(topic: str, job: bytes, piece: bytes) -> None:
-    """Do a piece, within a task.
+def environment_plugin(topic: str, permit: str, check: bytes) -> WorkerPlugin:
+    """Create the plugin that checks a worker's environment, and then lets it run the command's tasks.
 
     Args:
-        topic: of the events that say how far it is.
-        job: pickled; what it loads is kept for the next piece.
-        piece: pickled.
+        topic: of the event with the result: `worker`, and `problem`, which is empty for a worker that passed.
+        permit: the resource that a worker offers after it passed.
+        check: a pickled `EnvironmentCheck`.
+    """
+
+    class EnvironmentPlugin(WorkerPlugin):
+        def setup(self, worker: Worker) -> None:
+            self._worker = worker
+            self._checking = asyncio.create_task(self._check())  # a worker must answer while it imports Keras
+
+        async def _check(self) -> None:
+            problem = await asyncio.to_thread(self._problem)
+            await self._worker.set_resources(**{SLOT: 1, permit: 0 if problem else 1})
+            self._worker.log_event(topic, {"worker": self._worker.address, "problem": problem})
+
+        def _problem(self) -> str:
+            try:
+                found = pickle.loads(check).differences()
+            except ModuleNotFoundError as error:
+                return f"lacks a module ({error}); `./run.sh dask worker` starts a worker that has all"
+            except Exception as error:
+                return f"cannot check its environment ({type(error).__name__}: {error})"
+            return f"differs in {', '.join(found)}" if found else ""
+
+        def transition(self, key: str, start: str, finish: str, **_: object) -> None:
+            """Reserve the worker's GPU, if it has one; the command that submits cannot know where a task will run."""
+            state = self._worker.state
+            if finish == "waiting" and "GPU" in state.total_resources:
+                required = state.tasks[key].resource_restrictions
+                if SLOT in required:
+                    required["GPU"] = 1
+
+    return EnvironmentPlugin()
+
+
+def entrypoint() -> Callable[[str, bytes, bytes], None]:
+    """Return `run_task`, as a function that imports it on the worker."""
+
+    def run_carvana_task(topic: str, job: bytes, task: bytes) -> None:
+        from carvana.cluster.entrypoint import run_task
+
+        run_task(topic, job, task)
+
+    return run_carvana_task
+
+
+def run_task(topic: str, job: bytes, task: bytes) -> None:
+    """Run a task inside a Dask task.
+
+    Args:
+        topic: of the progress events, unique for each command.
+        job: pickled; what it loads is kept for the next task.
+        task: pickled.
 
     Raises:
-        UserError: as the piece does.
+        UserError: raised by the task.
     """
-    task: Piece = pickle.loads(piece)
-    with suppress(_NotWantedError):
-        task.do(_loaded(topic, job), _Report(task, topic))
+    work: Task = pickle.loads(task)
+    reporter = _EventReporter(topic, work.completed())
+    with suppress(_CancelledError):
+        work.execute(_load(topic, job), reporter)
 
 
 @lru_cache(maxsize=1)
-def _loaded(topic: str, job: bytes) -> Any:
-    """What a job loads: networks may have been trained anew between two commands, which have topics of their own."""
+def _load(topic: str, job: bytes) -> Any:
+    """Load a job. The topic is part of the cache's key: models may have been trained again since the last command."""
     loaded: Job = pickle.loads(job)
     return loaded.load()
 
 
-class _NotWantedError(Exception):
-    """The command that wanted the piece is gone."""
+class _CancelledError(Exception):
+    """Ends a task whose command was stopped."""
 
 
-class _Report:
-    """Where a piece says how far it is: to the scheduler, which tells the command."""
+class _EventReporter:
+    """A `Reporter` that sends messages and progress to the command, as events of the scheduler."""
 
-    def __init__(self, piece: Piece, topic: str) -> None:
-        self._worker, self._topic, self._name = get_worker(), topic, piece.name
-        self._task = self._worker.get_current_task()
-        self._done, self._last = piece.done(), 0.0
+    def __init__(self, topic: str, completed: int) -> None:
+        self._topic, self._worker = topic, get_worker()
+        self._key = self._worker.get_current_task()
+        self._completed = completed
+        self._send()
 
     def message(self, text: str) -> None:
-        self._check_wanted()
-        self._send(said=text)
+        self._check_cancelled()
+        self._send(message=text)
 
     @contextmanager
     def progress(self, title: str, total: int, unit: str) -> Iterator[ProgressCallback]:
-        done, said = 0, ""
+        done, last_note = 0, ""
 
         def advance(count: int = 1, note: str | None = None) -> None:
-            nonlocal done, said
-            done, self._done = done + count, self._done + count
-            said = said if note is None else note
-            self._check_wanted()
-            if time.monotonic() - self._last >= _EVERY_S:
-                show()
+            nonlocal done, last_note
+            done, self._completed = done + count, self._completed + count
+            last_note = last_note if note is None else note
+            self._check_cancelled()
+            if time.monotonic() - self._last >= _REPORT_INTERVAL_S:
+                send()
 
-        def show() -> None:
-            self._send(text=f"{title}: {done:,}/{total:,} {unit}{', ' if said else ''}{said}")
+        def send() -> None:
+            ending = f", {last_note}" if last_note else ""
+            self._send(status=f"{title}: {done:,}/{total:,} {unit}{ending}")
 
-        show()
+        send()
         yield advance
 
     def _send(self, **more: str) -> None:
         self._last = time.monotonic()
-        self._worker.log_event(
-            self._topic, {"worker": self._worker.address, "piece": self._name, "done": self._done, **more}
-        )
+        event = {"worker": self._worker.address, "task": self._key, "completed": self._completed, **more}
+        self._worker.log_event(self._topic, event)
 
-    def _check_wanted(self) -> None:
-        """End the piece where the command was stopped or the scheduler is gone: nothing else ends a thread."""
-        task = self._worker.state.tasks.get(self._task)
-        gone = self._worker.status not in (Status.running, Status.paused)
-        if gone or task is None or task.state == "cancelled":
-            raise _NotWantedError
+    def _check_cancelled(self) -> None:
+        """End the task if the command was stopped or the scheduler is lost; Dask cannot stop a thread."""
+        task = self._worker.state.tasks.get(self._key)
+        lost = self._worker.status not in (Status.running, Status.paused)
+        if lost or task is None or task.state == "cancelled":
+            raise _CancelledError

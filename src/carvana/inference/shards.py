@@ -55,17 +55,17 @@ class Shard:
         return f"shard {self.path.name.partition('-')[0]}"
 
     @property
-    def size(self) -> int:
+    def n_samples(self) -> int:
         """Number of photos."""
         return len(self.photos)
 
-    def done(self) -> int:
+    def completed(self) -> int:
         """Return 0: a shard has no intermediate state."""
         return 0
 
-    def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
+    def execute(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
         """Predict the shard with what `PredictionJob.load` returned."""
-        with reporter.progress(self.name, self.size, "photos") as advance:
+        with reporter.progress(self.name, self.n_samples, "photos") as advance:
             predict_shards(*loaded, [self], advance, reporter)
 
 
@@ -80,7 +80,7 @@ class PredictionJob:
     """The folder of the shards."""
     title: str
 
-    def sees(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """Return fingerprints of the photos and of the members' weights or maps, by description."""
         members = {member.name: json.dumps(member.fingerprint()) for member in self.config.members}
         return {
@@ -145,7 +145,7 @@ def predict_shards(
         # A record takes many short numpy calls that hold Python's global lock: a second thread makes them no faster
         # and takes a core from decoding. Writing a map is one long call that releases the lock.
         finish_workers=CORES if maps_dir else 1,
-        batch_ends=set(accumulate(shard.size for shard in pending)).__contains__,
+        batch_ends=set(accumulate(shard.n_samples for shard in pending)).__contains__,
     )
     for shard in pending:
         with file_lock(shard.lock, reporter), write_gzipped(shard.path) as text:

@@ -28,7 +28,7 @@ from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, photo_sizes, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, commit, now
 from carvana.tables import csv_stem
-from carvana.tasks import Crew
+from carvana.tasks import Executor
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def submission_specs(
 
 
 def predict_test_set(
-    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], executor: Crew | None = None
+    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], executor: Executor | None = None
 ) -> TestPrediction:
     """Predict a test set for all submissions in one pass, and write submissions and ledger rows.
 
@@ -149,13 +149,13 @@ def write_from_shards(shards: Sequence[Shard], paths: Sequence[Path]) -> pd.Data
 
 
 def _predict(
-    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, executor: Crew | None
+    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, executor: Executor | None
 ) -> pd.DataFrame:
     """Predict the shards that are not finished, write the submissions, and return `write_from_shards`' records."""
     config = specs[0].config
     shards = resume_shards(photos, folder, config)
     pending = [shard for shard in shards if not shard.finished]
-    left = sum(shard.size for shard in pending)
+    left = sum(shard.n_samples for shard in pending)
     if left < len(photos):
         console.message(f"{specs[0].path}: resumes after {len(photos) - left:,} of {len(photos):,} photos")
     title = f"predict with fold {specs[0].fold}, tta {config.tta}"

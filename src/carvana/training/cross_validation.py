@@ -17,7 +17,7 @@ from carvana.files import atomic_path
 from carvana.locks import file_lock
 from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
-from carvana.tasks import Crew
+from carvana.tasks import Executor
 from carvana.training import checkpoint
 from carvana.training.trainer import Trainer
 
@@ -39,15 +39,15 @@ class FoldTask:
         return f"{self.recipe.name} fold {self.run.fold}"
 
     @property
-    def size(self) -> int:
+    def n_samples(self) -> int:
         """Photos to train on, summed over all epochs."""
         return sum(self._photos_per_epoch())
 
-    def done(self) -> int:
+    def completed(self) -> int:
         """Return the photos of the finished epochs."""
         return sum(self._photos_per_epoch()[: checkpoint.finished_epochs(self.run.checkpoint)])
 
-    def do(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
+    def execute(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
         """Train the epochs that are left, unless another process does so meanwhile.
 
         Args:
@@ -81,7 +81,7 @@ class TrainingJob:
     """Overrides of each recipe, as `key=value`."""
     title: str = "train"
 
-    def sees(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """Return fingerprints of the training photos and masks, and the value of each key of the recipes."""
         facts = {f"the photos of {self.data}": fingerprint(self.data, ["train", "train_masks"])}
         for name in self.recipes:
@@ -122,12 +122,12 @@ def train_folds(
             before any training.
     """
     for task in _pending(recipe, split, folds, runs, fresh=fresh):
-        task.do(None, console, devices)
+        task.execute(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
 
 def train_on_cluster(
-    crew: Crew,
+    executor: Executor,
     job: TrainingJob,
     recipes: Sequence[Recipe],
     split: Split,
@@ -138,7 +138,7 @@ def train_on_cluster(
     """Train each of several recipes on each of several folds, as tasks of a cluster; otherwise like `train_folds`.
 
     Args:
-        crew: executes the tasks.
+        executor: executes the tasks.
         job: what the tasks have in common.
         recipes: the recipes to train.
         split: the photos and their folds.
@@ -147,7 +147,7 @@ def train_on_cluster(
     """
     tasks = [task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, fresh=fresh)]
     if tasks:
-        crew(job, tasks)
+        executor(job, tasks)
     return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 

@@ -1,4 +1,4 @@
-"""A Dask scheduler and workers, as processes on this machine, of which nothing is left behind."""
+"""Fixtures that start a Dask scheduler and workers as processes on this machine, and end them afterwards."""
 
 import os
 import re
@@ -17,23 +17,23 @@ import carvana
 
 SRC = Path(carvana.__file__).parents[1]
 DASK = [sys.executable, "-m", "dask"]
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
-def until(happened: Callable[[], object], what: str) -> object:
-    """Wait until something is true, and give it."""
-    end = time.monotonic() + PATIENCE_S
-    while not (found := happened()):
-        assert time.monotonic() < end, f"{what}: not within {PATIENCE_S} s"
+def wait_until(condition: Callable[[], object], what: str) -> object:
+    """Wait until a condition holds, and return its value."""
+    end = time.monotonic() + TIMEOUT_S
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what}: not within {TIMEOUT_S} s"
         time.sleep(0.02)
     return found
 
 
 class DaskProcesses:
-    """`dask scheduler` and `dask worker`, as a person starts them."""
+    """`dask scheduler` and `dask worker` processes, started by the commands that people use."""
 
     def __init__(self, folder: Path, options: tuple[str, ...] = (), host: str = "127.0.0.1") -> None:
-        """Start a scheduler; logs go to `folder`, `options` are Dask's own for TLS."""
+        """Start a scheduler that logs to `folder`; `options` are those of Dask for TLS."""
         self._folder, self._options, self._all = folder, options, []
         folder.mkdir()
         with socket.socket() as free:
@@ -44,10 +44,10 @@ class DaskProcesses:
             "scheduler", "--host", self.address, "--dashboard-address", f"{host}:0", source=None
         )
         log = folder / "0.log"
-        until(lambda: "Scheduler at" in log.read_text(), "the scheduler's start")
+        wait_until(lambda: "Scheduler at" in log.read_text(), "the scheduler's start")
 
     def start(self, *command: str, source: Path | None, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
-        """Start one of Dask's commands; its Python imports the project from `source`, and cannot without one."""
+        """Start a command of Dask that imports the project from `source`, or cannot import it if that is None."""
         path = [source, Path(__file__).parent] if source else [self._without_carvana()]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
         with open(self._folder / f"{len(self._all)}.log", "w") as log:
@@ -62,7 +62,7 @@ class DaskProcesses:
         return process
 
     def _without_carvana(self) -> Path:
-        """Write a folder of modules that hides the installed project."""
+        """Return a folder for PYTHONPATH that hides the installed project."""
         folder = self._folder / "without"
         folder.mkdir(exist_ok=True)
         (folder / "carvana.py").write_text("raise ModuleNotFoundError(\"No module named 'carvana'\")\n")
@@ -78,13 +78,15 @@ class DaskProcesses:
         return self.start("worker", self.address, *quiet, *options, source=source, prefix=prefix)
 
     def address_of(self, worker: subprocess.Popen) -> str:
-        """Where a worker listens, once it does."""
+        """Return a worker's address, as soon as it listens."""
         log = self._folder / f"{self._all.index(worker)}.log"
-        found = until(lambda: re.search(r"Start worker at: +(\S+)", log.read_text()), "the worker's start")
+        found = wait_until(
+            lambda: re.search(r"Start worker at: +(\S+)", log.read_text()), "the worker's start"
+        )
         return found[1]
 
     def end(self, process: subprocess.Popen) -> None:
-        """Kill a process and all that it started."""
+        """Kill a process and its children."""
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -92,14 +94,14 @@ class DaskProcesses:
         process.wait(10)
 
     def end_all(self) -> None:
-        """Kill them all."""
+        """Kill all processes."""
         for process in self._all:
             self.end(process)
 
 
 @pytest.fixture
 def dask(tmp_path: Path) -> Iterator[Callable[..., DaskProcesses]]:
-    """Makes a scheduler of a test's own."""
+    """Return a function that starts a scheduler for one test."""
     made: list[DaskProcesses] = []
 
     def make(*options: str, host: str = "127.0.0.1") -> DaskProcesses:
@@ -113,7 +115,7 @@ def dask(tmp_path: Path) -> Iterator[Callable[..., DaskProcesses]]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
-    """A scheduler that knows nothing of the project, and two workers: one with a GPU, as it says, and two threads."""
+    """A scheduler without the project, and two workers, of which one offers a GPU and has two threads."""
     processes = DaskProcesses(tmp_path_factory.mktemp("pair") / "dask")
     processes.worker("--resources", "GPU=1", "--nthreads", "2")
     processes.worker()
@@ -123,7 +125,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
 
 @pytest.fixture(scope="module")
 def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """The address of a bridge, and how to run something in each of two network namespaces that hang on it."""
+    """The address of a bridge, and the command prefixes that run a program in each of its two network namespaces."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("network namespaces need root and `ip`")
     tag = f"{os.getpid() % 10_000:04d}"
@@ -144,7 +146,7 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         for command in commands:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if done.returncode:
-                pytest.skip(f"this machine makes no network namespaces: {command}: {done.stderr.strip()}")
+                pytest.skip(f"network namespaces cannot be created here: {command}: {done.stderr.strip()}")
         yield "10.213.77.1", [("ip", "netns", "exec", name) for name in names]
     finally:
         for name in names:

@@ -1,4 +1,4 @@
-"""The lightest job there is: pieces that sleep, and write down who did them. Workers import it."""
+"""The simplest job: tasks that sleep, and write down which worker ran them. Workers import this module."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from distributed import get_worker
 
@@ -14,54 +15,55 @@ from carvana.errors import UserError
 
 
 @dataclass(frozen=True)
-class Naps:
-    """A job."""
-
+class SleepJob:
     folder: Path
-    title: str = "naps"
+    title: str = "sleep"
 
-    def sees(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         return {}
 
     def load(self) -> None: ...
 
 
 @dataclass(frozen=True)
-class Nap:
-    """A piece of a few photos; `ends` says how it comes to its end, which waits for a file if it is given one."""
+class SleepTask:
+    """A task that sleeps for a few samples, waits for `release_file` if it has one, and ends as `end` says."""
 
     folder: Path
     number: int
-    ends: str = "well"
-    alarm: Path | None = None
-    size: int = 5
+    end: Literal["finish", "fail", "kill", "kill once"] = "finish"
+    release_file: Path | None = None
+    n_samples: int = 5
 
     @property
     def name(self) -> str:
-        return f"nap {self.number}"
+        return f"sleep {self.number}"
 
-    def done(self) -> int:
+    def completed(self) -> int:
         return 0
 
-    def do(self, loaded: None, reporter: Reporter) -> None:
-        worker, began = get_worker(), time.time()
-        resources = dict(worker.state.available_resources)
-        with reporter.progress(self.name, self.size, "photos") as advance:
-            for _ in range(self.size):
+    def execute(self, loaded: None, reporter: Reporter) -> None:
+        worker, started = get_worker(), time.time()
+        free = worker.state.available_resources
+        resources = {name: free[name] for name in ("GPU", "carvana") if name in free}
+        with reporter.progress(self.name, self.n_samples, "photos") as advance:
+            for _ in range(self.n_samples):
                 time.sleep(0.02)
                 advance(1, "asleep")
-            (self.folder / f"{self.number}.begun").touch()
-            while self.alarm and not self.alarm.exists():
+            (self.folder / f"{self.number}.started").touch()
+            while self.release_file and not self.release_file.exists():
                 time.sleep(0.02)
                 advance(0)
-        if self.ends == "killed":
+        killed_before = self.folder / f"{self.number}.killed"
+        if self.end == "kill" or (self.end == "kill once" and not killed_before.exists()):
+            killed_before.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.ends == "badly":
+        if self.end == "fail":
             raise UserError("a bad dream")
-        facts = {"worker": worker.address, "began": began, "ended": time.time(), "resources": resources}
-        (self.folder / f"{self.number}.json").write_text(json.dumps(facts))
+        result = {"worker": worker.address, "started": started, "ended": time.time(), "resources": resources}
+        (self.folder / f"{self.number}.json").write_text(json.dumps(result))
 
 
-def done_in(folder: Path) -> dict[int, dict]:
-    """What was written down of each nap that is done."""
+def read_results(folder: Path) -> dict[int, dict]:
+    """Return what each finished task wrote."""
     return {int(path.stem): json.loads(path.read_text()) for path in folder.glob("*.json")}

@@ -1,14 +1,14 @@
-"""The processes of `local:N`."""
+"""`local:N` starts worker processes on this machine."""
 
 from pathlib import Path
 
 import pytest
 
-from carvana.cluster.connection import connected
+from carvana.cluster.connection import connect
 from carvana.errors import UserError
 
 
-def _visible() -> str | None:
+def _visible_gpus() -> str | None:
     import os
 
     return os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -16,7 +16,7 @@ def _visible() -> str | None:
 
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An `nvidia-smi` that lists two."""
+    """An `nvidia-smi` that lists two GPUs."""
     smi = tmp_path / "nvidia-smi"
     smi.write_text('#!/bin/sh\necho "GPU 0: A (UUID: GPU-1)"\necho "GPU 1: A (UUID: GPU-2)"\n')
     smi.chmod(0o755)
@@ -24,13 +24,13 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def test_each_process_has_a_gpu_of_its_own(two_gpus: None, capsys: pytest.CaptureFixture) -> None:
-    with connected("local:2") as client:
+def test_each_local_worker_gets_its_own_gpu(two_gpus: None, capsys: pytest.CaptureFixture) -> None:
+    with connect("local:2") as client:
         client.wait_for_workers(2, timeout=30)
-        assert sorted(client.run(_visible).values()) == ["0", "1"]
+        assert sorted(client.run(_visible_gpus).values()) == ["0", "1"]
     assert "dashboard: http://127.0.0.1:" in capsys.readouterr().out
 
 
-def test_more_processes_than_gpus_are_refused(two_gpus: None) -> None:
-    with pytest.raises(UserError, match="this machine has 2 GPUs"), connected("local:3"):
+def test_more_local_workers_than_gpus_are_an_error(two_gpus: None) -> None:
+    with pytest.raises(UserError, match="this machine has 2 GPUs"), connect("local:3"):
         pass

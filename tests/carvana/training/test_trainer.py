@@ -66,7 +66,7 @@ def _recipe(*changes: str) -> Recipe:
 def test_a_fold_that_another_process_finishes_is_not_trained(split: Split, tmp_path: Path) -> None:
     train, val = (tuple(samples) for samples in split.train_val(0))
     task = FoldTask(_recipe(SHORT), RunDir(tmp_path / "fold-0"), train, val)
-    thread = threading.Thread(target=lambda: task.do(None, console))
+    thread = threading.Thread(target=lambda: task.execute(None, console))
     with file_lock(task.run.lock, console):
         thread.start()
         time.sleep(0.2)
@@ -78,12 +78,12 @@ def test_a_fold_that_another_process_finishes_is_not_trained(split: Split, tmp_p
 def test_the_progress_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Path) -> None:
     train, val = (tuple(samples) for samples in split.train_val(0))
     task = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), train, val)
-    assert (len(train), task.size, task.done()) == (32, 4 * 32, 0)
+    assert (len(train), task.n_samples, task.completed()) == (32, 4 * 32, 0)
     task.run.folder.mkdir()
     checkpoint.save(task.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
-    assert task.done() == 3 * 32
+    assert task.completed() == 3 * 32
     task.run.checkpoint.write_bytes(b"half")
-    assert task.done() == 0
+    assert task.completed() == 0
 
 
 def test_a_fold_is_trained_validated_and_saved(split: Split, trained: RunDir) -> None:
