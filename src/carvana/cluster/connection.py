@@ -6,6 +6,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
@@ -47,7 +48,9 @@ def connect(address: str) -> Iterator[Client]:
 
 def _check_versions(client: Client, address: str) -> None:
     """Raise UserError if the scheduler cannot read what this process sends."""
-    versions = client.get_versions()
+    versions: Any = (
+        client.get_versions()
+    )  # typed as a coroutine, too, which only an asynchronous client returns
     ours, theirs = (
         {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
     )

@@ -52,7 +52,7 @@ def environment_plugin(topic: str, permit: str, check: bytes) -> WorkerPlugin:
                 return f"cannot check its environment ({type(error).__name__}: {error})"
             return f"differs in {', '.join(found)}" if found else ""
 
-        def transition(self, key: str, start: str, finish: str, **_: object) -> None:
+        def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
             """Reserve the worker's GPU, if it has one; the command that submits cannot know where a task will run."""
             state = self._worker.state
             if finish == "waiting" and "GPU" in state.total_resources:

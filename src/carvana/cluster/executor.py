@@ -170,7 +170,7 @@ class _Execution:
                 retries=0,
                 pure=False,
             )
-            self._submitted[future.key] = _Submitted(task, future, time.monotonic())
+            self._submitted[str(future.key)] = _Submitted(task, future, time.monotonic())
             future.add_done_callback(partial(self._call, self._on_end))
 
     def _choose_again(self) -> None:
@@ -223,7 +223,7 @@ class _Execution:
         """Handle the end of a task."""
         if future.status not in ("finished", "error"):
             raise self._scheduler_lost()
-        task = self._submitted.pop(future.key).task
+        task = self._submitted.pop(str(future.key)).task
         if future.status == "finished":
             self._count(task, task.n_samples)
             return
