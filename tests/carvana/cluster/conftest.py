@@ -130,7 +130,8 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         pytest.skip("network namespaces need root and `ip`")
     tag = f"{os.getpid() % 10_000:04d}"
     bridge, names = f"cvb{tag}", [f"cv{tag}a", f"cv{tag}b"]
-    commands = [f"ip link add {bridge} type bridge", f"ip addr add 10.213.77.1/24 dev {bridge}"]
+    network = f"10.213.{os.getpid() % 250 + 1}"  # each test process has its own
+    commands = [f"ip link add {bridge} type bridge", f"ip addr add {network}.1/24 dev {bridge}"]
     commands += [f"ip link set {bridge} up"]
     for number, name in enumerate(names, start=2):
         commands += [
@@ -138,7 +139,7 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
             f"ip link add {name}h type veth peer name {name}n",
             f"ip link set {name}n netns {name}",
             f"ip link set {name}h master {bridge} up",
-            f"ip -n {name} addr add 10.213.77.{number}/24 dev {name}n",
+            f"ip -n {name} addr add {network}.{number}/24 dev {name}n",
             f"ip -n {name} link set {name}n up",
             f"ip -n {name} link set lo up",
         ]
@@ -147,7 +148,7 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if done.returncode:
                 pytest.skip(f"network namespaces cannot be created here: {command}: {done.stderr.strip()}")
-        yield "10.213.77.1", [("ip", "netns", "exec", name) for name in names]
+        yield f"{network}.1", [("ip", "netns", "exec", name) for name in names]
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
