@@ -39,7 +39,7 @@ from prediction import repeated
 from carvana import console
 from carvana.cluster.executor import crew_at
 from carvana.data.dataset import Sample, test_samples
-from carvana.inference.shards import PHOTOS, Shard
+from carvana.inference.shards import SHARD_SIZE, Shard
 from carvana.submission.csv_file import check_submission
 from carvana.submission.predict_test import write_from_shards
 from carvana.tasks import Job, Piece
@@ -75,11 +75,11 @@ def benchmark(
     hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
     plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + hand_out
     figures = {
-        "task_photos": PHOTOS,
+        "task_photos": SHARD_SIZE,
         "plain_photos_per_s": round(256 / plain_s, 2),
         "one_worker_photos_per_s": round(256 / one_s, 2),
         "two_workers_photos_per_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
-        "task_overhead_s": round((one_s - plain_s) * PHOTOS / 256, 4),
+        "task_overhead_s": round((one_s - plain_s) * SHARD_SIZE / 256, 4),
         "start_s": round(median(one.start_s for one in real), 1),
         "submit_s": round(hand_out, 4),
         "scheduler_s_per_task": round(scheduler_s, 4),

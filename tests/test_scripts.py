@@ -132,7 +132,7 @@ def test_a_killed_training_continues(workspace: Path) -> None:
     assert result_of(process).status == -signal.SIGKILL
     before = pd.read_csv(history)
     text = output_of(*options, cwd=workspace)
-    assert "fold 0: goes on after epoch" in text
+    assert "fold 0: resumes after epoch" in text
     after = pd.read_csv(history)
     assert after["epoch"].tolist() == list(range(1, 21))
     pd.testing.assert_frame_equal(after[: len(before)], before)
@@ -154,7 +154,7 @@ def test_ctrl_c_is_one_line(workspace: Path) -> None:
     result = result_of(process)
     assert (result.status, result.stderr) == (
         130,
-        "stopped; what is finished is kept, and the same command goes on from there\n",
+        "stopped; what is finished is kept, and the same command continues from there\n",
     )
 
 

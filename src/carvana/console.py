@@ -61,7 +61,8 @@ def command(script: Callable[..., None]) -> typer.Typer:
             sys.exit(1)
         except KeyboardInterrupt:
             print(
-                "stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr
+                "stopped; what is finished is kept, and the same command continues from there",
+                file=sys.stderr,
             )
             sys.exit(130)
 

@@ -1,4 +1,4 @@
-"""A recipe: everything that determines a score, in one validated TOML file."""
+"""A recipe: the network, its training, and how it predicts, in one validated TOML file."""
 
 import tomllib
 from difflib import get_close_matches
@@ -54,20 +54,20 @@ class _Table(BaseModel):
 
 
 class Stage(_Table):
-    """A resolution, and the training at it."""
+    """Training at one resolution; stages are trained in order (progressive resizing)."""
 
     size: tuple[PositiveInt, PositiveInt]
     """Height and width in pixels to which photos are resized."""
     epochs: PositiveInt
     batch_size: PositiveInt
-    """Photos a step."""
+    """Photos per optimizer step."""
     accumulation_steps: PositiveInt = 1
     """Micro-batches that a batch is split into where it does not fit the device; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
     """Learning rate at the start of the stage, before the schedule's factor."""
 
     @model_validator(mode="after")
-    def _microbatches_have_one_size(self) -> Self:
+    def _check_accumulation_steps(self) -> Self:
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"accumulation_steps {self.accumulation_steps} does not divide the batch_size of {self.batch_size}"
@@ -99,7 +99,7 @@ class Augmentation(_Table):
 
 
 class Encoder(_Table):
-    """A network of segmentation-models, instead of the post's U-Net."""
+    """A network of segmentation-models, instead of the U-Net."""
 
     encoder: str
     """The library's name of the encoder, e.g. `resnet34`."""
@@ -218,7 +218,7 @@ class Recipe(_Table):
         return self.stages[-1].size
 
 
-def is_known(name: str) -> bool:
+def is_recipe_name(name: str) -> bool:
     """Return True if `src/recipes` contains a recipe of this name."""
     return (RECIPES / f"{name}.toml").is_file()
 

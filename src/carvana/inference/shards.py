@@ -25,7 +25,7 @@ from carvana.inference.predictors import WeightedEnsemble, map_path, save_map
 from carvana.inference.records import PredictionRecord, make_record
 from carvana.locks import file_lock
 
-PHOTOS = 512
+SHARD_SIZE = 512
 """Photos per shard: seconds to minutes of work, the most that an interruption costs."""
 
 FIELDS = PredictionRecord._fields[:-1]
@@ -46,7 +46,7 @@ class Shard:
 
     @property
     def lock(self) -> Path:
-        """The lock that the process holds that writes the file."""
+        """Lock file of the process that writes the shard."""
         return self.path.with_name(f".{self.path.name}.lock")
 
     @property
@@ -96,9 +96,9 @@ class PredictionJob:
 def make_shards(photos: Sequence[Sample], folder: Path) -> list[Shard]:
     """Split photos, in order, into shards with files in `folder`.
 
-    The names and sizes of the photos are part of a file's name: a shard whose photos changed is another shard.
+    The names and sizes of the photos are part of a file's name: a shard whose photos changed gets another file name.
     """
-    groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
+    groups = [tuple(photos[first : first + SHARD_SIZE]) for first in range(0, len(photos), SHARD_SIZE)]
     return [
         Shard(folder / f"{number:05d}-{_photos_digest(group)}.csv.gz", group)
         for number, group in enumerate(groups)

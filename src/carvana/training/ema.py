@@ -16,7 +16,7 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
-        """Start the average at the model's present weights.
+        """Start the average at the model's current weights.
 
         Args:
             model: the model in training.

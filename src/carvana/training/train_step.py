@@ -25,7 +25,7 @@ class TrainStep:
             devices: devices that share each batch; by default one device.
 
         Raises:
-            UserError: there is no such encoder, or its weights cannot be had.
+            UserError: there is no such encoder, or its weights cannot be loaded.
         """
         self.frozen = recipe.freeze_encoder_epochs > 0
         self._recipe = recipe
