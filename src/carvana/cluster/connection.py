@@ -1,5 +1,6 @@
 """Connections to a Dask scheduler: a running one, or one that is started with a few workers on this machine."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -74,14 +75,19 @@ def _is_local(address: str) -> bool:
 
 @contextmanager
 def _remote(address: str) -> Iterator[Client]:
+    client, reason = None, ""
     try:
         client = Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
+    if client is None:
+        # Not within `except`, whose traceback keeps the failed client. If it were collected while another client starts,
+        # its `__del__` would wait for a lock that the start holds (distributed 2026.8).
+        gc.collect()
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
             " `./run.sh dask scheduler` starts one"
-        ) from None
+        )
     with client:
         yield client
 

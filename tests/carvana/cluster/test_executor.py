@@ -142,7 +142,7 @@ def _compare_with_a_kill(
     address: str, data: Path, run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(shards, "PHOTOS", 10)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 10)
 
     def submit(out: str, cluster: str | None) -> bytes:
         options = {"fold": "0", "tta": Tta.scales, "set_": SMALL, "keep_maps": True}

@@ -41,7 +41,7 @@ CONFIG = PredictionConfig((), 0.5)
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "PHOTOS", 10)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 10)
 
 
 @pytest.fixture
