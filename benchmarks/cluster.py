@@ -1,10 +1,10 @@
-"""Prediction on a Dask cluster, a core a worker: beside the plain run on one core, and what a piece costs on the way.
+"""Benchmark of prediction on a Dask cluster with one core per worker, compared with one core without a cluster.
 
     ./run.sh benchmark cluster --data $CARVANA_DATA
 
-As in `benchmarks/prediction.py`, a network works for its time, and masks of real cars stand for its answers. A worker
-fills its core, so that its seconds are the processor's: other work on the machine does not count. The figures go to
-`benchmarks/cluster.toml`, from which `benchmarks/scale_model.py` computes what more machines would do.
+As in `benchmarks/prediction.py`, an untrained network runs for its time, and the masks of real cars are taken as its
+result. Times of tasks are CPU times, so that other work on the machine does not count. The figures are written to
+`benchmarks/cluster.toml`, from which `benchmarks/scale_model.py` computes estimates for more machines.
 """
 
 import os
@@ -26,41 +26,41 @@ import psutil
 import tomli_w
 import typer
 from cluster_jobs import (
-    Measured,
-    NoLoad,
-    Nothing,
-    between_nothings,
-    clocked,
-    piece_seconds,
+    EmptyJob,
+    EmptyTask,
+    PredictionBenchmarkJob,
+    seconds_per_empty_task,
+    shard_seconds,
     start_seconds,
+    timed_shards,
 )
 from prediction import repeated
 
 from carvana import console
-from carvana.cluster.executor import crew_at
+from carvana.cluster.executor import dask_executor
 from carvana.data.dataset import Sample, test_samples
 from carvana.inference.shards import SHARD_SIZE, Shard
 from carvana.submission.csv_file import check_submission
 from carvana.submission.predict_test import write_from_shards
-from carvana.tasks import Job, Piece
+from carvana.tasks import Job, Task
 
 HERE = Path(__file__).parent
 Cluster = tuple[str, psutil.Process]
 """A scheduler's address, and its process."""
 
-EMPTY = 200
-"""Pieces of nothing that are handed out, to see what handing out costs."""
+EMPTY_TASKS = 200
+"""Number of empty tasks, by which the time to submit a task is measured."""
 
 
 def benchmark(
     data: Annotated[Path, typer.Option(resolve_path=True, help="A folder of the competition's form.")] = Path(
         "data"
     ),
-    recipe: Annotated[str, typer.Option(help="Of the network.")] = "fast",
-    rounds: Annotated[int, typer.Option(min=1, help="How often all of it is done; the median counts.")] = 3,
-    out: Annotated[Path, typer.Option(help="Where the figures go.")] = HERE / "cluster.toml",
+    recipe: Annotated[str, typer.Option(help="The network's recipe.")] = "fast",
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions; the median is reported.")] = 3,
+    out: Annotated[Path, typer.Option(help="The file for the figures.")] = HERE / "cluster.toml",
 ) -> None:
-    """Measure prediction on one and two workers beside the plain run.
+    """Measure prediction on one and two workers, and on one core without a cluster.
 
     Example:
 
@@ -69,19 +69,19 @@ def benchmark(
     photos = test_samples(data)
     real = []
     with _cluster(1) as one, _cluster(2) as two:
-        hand_outs = [_empty(*one) for _ in range(rounds)]
+        submissions = [_submit_empty_tasks(*one) for _ in range(rounds)]
         for _ in range(rounds):
             real.append(_round(data, recipe, 4, 256, one, two))
-    hand_out, scheduler_s = (median(each) for each in zip(*hand_outs, strict=True))
-    plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + hand_out
+    submit_s, scheduler_s = (median(values) for values in zip(*submissions, strict=True))
+    plain_s, one_s = median(one.plain_s for one in real), median(one.one_s for one in real) + submit_s
     figures = {
         "task_photos": SHARD_SIZE,
         "plain_photos_per_s": round(256 / plain_s, 2),
         "one_worker_photos_per_s": round(256 / one_s, 2),
-        "two_workers_photos_per_s": round(sum(256 / (each + hand_out) for each in _medians(real)), 2),
+        "two_workers_photos_per_s": round(sum(256 / (seconds + submit_s) for seconds in _medians(real)), 2),
         "task_overhead_s": round((one_s - plain_s) * SHARD_SIZE / 256, 4),
         "start_s": round(median(one.start_s for one in real), 1),
-        "submit_s": round(hand_out, 4),
+        "submit_s": round(submit_s, 4),
         "scheduler_s_per_task": round(scheduler_s, 4),
         "scheduler_share_per_worker": round(median(one.scheduler for one in real), 4),
         "photo_bytes": round(sum(photo.path.stat().st_size for photo in photos) / len(photos)),
@@ -89,47 +89,47 @@ def benchmark(
         "storage_bytes_per_s": round(median(_storage(photos) for _ in range(rounds))),
         "writer_photos_per_s": round(median(one.writer for one in real)),
     }
-    out.write_text(f"# Recipe {recipe}, a core a worker.\n" + tomli_w.dumps(figures))
+    out.write_text(f"# Recipe {recipe}, one core per worker.\n" + tomli_w.dumps(figures))
     _show(figures, recipe)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What was measured once: the processor's seconds of a shard, and what came with it."""
+    """Result of one repetition; times of shards are CPU seconds."""
 
     plain_s: float
     one_s: float
     two_s: list[float]
-    """Of each of two workers."""
+    """Each of two workers."""
     start_s: float
-    """Until a worker's first photo, its own start included."""
+    """Time until a worker's first photo, its own start included."""
     scheduler: float
-    """Of a core, 0..1, that a scheduler took for a worker."""
+    """Share of a core, 0..1, that the scheduler takes for one worker."""
     row_bytes: float
     writer: float
-    """Photos a second from finished shards to a checked submission."""
+    """Photos per second from finished shards to a checked submission."""
 
 
-def _round(data: Path, recipe: str, pieces: int, size: int, one: Cluster, two: Cluster) -> Round:
-    photos = repeated(test_samples(data), 2 * pieces * size)
+def _round(data: Path, recipe: str, n_shards: int, size: int, one: Cluster, two: Cluster) -> Round:
+    photos = repeated(test_samples(data), 2 * n_shards * size)
     with tempfile.TemporaryDirectory() as name:
         alone, single, double = (Path(name) / part for part in ("alone", "single", "double"))
         command = [
             sys.executable,
             cluster_jobs.__file__,
-            *map(str, (alone, data, recipe, pieces, size)),
+            *map(str, (alone, data, recipe, n_shards, size)),
         ]
         subprocess.run(["taskset", "-c", "0", *command], check=True)
-        half = clocked(photos[: pieces * size], single, size)
-        _timed(*one, Measured(single, data, recipe), half)
-        whole = clocked(photos, double, size)
-        seconds, scheduler_s = _timed(*two, Measured(double, data, recipe), whole)
-        (alone_s,), (single_s,) = piece_seconds(alone), piece_seconds(single)
+        half = timed_shards(photos[: n_shards * size], single, size)
+        _timed(*one, PredictionBenchmarkJob(single, data, recipe), half)
+        whole = timed_shards(photos, double, size)
+        seconds, scheduler_s = _timed(*two, PredictionBenchmarkJob(double, data, recipe), whole)
+        (alone_s,), (single_s,) = shard_seconds(alone), shard_seconds(single)
         start = start_seconds(alone)
         return Round(
             alone_s,
             single_s,
-            piece_seconds(double),
+            shard_seconds(double),
             start,
             scheduler_s / seconds / 2,
             *_writer(double, whole),
@@ -137,43 +137,43 @@ def _round(data: Path, recipe: str, pieces: int, size: int, one: Cluster, two: C
 
 
 def _medians(rounds: Sequence[Round]) -> list[float]:
-    """The seconds of a shard on each of two workers."""
-    return [median(each) for each in zip(*(one.two_s for one in rounds), strict=True)]
+    """Return the seconds of a shard on each of two workers."""
+    return [median(seconds) for seconds in zip(*(one.two_s for one in rounds), strict=True)]
 
 
 def _show(figures: dict[str, float], recipe: str) -> None:
     ways = {
-        "plain run, one core": "plain",
+        "without a cluster, one core": "plain",
         "1 worker, one core": "one_worker",
-        "2 workers, a core each": "two_workers",
+        "2 workers, one core each": "two_workers",
     }
-    rows = [[way, f"{figures[f'{name}_photos_s']:.2f}"] for way, name in ways.items()]
-    console.show_table(f"Prediction with `{recipe}`", ["where", "photos/s"], rows)
-    overhead, piece = figures["task_overhead_s"], figures["task_photos"] / figures["plain_photos_per_s"]
-    console.message(f"a piece takes {overhead:.2f} s more on a worker: {overhead / piece:.1%}")
+    rows = [[way, f"{figures[f'{name}_photos_per_s']:.2f}"] for way, name in ways.items()]
+    console.show_table(f"Prediction with `{recipe}`", ["", "photos/s"], rows)
+    overhead, task = figures["task_overhead_s"], figures["task_photos"] / figures["plain_photos_per_s"]
+    console.message(f"A task takes {overhead:.2f} s more on a worker: {overhead / task:.1%}")
     rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
-    console.show_table("What it is made of", ["figure", "value"], rows)
+    console.show_table("Figures", ["figure", "value"], rows)
 
 
-def _empty(address: str, scheduler: psutil.Process) -> tuple[float, float]:
-    """Seconds that handing out a piece takes, and those of the scheduler's processor in it."""
+def _submit_empty_tasks(address: str, scheduler: psutil.Process) -> tuple[float, float]:
+    """Return the seconds that an empty task takes, and the CPU seconds of the scheduler for it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pieces = [Nothing(folder, number) for number in range(EMPTY)]
-        _, scheduler_s = _timed(address, scheduler, NoLoad(folder), pieces)
-        return between_nothings(folder), scheduler_s / EMPTY
+        tasks = [EmptyTask(folder, number) for number in range(EMPTY_TASKS)]
+        _, scheduler_s = _timed(address, scheduler, EmptyJob(folder), tasks)
+        return seconds_per_empty_task(folder), scheduler_s / EMPTY_TASKS
 
 
-def _timed(address: str, scheduler: psutil.Process, job: Job, pieces: Sequence[Piece]) -> tuple[float, float]:
-    """Seconds that a job takes, and those of the scheduler's processor in it."""
+def _timed(address: str, scheduler: psutil.Process, job: Job, tasks: Sequence[Task]) -> tuple[float, float]:
+    """Return the seconds that a job takes, and the CPU seconds of the scheduler."""
     before, began = sum(scheduler.cpu_times()[:2]), time.perf_counter()
-    crew_at(address)(job, pieces)
+    dask_executor(address)(job, tasks)
     return time.perf_counter() - began, sum(scheduler.cpu_times()[:2]) - before
 
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[Cluster]:
-    """A scheduler and so many workers, a core each, as processes of this machine."""
+    """Start a scheduler and workers with one core each, as processes of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -191,7 +191,7 @@ def _cluster(workers: int) -> Iterator[Cluster]:
     try:
         for core in range(workers):
             started.append(subprocess.Popen(["taskset", "-c", str(core), *worker], **options))
-        time.sleep(5)  # so that all are there when the work begins
+        time.sleep(5)  # so that all workers have joined before the first task
         yield address, psutil.Process(scheduler.pid)
     finally:
         for process in reversed(started):
@@ -202,7 +202,7 @@ def _cluster(workers: int) -> Iterator[Cluster]:
 
 
 def _writer(folder: Path, parts: Sequence[Shard]) -> tuple[float, float]:
-    """Bytes a row of the shards, and photos a second from finished shards to a checked submission."""
+    """Return the bytes of a shard's row, and the photos per second from finished shards to a checked submission."""
     photos = [photo for part in parts for photo in part.photos]
     began = time.process_time()
     write_from_shards(parts, [folder / "x.csv.gz"])
@@ -212,7 +212,7 @@ def _writer(folder: Path, parts: Sequence[Shard]) -> tuple[float, float]:
 
 
 def _storage(photos: Sequence[Sample]) -> float:
-    """Bytes a second that this machine's disk gives of photos that are not in memory, to eight readers."""
+    """Return the bytes per second that eight threads read of photos that are not in the page cache."""
     for photo in photos:
         with open(photo.path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

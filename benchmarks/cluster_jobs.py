@@ -1,4 +1,4 @@
-"""What `benchmarks/cluster.py` has done, here and on workers, which import it."""
+"""Jobs and tasks of `benchmarks/cluster.py`; workers import this module, too."""
 
 import itertools
 import os
@@ -21,20 +21,20 @@ from carvana.recipe import read_recipe
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A job that asks a network for its time, and answers with masks of real cars."""
+class PredictionBenchmarkJob:
+    """A job that runs an untrained network, for its time, and then takes the masks of real cars as its result."""
 
     folder: Path
     data: Path
     recipe: str
     title: str = "predict"
 
-    def sees(self) -> dict[str, str]:
-        """Nothing to compare."""
+    def fingerprint(self) -> dict[str, str]:
+        """Return nothing to compare."""
         return {}
 
     def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
-        """The network, not trained, and the masks."""
+        """Build the network and read the masks."""
         recipe = read_recipe(self.recipe)
         networks = FoldEnsemble([build(recipe)], size_spec(recipe), recipe.size)
         return PredictionConfig((), 0.5), WeightedEnsemble(
@@ -43,89 +43,89 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class NoLoad:
-    """A job without anything to load."""
+class EmptyJob:
+    """A job that loads nothing."""
 
     folder: Path
-    title: str = "nothing"
+    title: str = "empty tasks"
 
-    def sees(self) -> dict[str, str]:
-        """Nothing to compare."""
+    def fingerprint(self) -> dict[str, str]:
+        """Return nothing to compare."""
         return {}
 
     def load(self) -> None:
-        """Nothing."""
+        """Load nothing."""
 
 
 @dataclass(frozen=True)
-class Nothing:
-    """A piece that is done at once, and notes when."""
+class EmptyTask:
+    """A task that ends at once, and writes the time at which it did."""
 
     folder: Path
     number: int
-    size: int = 1
+    n_samples: int = 1
 
     @property
     def name(self) -> str:
-        """Its number."""
-        return f"nothing {self.number}"
+        """Name with the number."""
+        return f"empty {self.number}"
 
-    def done(self) -> int:
-        """Of it."""
+    def completed(self) -> int:
+        """Return 0."""
         return 0
 
-    def do(self, loaded: None, reporter: Reporter) -> None:
-        """Report, as every piece does."""
-        with reporter.progress(self.name, self.size, "photos") as advance:
+    def execute(self, loaded: None, reporter: Reporter) -> None:
+        """Report progress, as every task does."""
+        with reporter.progress(self.name, self.n_samples, "photos") as advance:
             advance(1)
         (self.folder / f"{self.number}.time").write_text(str(time.time()))
 
 
-def between_nothings(folder: Path) -> float:
-    """Seconds from one piece of nothing to the next, the median."""
+def seconds_per_empty_task(folder: Path) -> float:
+    """Return the median time from the end of one empty task to the end of the next, in seconds."""
     times = sorted(float(path.read_text()) for path in folder.glob("*.time"))
     return median(after - before for before, after in itertools.pairwise(times))
 
 
-class Clocked(shards.Shard):
-    """A shard that notes the processor's time of its process at its end."""
+class TimedShard(shards.Shard):
+    """A shard that writes the CPU time of its process when it is finished."""
 
-    def do(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
-        """Predict it."""
-        super().do(loaded, reporter)
-        _note(self.path)
+    def execute(self, loaded: tuple[PredictionConfig, WeightedEnsemble], reporter: Reporter) -> None:
+        """Predict the shard."""
+        super().execute(loaded, reporter)
+        _write_cpu_time(self.path)
 
 
-def clocked(photos: Sequence[Sample], folder: Path, size: int) -> list[Clocked]:
-    """Shards of so many photos."""
+def timed_shards(photos: Sequence[Sample], folder: Path, size: int) -> list[TimedShard]:
+    """Make shards of `size` photos each."""
     firsts = range(0, len(photos), size)
     return [
-        Clocked(folder / f"{number:05d}-.csv.gz", tuple(photos[first : first + size]))
+        TimedShard(folder / f"{number:05d}-.csv.gz", tuple(photos[first : first + size]))
         for number, first in enumerate(firsts)
     ]
 
 
-def plain_run(job: Measured, n_components: int, size: int) -> None:
-    """Predict so many shards in one stream, as `predict.py` does."""
-    photos = repeated(test_samples(job.data), pieces * size)
-    parts, done = clocked(photos, job.folder, size), 0
+def predict_without_cluster(job: PredictionBenchmarkJob, n_shards: int, size: int) -> None:
+    """Predict shards of `size` photos in one stream, as `predict.py` does."""
+    photos = repeated(test_samples(job.data), n_shards * size)
+    parts, done = timed_shards(photos, job.folder, size), 0
 
-    def count(more: int, note: str) -> None:
+    def advance(more: int = 1, note: str | None = None) -> None:
         nonlocal done
         done += more
         if done % size == 0:
-            _note(parts[done // size - 1].path)
+            _write_cpu_time(parts[done // size - 1].path)
 
-    shards.predict_shards(*job.load(), parts, count)
+    shards.predict_shards(*job.load(), parts, advance)
 
 
-def piece_seconds(folder: Path) -> list[float]:
-    """The processor's seconds that a shard took, the median of each process that did some.
+def shard_seconds(folder: Path) -> list[float]:
+    """Return for each process the median CPU time of its shards, in seconds.
 
-    The first is left out, which begins with nothing, and the last: a stream works ahead, and has no next one there.
+    The first shard is left out, because it includes the start, and the last, because nothing is prepared beside it.
     """
     by_process: dict[int, list[float]] = {}
-    for process, seconds in _notes(folder):
+    for process, seconds in _read_cpu_times(folder):
         by_process.setdefault(process, []).append(seconds)
     return [
         median(after - before for before, after in itertools.pairwise(ends[:-1]))
@@ -134,19 +134,21 @@ def piece_seconds(folder: Path) -> list[float]:
 
 
 def start_seconds(folder: Path) -> float:
-    """The processor's seconds before the first shard's first photo: imports, the network, its compilation."""
-    return min(seconds for _, seconds in _notes(folder)) - min(piece_seconds(folder))
+    """Return the CPU time before the first photo, in seconds: imports, the network, its compilation."""
+    return min(seconds for _, seconds in _read_cpu_times(folder)) - min(shard_seconds(folder))
 
 
-def _note(path: Path) -> None:
+def _write_cpu_time(path: Path) -> None:
     path.with_name(f"{path.name}.end").write_text(f"{os.getpid()} {time.process_time()}")
 
 
-def _notes(folder: Path) -> list[tuple[int, float]]:
+def _read_cpu_times(folder: Path) -> list[tuple[int, float]]:
     pairs = (path.read_text().split() for path in folder.glob("*.end"))
     return [(int(process), float(seconds)) for process, seconds in pairs]
 
 
 if __name__ == "__main__":
-    folder, data, recipe, pieces, size = sys.argv[1:]
-    plain_run(Measured(Path(folder), Path(data), recipe), int(pieces), int(size))
+    folder, data, recipe, n_shards, size = sys.argv[1:]
+    predict_without_cluster(
+        PredictionBenchmarkJob(Path(folder), Path(data), recipe), int(n_shards), int(size)
+    )

@@ -81,8 +81,8 @@ def _remote(address: str) -> Iterator[Client]:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
     if client is None:
-        # Not within `except`, whose traceback keeps the failed client. If it were collected while another client starts,
-        # its `__del__` would wait for a lock that the start holds (distributed 2026.8).
+        # Not within `except`, whose traceback keeps the failed client. If it were collected while another client
+        # starts, its `__del__` would wait for a lock that the start holds (distributed 2026.8).
         gc.collect()
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
