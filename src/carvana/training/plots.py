@@ -19,7 +19,7 @@ def plot_history(history: pd.DataFrame, path: Path) -> None:
     """Plot loss, validation Dice and learning rate against the minutes of training, and write a PNG file.
 
     Args:
-        history: one row per epoch, as in `history.csv`; stages are told apart by their background.
+        history: one row per epoch, as in `history.csv`; stages differ in their background.
         path: the file to write.
     """
     minutes = history["train_s"].cumsum() / 60

@@ -299,14 +299,14 @@ def test_a_checkpoint_of_another_network_is_refused(split: Split, tmp_path: Path
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
 
-def test_a_perfect_answer_scores_one(split: Split) -> None:
-    """A network that is told the masks: what is left are the resizing's errors, none at the photo's size."""
+def test_true_masks_score_one(split: Split) -> None:
+    """A network that returns the true masks, at the photos' own size, so that resizing adds no error."""
     photos = split.photos[:4]
     truths = iter(images.read_mask(photo.mask)[None, ..., None].astype(np.float32) for photo in photos)
 
     class Oracle:
-        def predict_on_batch(self, asked: np.ndarray) -> np.ndarray:
-            return np.concatenate([next(truths) for _ in asked])
+        def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
+            return np.concatenate([next(truths) for _ in batch])
 
     scores = Validator(photos, _recipe()).scores(Oracle(), (64, 96), "none")
     assert scores["dice"].tolist() == [1, 1, 1, 1]
