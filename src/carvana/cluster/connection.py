@@ -49,9 +49,7 @@ def connect(address: str) -> Iterator[Client]:
 
 def _check_versions(client: Client, address: str) -> None:
     """Raise UserError if the scheduler cannot read what this process sends."""
-    versions: Any = (
-        client.get_versions()
-    )  # typed as a coroutine, too, which only an asynchronous client returns
+    versions: Any = client.get_versions()  # a synchronous client returns no coroutine, which its type allows
     ours, theirs = (
         {**dict(versions[side]["host"]), **versions[side]["packages"]} for side in ("client", "scheduler")
     )

@@ -96,9 +96,9 @@ class _Execution:
         for topic, handle in ((self._topic, self._on_report), ("all", self._on_scheduler_event)):
             self._client.subscribe_topic(topic, lambda event, handle=handle: self._call(handle, event[1]))
         plugin = environment_plugin(self._topic, self._permit, pickle.dumps(self._check))
-        with suppress(OSError):  # a worker left meanwhile
-            self._client.register_plugin(plugin, name=self._topic)
         try:
+            with suppress(OSError):  # a worker left meanwhile
+                self._client.register_plugin(plugin, name=self._topic)
             self._await_checks()
             with console.progress(
                 self._check.job.title, self._total, "photos", self._details
@@ -110,7 +110,7 @@ class _Execution:
         finally:
             self._client.cancel([submitted.future for submitted in self._submitted.values()])
             if self._client.status == "running":
-                with suppress(OSError):
+                with suppress(OSError, ValueError):  # a worker left meanwhile, or it was not registered yet
                     self._client.unregister_worker_plugin(self._topic)
         if self._failures:
             raise UserError("; ".join(self._failures))

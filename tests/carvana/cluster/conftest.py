@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -36,15 +35,11 @@ class DaskProcesses:
         """Start a scheduler that logs to `folder`; `options` are those of Dask for TLS."""
         self._folder, self._options, self._all = folder, options, []
         folder.mkdir()
-        with socket.socket() as free:
-            free.bind((host, 0))
-            port = free.getsockname()[1]
-        self.address = f"{'tls' if options else 'tcp'}://{host}:{port}"
+        protocol = "tls" if options else "tcp"
         self.scheduler = self.start(
-            "scheduler", "--host", self.address, "--dashboard-address", f"{host}:0", source=None
+            "scheduler", "--host", f"{protocol}://{host}:0", "--dashboard-address", f"{host}:0", source=None
         )
-        log = folder / "0.log"
-        wait_until(lambda: "Scheduler at" in log.read_text(), "the scheduler's start")
+        self.address = self._address_in_log(self.scheduler, "Scheduler at")
 
     def start(self, *command: str, source: Path | None, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
         """Start a command of Dask that imports the project from `source`, or cannot import it if that is None."""
@@ -79,10 +74,11 @@ class DaskProcesses:
 
     def address_of(self, worker: subprocess.Popen) -> str:
         """Return a worker's address, as soon as it listens."""
-        log = self._folder / f"{self._all.index(worker)}.log"
-        found = wait_until(
-            lambda: re.search(r"Start worker at: +(\S+)", log.read_text()), "the worker's start"
-        )
+        return self._address_in_log(worker, "Start worker at")
+
+    def _address_in_log(self, process: subprocess.Popen, label: str) -> str:
+        log = self._folder / f"{self._all.index(process)}.log"
+        found = wait_until(lambda: re.search(rf"{label}: +(\S+)", log.read_text()), f"`{label}` in {log}")
         return found[1]
 
     def end(self, process: subprocess.Popen) -> None:

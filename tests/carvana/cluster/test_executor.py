@@ -188,11 +188,15 @@ def test_workers_that_join_late_get_tasks_if_their_environment_is_the_same(
     release_file = tmp_path / "release"
 
     def join() -> None:
-        wait_until((tmp_path / "1.started").exists, "the tasks of both workers")
-        late.extend([pair.worker(), pair.worker(source=source), pair.worker(source=None)])
-        wait_until(lambda: sum("it gets no task" in line for line in messages) == 2, "two differing workers")
-        wait_until((tmp_path / "2.started").exists, "the task of the late worker")
-        release_file.touch()
+        try:
+            wait_until((tmp_path / "1.started").exists, "the tasks of both workers")
+            late.extend([pair.worker(), pair.worker(source=source), pair.worker(source=None)])
+            wait_until(
+                lambda: sum("it gets no task" in one for one in messages) == 2, "two differing workers"
+            )
+            wait_until((tmp_path / "2.started").exists, "the task of the late worker")
+        finally:
+            release_file.touch()
 
     joining = _in_thread(join)
     try:
@@ -250,8 +254,10 @@ def test_a_task_of_a_lost_worker_does_not_wait_for_a_busy_worker(
     release_file = tmp_path / "release"
 
     def release() -> None:
-        wait_until((tmp_path / "1.json").exists, "the second attempt on the restarted worker")
-        release_file.touch()
+        try:
+            wait_until((tmp_path / "1.json").exists, "the second attempt on the restarted worker")
+        finally:
+            release_file.touch()
 
     releasing = _in_thread(release)
     tasks = [SleepTask(tmp_path, 0, release_file=release_file), SleepTask(tmp_path, 1, "kill once")]
