@@ -30,16 +30,28 @@ from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
 SHORT = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-3}]"
+EMA = ["ema_decay=0.9", "augmentation.brightness=0.2"]
 
 
-@pytest.fixture
-def split(rendered: Path, tmp_path: Path) -> Split:
+@pytest.fixture(scope="module")
+def split(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Split:
     photos = train_samples(rendered)
     cars = sorted({photo.car for photo in photos})
-    (tmp_path / "two.csv").write_text(
-        "car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars))
-    )
-    return Split.read(photos, tmp_path / "two.csv")
+    table = tmp_path_factory.mktemp("folds") / "two.csv"
+    table.write_text("car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars)))
+    return Split.read(photos, table)
+
+
+@pytest.fixture(scope="module")
+def trained(split: Split, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Fold 0 of `_recipe()`. Tests only read it."""
+    return train_folds(_recipe(), split, [0], tmp_path_factory.mktemp("trained"))[0]
+
+
+@pytest.fixture(scope="module")
+def trained_with_ema(split: Split, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Fold 0 of `_recipe(*EMA)`. Tests only read it."""
+    return train_folds(_recipe(*EMA), split, [0], tmp_path_factory.mktemp("trained_with_ema"))[0]
 
 
 def _recipe(*changes: str) -> Recipe:
@@ -74,10 +86,8 @@ def test_the_progress_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Pat
     assert task.done() == 0
 
 
-def test_a_fold_is_trained_validated_and_saved(split: Split, tmp_path: Path) -> None:
-    recipe = _recipe()
-    (run,) = train_folds(recipe, split, [0], tmp_path / "runs")
-    history = pd.read_csv(run.history)
+def test_a_fold_is_trained_validated_and_saved(split: Split, trained: RunDir) -> None:
+    history = pd.read_csv(trained.history)
     assert " ".join(history.columns) == (
         "epoch stage height width batch_size n_microbatches learning_rate loss dice"
         " train_s validation_s loader_per_s step_per_s"
@@ -87,31 +97,28 @@ def test_a_fold_is_trained_validated_and_saved(split: Split, tmp_path: Path) -> 
     assert history["height"].tolist() == [32, 32, 64, 64]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert history["learning_rate"].iloc[-1] < 1e-3
-    scores = run.read_scores()
+    scores = trained.read_scores()
     assert scores["img"].tolist() == [photo.name for photo in split.train_val(0)[1]]
     assert scores["dice"].mean() > 0.6  # a mask of all pixels reaches 0.33
-    assert not run.checkpoint.exists()
-    assert run.read_recipe().model_dump() == recipe.model_dump()
+    assert not trained.checkpoint.exists()
+    assert trained.read_recipe().model_dump() == _recipe().model_dump()
 
 
-def test_the_scores_are_those_of_the_saved_weights(split: Split, tmp_path: Path) -> None:
+def test_the_scores_are_those_of_the_saved_weights(split: Split, trained: RunDir) -> None:
     """Computed again photo by photo: the map averaged over flips, upsampled, thresholded, against the GIF."""
-    recipe = _recipe()
-    (run,) = train_folds(recipe, split, [1], tmp_path / "runs")
-    model, scores = load(run.model), run.read_scores().set_index("img")["dice"]
-    for photo in split.train_val(1)[1][::9]:
-        pixels = images.read_photo(photo.path, recipe.size)
+    model, scores = load(trained.model), trained.read_scores().set_index("img")["dice"]
+    for photo in split.train_val(0)[1][::9]:
+        pixels = images.read_photo(photo.path, _recipe().size)
         (maps,) = probability_maps([model], [pixels], size_spec=SizeSpec(2), tta="flip")
         truth = images.read_mask(photo.mask)
         assert scores[photo.name] == pytest.approx(dice(mask_of(maps[0], truth.shape, 0.5), truth), abs=2e-3)
 
 
 def test_a_killed_training_resumes_and_gives_the_same_weights(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: Split, trained_with_ema: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed twice: within the first stage, and at its end."""
-    recipe = _recipe("ema_decay=0.9")
-    (uninterrupted,) = train_folds(recipe, split, [0], tmp_path / "uninterrupted")
+    recipe = _recipe(*EMA)
     save = checkpoint.save
 
     def save_and_interrupt(path: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
@@ -124,10 +131,10 @@ def test_a_killed_training_resumes_and_gives_the_same_weights(
             train_folds(recipe, split, [0], tmp_path / "interrupted")
     (resumed,) = train_folds(recipe, split, [0], tmp_path / "interrupted")
     timings = ["train_s", "validation_s", "loader_per_s", "step_per_s"]
-    histories = [pd.read_csv(run.history).drop(columns=timings) for run in (uninterrupted, resumed)]
+    histories = [pd.read_csv(run.history).drop(columns=timings) for run in (trained_with_ema, resumed)]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
     for expected, weights in zip(
-        load(uninterrupted.model).get_weights(), load(resumed.model).get_weights(), strict=True
+        load(trained_with_ema.model).get_weights(), load(resumed.model).get_weights(), strict=True
     ):
         assert np.allclose(weights, expected, atol=1e-4)
 
@@ -161,19 +168,19 @@ def test_a_recipe_that_could_not_start_may_be_replaced(
     assert run.read_recipe().base_filters == 2
 
 
-def test_two_trainings_of_a_recipe_give_the_same_weights(split: Split, tmp_path: Path) -> None:
+def test_two_trainings_of_a_recipe_give_the_same_weights(
+    split: Split, trained_with_ema: RunDir, tmp_path: Path
+) -> None:
     """Bit by bit, on a CPU."""
-    recipe = _recipe("ema_decay=0.9", "augmentation.brightness=0.2")
-    runs = [train_folds(recipe, split, [0], tmp_path / name)[0] for name in ("first", "second")]
-    first, second = (load(run.model).get_weights() for run in runs)
+    (again,) = train_folds(_recipe(*EMA), split, [0], tmp_path / "runs")
+    first, second = (load(run.model).get_weights() for run in (trained_with_ema, again))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_the_history_is_plotted_and_logged_for_tensorboard(split: Split, tmp_path: Path) -> None:
-    (run,) = train_folds(_recipe(), split, [0], tmp_path / "runs")
-    assert cv2.imread(str(run.curve)).shape[0] > 300
-    logged = EventAccumulator(str(run.tensorboard)).Reload()
-    history = pd.read_csv(run.history)
+def test_the_history_is_plotted_and_logged_for_tensorboard(trained: RunDir) -> None:
+    assert cv2.imread(str(trained.curve)).shape[0] > 300
+    logged = EventAccumulator(str(trained.tensorboard)).Reload()
+    history = pd.read_csv(trained.history)
     assert [event.value for event in logged.Scalars("loss")] == pytest.approx(history["loss"].tolist())
     assert [event.step for event in logged.Images("validation/0")] == [1, 2, 3, 4]
     assert (logged.Images("validation/0")[-1].height, logged.Images("validation/0")[-1].width) == (64, 96)
