@@ -4,8 +4,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from carvana.data.dataset import train_samples
 
 from .kaggle_stand_in import KaggleStandIn
 from .scripts import (
-    SRC,
     error_of,
     output_of,
     result_of,
@@ -383,16 +380,3 @@ def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
 def test_the_comparison_is_quick(finished: Path) -> None:
     _, seconds = cpu_seconds("compare", cwd=finished)
     assert seconds < 2
-
-
-def test_scripts_import_keras_and_other_slow_libraries_only_where_they_need_them(finished: Path) -> None:
-    code = (
-        f"import sys; sys.path.insert(0, {str(SRC)!r})\n"
-        f"import {', '.join(SCRIPTS)}\n"
-        "compare.compare()\n"
-        "print({'keras', 'tensorflow', 'kaggle', 'matplotlib', 'dask'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=finished, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "set()"
