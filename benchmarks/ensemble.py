@@ -20,7 +20,7 @@ from prediction import TEST_CARS, FixedMaps, maps_of_cars, repeated, time_predic
 from carvana import console, machine
 from carvana.competition.names import ANGLES
 from carvana.data.dataset import test_samples
-from carvana.inference.pipeline import BATCH
+from carvana.inference.pipeline import BATCH_SIZE
 from carvana.inference.predictors import FoldEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
@@ -48,7 +48,7 @@ def benchmark(
     networks = FoldEnsemble(models, size_spec(spec), spec.size, tta=spec.tta)
     predictor = FixedMaps(spec.size, maps_of_cars(data, spec.size), networks)
     chosen = repeated(test_samples(data), photos)
-    time_prediction(chosen[: 2 * BATCH], predictor)  # compiles the networks
+    time_prediction(chosen[: 2 * BATCH_SIZE], predictor)  # compiles the networks
     with _gpu_use() as gpu:
         seconds, bottleneck = time_prediction(chosen, predictor)
     rate = photos / seconds

@@ -35,7 +35,7 @@ from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
 from carvana.inference.contours import run_edges
 from carvana.inference.ensemble import ProbabilityMaps
-from carvana.inference.pipeline import BATCH, Prediction, prepare
+from carvana.inference.pipeline import BATCH_SIZE, Prediction, prepare
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.inference.records import make_record
 from carvana.models.build import build, size_spec
@@ -162,8 +162,8 @@ def _limit(photos: list[Sample], predictor: FixedMaps) -> float:
     cores = len(os.sched_getaffinity(0))
     one_core, network = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
-        for first in range(0, len(photos), BATCH):
-            batch = photos[first : first + BATCH]
+        for first in range(0, len(photos), BATCH_SIZE):
+            batch = photos[first : first + BATCH_SIZE]
             began = time.perf_counter()
             samples = [prepare(ensemble, photo) for photo in batch]
             decoded = time.perf_counter()

@@ -132,7 +132,7 @@ def test_a_killed_training_continues(workspace: Path) -> None:
     assert result_of(process).status == -signal.SIGKILL
     before = pd.read_csv(history)
     text = output_of(*options, cwd=workspace)
-    assert "fold 0: goes on after epoch" in text
+    assert "fold 0: resumes after epoch" in text
     after = pd.read_csv(history)
     assert after["epoch"].tolist() == list(range(1, 21))
     pd.testing.assert_frame_equal(after[: len(before)], before)

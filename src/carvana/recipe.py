@@ -1,4 +1,4 @@
-"""A recipe: everything that determines a score, in one validated TOML file."""
+"""A recipe: the network, its training and how it predicts, in one validated TOML file."""
 
 import tomllib
 from difflib import get_close_matches
@@ -40,6 +40,8 @@ _UNKNOWN_KEY = "unknown_key"
 
 
 class _Table(BaseModel):
+    """Base of the tables of a recipe: immutable, and unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
@@ -54,20 +56,20 @@ class _Table(BaseModel):
 
 
 class Stage(_Table):
-    """A resolution, and the training at it."""
+    """Training at one resolution; stages are trained in order (progressive resizing)."""
 
     size: tuple[PositiveInt, PositiveInt]
     """Height and width in pixels to which photos are resized."""
     epochs: PositiveInt
     batch_size: PositiveInt
-    """Photos a step."""
+    """Photos per optimizer step."""
     accumulation_steps: PositiveInt = 1
     """Micro-batches that a batch is split into where it does not fit the device; their gradients are averaged."""
     learning_rate: float = Field(gt=0)
     """Learning rate at the start of the stage, before the schedule's factor."""
 
     @model_validator(mode="after")
-    def _microbatches_have_one_size(self) -> Self:
+    def _check_accumulation_steps(self) -> Self:
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"accumulation_steps {self.accumulation_steps} does not divide the batch_size of {self.batch_size}"
@@ -99,7 +101,7 @@ class Augmentation(_Table):
 
 
 class Encoder(_Table):
-    """A network of segmentation-models, instead of the post's U-Net."""
+    """A network of segmentation-models, instead of the project's U-Net."""
 
     encoder: str
     """The library's name of the encoder, e.g. `resnet34`."""
@@ -107,13 +109,14 @@ class Encoder(_Table):
     weights: str = "imagenet"
     """Initial weights of the encoder: `imagenet`, `none`, or a .h5 file."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """SHA-256 of the .h5 file, which is checked."""
+    """SHA-256 of the .h5 file; required for a file, and checked when the model is built."""
 
 
 _UNET, _ENCODER = "<unet>", "<encoder>"
 
 
 def _kind(model: object) -> str:
+    """Return the tag of the union's member that validates `model`: a table or an `Encoder`, or the name `unet`."""
     return _ENCODER if isinstance(model, (dict, Encoder)) else _UNET
 
 
@@ -128,8 +131,10 @@ class Recipe(_Table):
     ] = "unet"
     """`unet`, or a table with the keys of `Encoder`."""
     base_filters: PositiveInt = 64
-    """Filters of the first level; each level below has twice as many. With an encoder: filters of the decoder's last
-    block, with which the others scale; the library's default is 16."""
+    """Filters of the first level; each level below has twice as many. With an encoder: filters of
+    its decoder, where 16 gives the library's default. unet: filters of the last block; each block before it has twice
+    as many. linknet: filters of the last block only. fpn: a sixteenth of the filters of each pyramid block. pspnet: a
+    32nd of the filters of each convolution of the pyramid pooling."""
     depth: PositiveInt = 4
     """Number of times that the encoder halves the resolution."""
     norm: Literal["none", "batch", "weight_standardized"] = "none"
@@ -218,7 +223,7 @@ class Recipe(_Table):
         return self.stages[-1].size
 
 
-def is_known(name: str) -> bool:
+def is_recipe_name(name: str) -> bool:
     """Return True if `src/recipes` contains a recipe of this name."""
     return (RECIPES / f"{name}.toml").is_file()
 

@@ -33,7 +33,7 @@ def dice_from_edges(first: np.ndarray, second: np.ndarray) -> float:
     """Compute Dice, 0..1, of two masks of one photo given as run edges, without decoding them to pixels.
 
     Args:
-        first: starts and stops of the runs by turns, as `rle.mask_to_edges` returns them.
+        first: alternating starts and stops of the runs, as `rle.mask_to_edges` returns them.
         second: the other mask's.
     """
     starts, stops = second[::2], second[1::2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from carvana.errors import UserError
 from carvana.files import atomic_path, sha256_of_file, sha256_of_text
-from carvana.recipe import Recipe, is_known, read_recipe
+from carvana.recipe import Recipe, is_recipe_name, read_recipe
 from carvana.runs import RunDir, finished_runs
 
 DEFAULT_THRESHOLD = 0.5
@@ -25,7 +25,7 @@ class EnsembleMember:
     name: str
     """Name of the recipe or of the folder."""
     weight: float
-    """Weight before normalization, above 0."""
+    """Weight before normalisation, above 0."""
     recipe: Recipe | None = None
     """The recipe; None for saved maps."""
     runs: tuple[RunDir, ...] = ()
@@ -123,7 +123,7 @@ def resolve_member(
     Raises:
         UserError: there is no such recipe, or it is not trained.
     """
-    if Path(name).is_dir() and not is_known(name):
+    if Path(name).is_dir() and not is_recipe_name(name):
         return EnsembleMember(Path(name).name, weight, maps=Path(name))
     recipe = read_recipe(name, changes)
     return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))

@@ -4,6 +4,8 @@ The map is never upsampled as a whole. A bilinear interpolation lies between its
 one side of the threshold, so does everything between them; only the cells that the contour crosses, one in a
 hundred, are interpolated. Within a cell and a row of the photo the interpolated probability is linear, so that it
 crosses the threshold at one place.
+
+For a 432x288 map this takes 0.68 ms, and upsampling the whole map and encoding its mask 4.9 ms (docs/performance.md).
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ def run_edges(probabilities: np.ndarray, size: tuple[int, int], threshold: float
     """Return the run edges of the mask of a map that is upsampled first and thresholded last.
 
     The mask is that of `cv2.resize(..., INTER_LINEAR) > threshold`, except for rounding in the last digit.
-    Thresholding before upsampling would cost 0.0024 Dice at 288x432.
+    Thresholding before upsampling would cost 0.0024 Dice for a 432x288 map.
 
     Args:
         probabilities: (h, w), float32, 0..1.
@@ -26,18 +28,19 @@ def run_edges(probabilities: np.ndarray, size: tuple[int, int], threshold: float
         threshold: pixels whose probability is above it are car.
 
     Returns:
-        Starts and stops of the runs by turns, as `rle.mask_to_edges` returns them.
+        Alternating starts and stops of the runs, as `rle.mask_to_edges` returns them.
     """
     shape = probabilities.shape
     if shape == size:
         return rle.mask_to_edges(probabilities > threshold)
-    if shape[0] > size[0] or shape[1] > size[1] or min(shape) < 2:  # a photo's row may skip cells
+    if shape[0] > size[0] or shape[1] > size[1] or min(shape) < 2:
+        # Fallback for maps larger than the photo, or of a single row or column.
         full = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
         return rle.mask_to_edges(full > threshold)
     level = float(np.float32(threshold))  # the value that float32 probabilities are compared with
     rows = _rows_between(shape[0], size[0])
     inside = _edges_in_cells(probabilities, *_crossed_cells(probabilities > level), size, level, rows)
-    edges = np.concatenate([inside, _edges_at_seams(probabilities, size, level, rows)])
+    edges = np.concatenate([inside, _edges_at_row_ends(probabilities, size, level, rows)])
     edges.sort()
     return _without_empty_runs(edges)
 
@@ -93,14 +96,14 @@ def _edges_in_cells(
     width = probabilities.shape[1]
     values, corner = probabilities.ravel(), cell_rows * width + cell_columns
     top_left, top_right = values.take(corner), values.take(corner + 1)
-    fall_left = values.take(corner + width) - top_left
-    fall_right = values.take(corner + width + 1) - top_right
+    slope_left = values.take(corner + width) - top_left
+    slope_right = values.take(corner + width + 1) - top_right
     counts = rows.count[cell_rows]
     cell = np.repeat(np.arange(len(counts)), counts)  # an entry per cell and row of the photo within it
     row = np.arange(len(cell)) + (rows.first[cell_rows] - np.cumsum(counts) + counts)[cell]
     weight = rows.weight[row]
-    left = top_left[cell] + weight * fall_left[cell]
-    right = top_right[cell] + weight * fall_right[cell]
+    left = top_left[cell] + weight * slope_left[cell]
+    right = top_right[cell] + weight * slope_right[cell]
     crossing = np.flatnonzero((left > level) != (right > level))
     left, right = left[crossing].astype(np.float64), right[crossing].astype(np.float64)
     position = cell_columns[cell[crossing]] + (level - left) / (right - left)
@@ -110,7 +113,7 @@ def _edges_in_cells(
     return row[crossing] * size[1] + edge.astype(np.int64)
 
 
-def _edges_at_seams(
+def _edges_at_row_ends(
     probabilities: np.ndarray, size: tuple[int, int], level: float, rows: _Rows
 ) -> np.ndarray:
     """Return the edges between the end of a row and the start of the next, and at both ends of the photo."""

@@ -1,4 +1,4 @@
-"""The one way from a photo to its mask: decoding, networks and masks, as steps that run at the same time.
+"""Pipeline from photo to mask: decoding, networks and masks, as steps that run at the same time.
 
 Validation, threshold search, test prediction, cut-outs and the report's gallery all use `predict_stream` and
 `Prediction.edges`.
@@ -22,7 +22,7 @@ from carvana.inference.predictors import WeightedEnsemble
 
 R = TypeVar("R")
 
-BATCH = 16
+BATCH_SIZE = 16
 """Photos per batch."""
 
 _BATCHES_AHEAD = 2
@@ -63,7 +63,7 @@ class Prediction:
             index: the map; 0 is the ensemble's mean.
 
         Returns:
-            Starts and stops of the runs by turns, 0-indexed pixels in row order, ascending, int64.
+            Alternating starts and stops of the runs, 0-indexed pixels in row order, ascending, int64.
         """
         return run_edges(self.maps[index], self.photo_size, threshold)
 
@@ -112,10 +112,10 @@ def predict_stream(
             Prediction(prepared.sample, prepared.photo_size, combined.maps, float(combined.disagreement))
         )
 
-    prepared = timer.map("decoding", prepare_one, samples, ahead=2 * BATCH)
+    prepared = timer.map("decoding", prepare_one, samples, ahead=2 * BATCH_SIZE)
     batches = timer.map("networks", predict, _batches(prepared, batch_ends), ahead=_BATCHES_AHEAD, workers=1)
     predicted = (one for batch in batches for one in batch)
-    return timer.map("masks", combine, predicted, ahead=2 * BATCH, workers=finish_workers)
+    return timer.map("masks", combine, predicted, ahead=2 * BATCH_SIZE, workers=finish_workers)
 
 
 def prepare(ensemble: WeightedEnsemble, sample: Sample, *, keep_aspect: bool = False) -> PreparedSample:
@@ -150,7 +150,7 @@ def prepare(ensemble: WeightedEnsemble, sample: Sample, *, keep_aspect: bool = F
 def fit_size(photo_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) with the photo's aspect ratio and about as many pixels as `size`.
 
-    A portrait photo that is squeezed into a landscape size shows a car unlike all that the network was trained on.
+    A portrait photo that is squeezed into a landscape size shows a car unlike any training photo.
     """
     if abs(photo_size[0] * size[1] / (photo_size[1] * size[0]) - 1) <= _ASPECT_TOLERANCE:
         return size
@@ -169,7 +169,7 @@ def _batches(
                 yield batch
                 batch = []
             batch.append(prepared)
-            if len(batch) == BATCH or ends(count):
+            if len(batch) == BATCH_SIZE or ends(count):
                 yield batch
                 batch = []
     except UserError:

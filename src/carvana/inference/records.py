@@ -8,8 +8,8 @@ import numpy as np
 from carvana.competition import rle
 from carvana.inference.pipeline import Prediction
 
-_THINNED_SIZE = (256, 384)
-"""Approximate (height, width) at which the components of a mask are counted; larger maps are thinned to it."""
+_SUBSAMPLED_SIZE = (256, 384)
+"""Approximate (height, width) at which the components of a mask are counted; larger maps are subsampled to it."""
 
 
 class PredictionRecord(NamedTuple):
@@ -48,7 +48,9 @@ def make_record(prediction: Prediction, threshold: float) -> PredictionRecord:
 
 def _components(probabilities: np.ndarray, photo_size: tuple[int, int], threshold: float) -> tuple[int, int]:
     """Return the number of outer contours, and the second largest component's area in the photo's pixels."""
-    steps = [max(1, side // wanted) for side, wanted in zip(probabilities.shape, _THINNED_SIZE, strict=True)]
+    steps = [
+        max(1, side // wanted) for side, wanted in zip(probabilities.shape, _SUBSAMPLED_SIZE, strict=True)
+    ]
     mask = (probabilities[:: steps[0], :: steps[1]] > threshold).view(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if len(contours) < 2:

@@ -25,7 +25,7 @@ from carvana.inference.predictors import WeightedEnsemble, map_path, save_map
 from carvana.inference.records import PredictionRecord, make_record
 from carvana.locks import file_lock
 
-PHOTOS = 512
+SHARD_SIZE = 512
 """Photos per shard: seconds to minutes of work, the most that an interruption costs."""
 
 FIELDS = PredictionRecord._fields[:-1]
@@ -46,7 +46,7 @@ class Shard:
 
     @property
     def lock(self) -> Path:
-        """The lock that the process holds that writes the file."""
+        """Lock file of the process that writes the shard."""
         return self.path.with_name(f".{self.path.name}.lock")
 
     @property
@@ -96,9 +96,9 @@ class PredictionJob:
 def make_shards(photos: Sequence[Sample], folder: Path) -> list[Shard]:
     """Split photos, in order, into shards with files in `folder`.
 
-    The names and sizes of the photos are part of a file's name: a shard whose photos changed is another shard.
+    The names and sizes of the photos are part of a file's name: a shard whose photos changed gets another file name.
     """
-    groups = [tuple(photos[first : first + PHOTOS]) for first in range(0, len(photos), PHOTOS)]
+    groups = [tuple(photos[first : first + SHARD_SIZE]) for first in range(0, len(photos), SHARD_SIZE)]
     return [
         Shard(folder / f"{number:05d}-{_photos_digest(group)}.csv.gz", group)
         for number, group in enumerate(groups)
@@ -130,6 +130,7 @@ def predict_shards(
         reporter: gets a message while another process holds a shard's lock.
     """
     pending = [shard for shard in shards if not shard.finished]
+    shard_ends = set(accumulate(shard.n_samples for shard in pending))
     threshold, maps_dir, timer = config.effective_threshold, config.maps_dir, PipelineTimer()
 
     def finish(prediction: Prediction) -> PredictionRecord:
@@ -145,7 +146,7 @@ def predict_shards(
         # A record takes many short numpy calls that hold Python's global lock: a second thread makes them no faster
         # and takes a core from decoding. Writing a map is one long call that releases the lock.
         finish_workers=CORES if maps_dir else 1,
-        batch_ends=set(accumulate(shard.n_samples for shard in pending)).__contains__,
+        batch_ends=lambda count: count in shard_ends,
     )
     for shard in pending:
         with file_lock(shard.lock, reporter), write_gzipped(shard.path) as text:

@@ -21,7 +21,7 @@ from carvana.kaggle.scores import (
     record_score,
     submission_message,
 )
-from carvana.submission.ledger import Ledger, LedgerRow, now
+from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -116,7 +116,7 @@ def upload(api: "KaggleApi", submission: Path, message: str | None = None) -> Up
         ref = _find_new_submission(api, submission, text, earlier_refs, error)
     on_board = ledger.find(submission.name, row["sha256"], BOARD)
     if on_board is None:  # a file that is submitted again keeps its first scores until the new ones arrive
-        on_board = row | {"board": BOARD, "when": now()}
+        on_board = row | {"board": BOARD, "when": utc_now()}
         ledger.add(on_board)
     return Upload(on_board, ref)
 

@@ -15,7 +15,7 @@ from carvana.report import drawing, figures, gallery
 from carvana.report.experiments import UNKNOWN, Experiment, compare_recipes, find_experiments, read_makes
 from carvana.report.flagged import FlaggedMask, flagged_masks
 from carvana.submission import comparison
-from carvana.submission.ledger import Ledger, LedgerRow, commit, now
+from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "template"
 
@@ -97,8 +97,8 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         lstrip_blocks=True,
     )
     html = environment.get_template("report.html").render(
-        when=now(),
-        commit=commit(),
+        when=utc_now(),
+        commit=git_commit(),
         runs=runs,
         colours=_COLOURS,
         leaderboard=_leaderboard(rows),

@@ -59,7 +59,7 @@ class Ledger:
         known = self.find(submission.name, digest) or {
             "submission": submission.name,
             "sha256": digest,
-            "commit": commit(),
+            "commit": git_commit(),
         }
         unscored = {"public": "", "private": "", "board": "", "when": ""}
         return dict.fromkeys(COLUMNS, "") | known | unscored
@@ -90,12 +90,12 @@ def _file_key(row: LedgerRow) -> tuple[str, str]:
     return row["submission"], row["sha256"]
 
 
-def now() -> str:
-    """Return the present time for the column `when`: UTC, to the second."""
+def utc_now() -> str:
+    """Return the current time for the column `when`: UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def commit() -> str:
+def git_commit() -> str:
     """Return the code's commit for the column `commit`; "" outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.evaluation.scores import format_dice, score_submission
-from carvana.submission.ledger import Ledger, LedgerRow, now
+from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 
 BOARD = "local"
 """Name of the local board in the ledger."""
@@ -28,7 +28,7 @@ def submit_to_local_board(submission: Path, truth: Path) -> LedgerRow:
     ledger = Ledger.beside(submission)
     row = ledger.row_of(submission)
     row |= {name: format_dice(dice) for name, dice in board_scores(scores).items()}
-    row |= {"board": BOARD, "when": now()}
+    row |= {"board": BOARD, "when": utc_now()}
     ledger.add(row)
     return row
 

@@ -26,7 +26,7 @@ from carvana.inference.shards import (
 from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, photo_sizes, write_submission
-from carvana.submission.ledger import Ledger, LedgerRow, commit, now
+from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
 from carvana.tables import csv_stem
 from carvana.tasks import Executor
 
@@ -38,7 +38,7 @@ class SubmissionSpec:
     path: Path
     config: PredictionConfig
     runs: Sequence[RunDir]
-    """The runs of the first member that is a recipe; of a single fold's submission only that fold's."""
+    """Runs behind the submission; for a blend, those of the first recipe."""
     scores: pd.DataFrame | None = None
     """Out-of-fold scores with this configuration, columns img and dice; None if there are none."""
 
@@ -197,8 +197,8 @@ def _is_current(spec: SubmissionSpec) -> bool:
 def _ledger_row(spec: SubmissionSpec) -> LedgerRow:
     row = spec.prediction_columns() | {
         "folds": spec.folds,
-        "when": now(),
-        "commit": commit(),
+        "when": utc_now(),
+        "commit": git_commit(),
         "sha256": sha256_of_file(spec.path),
     }
     if spec.scores is not None:

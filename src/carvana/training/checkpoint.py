@@ -23,7 +23,7 @@ class Progress:
     epoch: int = 0
     """Finished epochs, over all stages."""
     best_dice: float = -1.0
-    """Best validation Dice of the present stage."""
+    """Best validation Dice of the current stage."""
     frozen: bool = False
     """True if the encoder was frozen in the last epoch."""
     oom_halvings: int = 0

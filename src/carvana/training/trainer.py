@@ -75,7 +75,7 @@ class Trainer:
             reporter: receives messages and progress.
 
         Raises:
-            UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be had.
+            UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be loaded.
         """
         self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
         self._train, self._validator = train, Validator(val, recipe)
@@ -92,7 +92,7 @@ class Trainer:
             UserError: the loss is not finite, or a single photo does not fit the device's memory.
         """
         while self._progress.epoch < self._n_epochs:
-            number, stage, epochs = self._present_stage()  # the same one again after an out-of-memory error
+            number, stage, epochs = self._current_stage()  # the same one again after an out-of-memory error
             batches, out_of_memory = self._batches(stage), False
             try:
                 self._train_step.start_stage(stage)
@@ -126,7 +126,7 @@ class Trainer:
     def _n_epochs(self) -> int:
         return sum(stage.epochs for stage in self._recipe.stages)
 
-    def _present_stage(self) -> tuple[int, Stage, range]:
+    def _current_stage(self) -> tuple[int, Stage, range]:
         """Return the stage of the next epoch: its number from 1, itself, and all its epochs, counted from 0."""
         stages = self._recipe.stages
         ends = accumulate(stage.epochs for stage in stages)
@@ -226,8 +226,8 @@ class Trainer:
                 " cannot be halved; choose a smaller size or base_filters, or a batch_size that 2 divides more often"
             )
         self._reporter.message(
-            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training goes"
-            f" on with {2 * count} micro-batches of {photos // 2} per step"
+            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training"
+            f" continues with {2 * count} micro-batches of {photos // 2} per step"
         )
         del self._train_step
         gc.collect()  # frees the device's memory before the network is built anew
@@ -249,7 +249,7 @@ class Trainer:
             self._train_step.load(state)
         except ValueError as error:
             raise checkpoint.resume_error(self._run.checkpoint, error) from None
-        self._reporter.message(f"fold {self._run.fold}: goes on after epoch {progress.epoch}")
+        self._reporter.message(f"fold {self._run.fold}: resumes after epoch {progress.epoch}")
 
     def _score(self) -> None:
         """Score the validation photos as the recipe predicts, which marks the run as finished."""

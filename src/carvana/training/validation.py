@@ -21,7 +21,10 @@ _TRUE_COLOUR, _PREDICTED_COLOUR = (0, 200, 80), (255, 40, 40)
 
 
 class Validator:
-    """Held-out photos and their true masks, which are kept in memory as run edges (10 kB each) once read."""
+    """Scorer of networks on the held-out photos of a fold.
+
+    True masks are kept in memory as run edges (10 kB each) once read.
+    """
 
     def __init__(self, samples: Sequence[Sample], recipe: Recipe) -> None:
         """Initialize with the held-out samples of a fold, and the recipe to predict them with."""

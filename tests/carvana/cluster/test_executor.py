@@ -105,7 +105,7 @@ def test_a_fold_of_a_killed_worker_continues_on_another(
     killing.join()
     output = capsys.readouterr().out
     assert re.search(r"worker \S+ was lost; miniature fold 0 goes to another worker", output)
-    assert re.search(r"miniature fold 0, \S+: fold 0: goes on after epoch \d+", output)
+    assert re.search(r"miniature fold 0, \S+: fold 0: resumes after epoch \d+", output)
     assert re.search(r"twin fold 0, \S+: 48x32 epoch 12/12: loss ", output)
     assert re.search(r"dashboard: http://127.0.0.1:\d+/status", output)
     for name in ("miniature", "twin"):
@@ -142,7 +142,7 @@ def _compare_with_a_kill(
     address: str, data: Path, run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(shards, "PHOTOS", 10)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 10)
 
     def submit(out: str, cluster: str | None) -> bytes:
         options = {"fold": "0", "tta": Tta.scales, "set_": SMALL, "keep_maps": True}

@@ -41,7 +41,7 @@ CONFIG = PredictionConfig((), 0.5)
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "PHOTOS", 10)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 10)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ import sys, time
 sys.path[:0] = [{src!r}, {here!r}]
 from pathlib import Path
 import test_shards as here
-here.shards.PHOTOS = 10
+here.shards.SHARD_SIZE = 10
 real = here.Red.predict
 here.Red.predict = lambda self, inputs: time.sleep(0.1) or real(self, inputs)
 here._predict(here.photos_to_predict(Path({data!r})) * 3, Path({out!r}))

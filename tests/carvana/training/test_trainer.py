@@ -159,9 +159,9 @@ def test_a_recipe_that_could_not_start_may_be_replaced(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
-        raise UserError("its weights cannot be had")
+        raise UserError("its weights cannot be loaded")
 
-    with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be had"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be loaded"):
         patch.setattr(trainer, "TrainStep", fail)
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     (run,) = train_folds(_recipe(SHORT, "base_filters=2"), split, [0], tmp_path / "runs")
@@ -200,7 +200,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     output = capsys.readouterr().out
     assert output.count("does not fit the device") == 2
     assert (
-        "a micro-batch of 4 photos of 96x32 does not fit the device: training goes on with 4 micro-batches of 2"
+        "a micro-batch of 4 photos of 96x32 does not fit the device: training continues with 4 micro-batches of 2"
         " per step"
     ) in output
 
