@@ -40,6 +40,8 @@ _UNKNOWN_KEY = "unknown_key"
 
 
 class _Table(BaseModel):
+    """Base of the tables of a recipe: immutable, and unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
@@ -107,13 +109,14 @@ class Encoder(_Table):
     weights: str = "imagenet"
     """Initial weights of the encoder: `imagenet`, `none`, or a .h5 file."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """SHA-256 of the .h5 file, which is checked."""
+    """SHA-256 of the .h5 file; required for a file, and checked when the model is built."""
 
 
 _UNET, _ENCODER = "<unet>", "<encoder>"
 
 
 def _kind(model: object) -> str:
+    """Return the tag of the union's member that validates `model`: a table or an `Encoder`, or the name `unet`."""
     return _ENCODER if isinstance(model, (dict, Encoder)) else _UNET
 
 
@@ -128,8 +131,10 @@ class Recipe(_Table):
     ] = "unet"
     """`unet`, or a table with the keys of `Encoder`."""
     base_filters: PositiveInt = 64
-    """Filters of the first level; each level below has twice as many. With an encoder: filters of the decoder's last
-    block, with which the others scale; the library's default is 16."""
+    """Filters of the first level; each level below has twice as many. With an encoder: filters of
+    its decoder, where 16 gives the library's default. unet: filters of the last block; each block before it has twice
+    as many. linknet: filters of the last block only. fpn: a sixteenth of the filters of each pyramid block. pspnet: a
+    32nd of the filters of each convolution of the pyramid pooling."""
     depth: PositiveInt = 4
     """Number of times that the encoder halves the resolution."""
     norm: Literal["none", "batch", "weight_standardized"] = "none"

@@ -25,7 +25,7 @@ class EnsembleMember:
     name: str
     """Name of the recipe or of the folder."""
     weight: float
-    """Weight before normalization, above 0."""
+    """Weight before normalisation, above 0."""
     recipe: Recipe | None = None
     """The recipe; None for saved maps."""
     runs: tuple[RunDir, ...] = ()

@@ -4,6 +4,8 @@ The map is never upsampled as a whole. A bilinear interpolation lies between its
 one side of the threshold, so does everything between them; only the cells that the contour crosses, one in a
 hundred, are interpolated. Within a cell and a row of the photo the interpolated probability is linear, so that it
 crosses the threshold at one place.
+
+For a 432x288 map this takes 0.68 ms, and upsampling the whole map and encoding its mask 4.9 ms (docs/performance.md).
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ def run_edges(probabilities: np.ndarray, size: tuple[int, int], threshold: float
     """Return the run edges of the mask of a map that is upsampled first and thresholded last.
 
     The mask is that of `cv2.resize(..., INTER_LINEAR) > threshold`, except for rounding in the last digit.
-    Thresholding before upsampling would cost 0.0024 Dice at 288x432.
+    Thresholding before upsampling would cost 0.0024 Dice for a 432x288 map.
 
     Args:
         probabilities: (h, w), float32, 0..1.
@@ -31,7 +33,8 @@ def run_edges(probabilities: np.ndarray, size: tuple[int, int], threshold: float
     shape = probabilities.shape
     if shape == size:
         return rle.mask_to_edges(probabilities > threshold)
-    if shape[0] > size[0] or shape[1] > size[1] or min(shape) < 2:  # a photo's row may skip cells
+    if shape[0] > size[0] or shape[1] > size[1] or min(shape) < 2:
+        # Fallback for maps larger than the photo, or of a single row or column.
         full = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR)
         return rle.mask_to_edges(full > threshold)
     level = float(np.float32(threshold))  # the value that float32 probabilities are compared with

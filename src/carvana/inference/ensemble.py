@@ -17,7 +17,8 @@ class ProbabilityMaps(NamedTuple):
     """(n, maps, height, width), float32, 0..1: the networks' mean, then each network's own if requested."""
     disagreement: np.ndarray
     """(n,), 0 and above: the sum over pixels of the networks' standard deviation, divided by the sum of their
-    mean, i.e. the disagreement as a share of the car's area. 0 for a single network."""
+    mean, i.e. the disagreement as a share of the car's area. 0 for a single network. The sums include
+    the padding, and count pixels in which tiles overlap once per tile."""
 
     def of_photo(self, index: int) -> "ProbabilityMaps":
         """Return the maps of one photo of the batch: maps (maps, height, width), disagreement a scalar."""
@@ -76,5 +77,8 @@ class SequentialEnsemble(keras.layers.Layer):
 
 
 def _control_dependency(maps: keras.KerasTensor, photos: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the photos unchanged, but depending on the maps (0..1), whose half rounds down to 0."""
+    """Make the photos depend on the maps, without changing them.
+
+    Adds floor(min / 2) of the maps (0..1), which is 0, so that the networks run one after the other.
+    """
     return photos + ops.floor(ops.min(maps) / 2)

@@ -130,6 +130,7 @@ def predict_shards(
         reporter: gets a message while another process holds a shard's lock.
     """
     pending = [shard for shard in shards if not shard.finished]
+    shard_ends = set(accumulate(shard.n_samples for shard in pending))
     threshold, maps_dir, timer = config.effective_threshold, config.maps_dir, PipelineTimer()
 
     def finish(prediction: Prediction) -> PredictionRecord:
@@ -145,7 +146,7 @@ def predict_shards(
         # A record takes many short numpy calls that hold Python's global lock: a second thread makes them no faster
         # and takes a core from decoding. Writing a map is one long call that releases the lock.
         finish_workers=CORES if maps_dir else 1,
-        batch_ends=set(accumulate(shard.n_samples for shard in pending)).__contains__,
+        batch_ends=lambda count: count in shard_ends,
     )
     for shard in pending:
         with file_lock(shard.lock, reporter), write_gzipped(shard.path) as text:

@@ -1,4 +1,6 @@
-"""The U-Net family of the baseline post.
+"""The baseline's U-Net and its variants.
+
+"The post" below is the blog post "U-NET Convolution Neural Network for Semantic Segmentation".
 
 Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
 https://arxiv.org/abs/1505.04597: with `same` convolutions as in the post, or with `valid` ones and cropped skips as
@@ -21,7 +23,8 @@ from carvana.recipe import Recipe
 layers = keras.layers
 
 DILATION_RATES = (1, 2, 4, 8, 16, 32)
-"""Dilation rates of the dilated bottleneck, as in the 3rd place's network."""
+"""Dilation rates of the dilated bottleneck, as in lyakaap's solution (3rd place),
+https://github.com/lyakaap/Kaggle-Carvana-3rd-Place-Solution."""
 
 
 def unet(recipe: Recipe) -> keras.Model:

@@ -9,7 +9,7 @@ from carvana.backend import jit, keras
 
 
 class ExponentialMovingAverage:
-    """EMA of all floating-point variables of a model, the statistics of batch normalization included.
+    """EMA of all floating-point variables of a model, the statistics of batch normalisation included.
 
     See https://arxiv.org/abs/1806.05594. The decay of step t = 1, 2, ... is min(decay, t / (9 + t)), as in
     tf.train.ExponentialMovingAverage, so that the initial weights are soon forgotten.

@@ -22,7 +22,7 @@ _BORDER_WINDOW = 41 / 1024
 def make_loss(recipe: Recipe, height: int) -> Loss:
     """Make the recipe's loss for maps of a height in pixels."""
     combine = {"bce": _bce, "bce_dice": _bce_dice, "bce_log_dice": _bce_log_dice}[recipe.loss]
-    window = 2 * math.ceil(_BORDER_WINDOW * height / 2) - 1  # odd, so that it is centered on a pixel
+    window = 2 * math.ceil(_BORDER_WINDOW * height / 2) - 1  # odd, so that it is centred on a pixel
 
     def loss(mask: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
         weights = border_weights(mask, window, recipe.border_weight) if recipe.border_weight > 1 else 1.0

@@ -49,7 +49,8 @@ class TrainStep:
 
     def unfreeze_encoder(self) -> None:
         """Make all layers trainable, with a new optimizer; `start_stage` must be called before the next step."""
-        for layer in self.model._flatten_layers():  # `model.layers` lacks the layers of nested models
+        # `model.layers` lacks the layers of nested models, such as the encoder; Keras has no public method for all.
+        for layer in self.model._flatten_layers():
             layer.trainable = True
         self.frozen = False
         with self._scope():
@@ -74,7 +75,7 @@ class TrainStep:
         losses = []
         microbatches = np.split(photos, self._n_microbatches), np.split(masks, self._n_microbatches)
         for microbatch in zip(*microbatches, strict=True):
-            self.model.reset_metrics()
+            self.model.reset_metrics()  # or Keras would return the mean loss of all steps so far
             with self._scope():
                 losses.append(float(self.model.train_on_batch(*microbatch)))
         if self._ema:

@@ -226,8 +226,8 @@ class Trainer:
                 " cannot be halved; choose a smaller size or base_filters, or a batch_size that 2 divides more often"
             )
         self._reporter.message(
-            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training goes"
-            f" on with {2 * count} micro-batches of {photos // 2} per step"
+            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training"
+            f" continues with {2 * count} micro-batches of {photos // 2} per step"
         )
         del self._train_step
         gc.collect()  # frees the device's memory before the network is built anew

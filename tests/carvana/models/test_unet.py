@@ -1,4 +1,4 @@
-"""The post's U-Net and its variants."""
+"""The baseline's U-Net and its variants."""
 
 import numpy as np
 import pytest

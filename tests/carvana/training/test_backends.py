@@ -101,7 +101,7 @@ def _save(name: str, folder: Path) -> Path:
 
 
 def _set_batch_statistics(model: keras.Model, photos: np.ndarray) -> None:
-    """Mix the photos' statistics into batch normalization, without which a ResNet's activations exceed float32."""
+    """Mix the photos' statistics into batch normalisation, without which a ResNet's activations exceed float32."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.5  # at 0 the variance of the lowest levels would be nearly 0
