@@ -49,7 +49,7 @@ class TrainStep:
 
     def unfreeze_encoder(self) -> None:
         """Make all layers trainable, with a new optimizer; `start_stage` must be called before the next step."""
-        # `model.layers` lacks the layers of nested models, such as the encoder; Keras has no public method for all.
+        # `model.layers` lacks the layers of nested models, such as the encoder.
         for layer in self.model._flatten_layers():
             layer.trainable = True
         self.frozen = False
