@@ -1,6 +1,5 @@
 """Connections to a Dask scheduler: a running one, or one that is started with a few workers on this machine."""
 
-import gc
 import logging
 import os
 import subprocess
@@ -71,21 +70,27 @@ def _is_local(address: str) -> bool:
     return address.startswith("local:")
 
 
+class _Client(Client):
+    """A client that is closed by its block only.
+
+    `Client.__del__` closes a client that failed to connect. If it is collected while another client starts, it waits
+    forever for a lock that the start holds (distributed 2026.8).
+    """
+
+    def __del__(self) -> None:
+        pass
+
+
 @contextmanager
 def _remote(address: str) -> Iterator[Client]:
-    client, reason = None, ""
     try:
-        client = Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
+        client = _Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-    if client is None:
-        # Not within `except`, whose traceback keeps the failed client. If it were collected while another client
-        # starts, its `__del__` would wait for a lock that the start holds (distributed 2026.8).
-        gc.collect()
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
             " `./run.sh dask scheduler` starts one"
-        )
+        ) from None
     with client:
         yield client
 
