@@ -1,4 +1,4 @@
-"""What runs on the workers: the environment check and the tasks.
+"""Code that runs on the workers: the environment check and the tasks.
 
 `environment_plugin` and `entrypoint` are defined inside functions so that they are pickled whole, not by reference:
 the scheduler, and workers that other people use, need not have this project installed.

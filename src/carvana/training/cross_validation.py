@@ -70,7 +70,7 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all tasks of a cluster's training have in common; a job in the sense of `carvana.tasks`."""
+    """Configuration that the folds of a cluster's training share; a job as defined in `carvana.tasks`."""
 
     data: Path
     folder: Path
