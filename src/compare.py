@@ -1,4 +1,4 @@
-"""Compare cross-validation with leaderboard scores, one row per fold, and write the report."""
+"""Compare cross-validation with leaderboard scores, list where wrong pixels lie, and write the report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from carvana import console
 from carvana.errors import UserError
+from carvana.evaluation.errors import errors_by_recipe
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger
 
@@ -19,7 +20,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Also write the report, e.g. submissions/report.html.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Report: folder of the runs RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs RECIPE/fold-K.")] = Path("runs"),
     data: Annotated[Path, typer.Option(help="Report: the data folder of the runs.")] = Path("data"),
     worst: Annotated[int, typer.Option(min=0, help="Report: photos of each run in its gallery.")] = 6,
 ) -> None:
@@ -27,6 +28,9 @@ def compare(
 
     CV is the mean Dice of out-of-fold photos at their own size, its interval a 95% bootstrap over cars. The
     ensemble's CV is that of its folds' single networks.
+
+    A further table shows where the wrong pixels of out-of-fold photos lie: the percentage of them in each range of
+    distance from the true contour, before and after refinement.
 
     The report is one HTML file that needs no network: the tables, learning curves, recipes side by side, Dice by
     angle and make, the worst photos of each run, and the test photos whose masks are most likely wrong.
@@ -45,6 +49,7 @@ def compare(
     if refresh:
         _refresh(record)
     _show_tables(record)
+    _show_errors(runs)
     if html:
         from carvana.report import write_report
 
@@ -73,6 +78,17 @@ def _show_tables(ledger: Ledger) -> None:
         console.show_table(
             "How the folds' CV and the board agree", comparison.AGREEMENT_HEADINGS, agreement, left=3
         )
+
+
+def _show_errors(runs: Path) -> None:
+    tables = errors_by_recipe(runs)
+    if not tables:
+        return
+    title = "Where the wrong pixels lie: % by distance in pixels from the true contour"
+    console.show_table(title, comparison.ERROR_HEADINGS, comparison.error_rows(tables), left=2)
+    console.message("wrong: pixels per photo; 8: % of these more than 4 and up to 8 away; and so on")
+    for line in comparison.refinement_lines(tables):
+        console.message(line)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,14 @@ class RunDir:
         return self.folder / "scores.csv"
 
     @property
+    def errors(self) -> Path:
+        """Table of the wrong pixels of each out-of-fold photo by distance from the true contour.
+
+        `carvana.evaluation.errors` reads it. Runs of earlier versions have none.
+        """
+        return self.folder / "errors.csv"
+
+    @property
     def checkpoint(self) -> Path:
         """State from which training resumes after its last finished epoch."""
         return self.folder / "checkpoint.npz"
@@ -134,6 +142,15 @@ def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[R
         if run.read_metadata()["split"] != first.read_metadata()["split"]:
             raise UserError(f"{run.folder}: trained on another split than {first.folder}; train --fresh")
     return finished
+
+
+def finished_runs_by_recipe(runs: Path) -> dict[str, list[RunDir]]:
+    """Find all finished runs in the folder `runs`: those of each recipe by fold, sorted by recipe."""
+    by_recipe: dict[str, list[RunDir]] = {}
+    for run in map(RunDir, sorted(runs.glob("*/fold-*"))):
+        if run.finished:
+            by_recipe.setdefault(run.folder.parent.name, []).append(run)
+    return {recipe: sorted(finished, key=lambda run: run.fold) for recipe, finished in by_recipe.items()}
 
 
 def _check_finished(run: RunDir, recipe: Recipe) -> RunDir:

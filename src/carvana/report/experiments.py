@@ -9,7 +9,7 @@ import pandas as pd
 
 from carvana.competition.names import car_and_angle
 from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
-from carvana.runs import RunDir
+from carvana.runs import RunDir, finished_runs_by_recipe
 from carvana.tables import read_csv
 
 UNKNOWN = "unknown"
@@ -49,13 +49,7 @@ class RecipeComparison:
 
 def find_experiments(runs: Path) -> list[Experiment]:
     """Find all recipes with a finished fold in the folder `runs`, sorted by name."""
-    by_recipe: dict[str, list[RunDir]] = {}
-    for run in map(RunDir, sorted(runs.glob("*/fold-*"))):
-        if run.finished:
-            by_recipe.setdefault(run.folder.parent.name, []).append(run)
-    return [
-        Experiment(name, sorted(finished, key=lambda run: run.fold)) for name, finished in by_recipe.items()
-    ]
+    return [Experiment(name, finished) for name, finished in finished_runs_by_recipe(runs).items()]
 
 
 def compare_recipes(experiments: Sequence[Experiment]) -> list[RecipeComparison]:

@@ -1,10 +1,11 @@
-"""The comparison: cross-validation beside leaderboard scores, one row per fold, and how well the two agree."""
+"""The comparison: cross-validation beside leaderboard scores, their agreement, and where wrong pixels lie."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from carvana.evaluation.scores import format_difference, format_interval
+from carvana.evaluation import errors
+from carvana.evaluation.scores import format_dice, format_difference, format_interval
 from carvana.submission.ledger import LedgerRow
 
 HEADINGS = [
@@ -30,6 +31,15 @@ AGREEMENT_HEADINGS = [
     "mean private - CV",
 ]
 """Columns of `agreement_table`."""
+ERROR_HEADINGS = [
+    "recipe",
+    "map",
+    "Dice",
+    "wrong",
+    *map(str, errors.DISTANCES),
+    f">{errors.DISTANCES[-1]}",
+]
+"""Columns of `error_rows`: narrow, so that the table fits 80 characters. A bin is headed by its upper end."""
 _MIN_FOLDS = 3
 """Folds below which no rank correlation is given: of two folds it is always 1 or -1."""
 
@@ -65,6 +75,48 @@ def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
         if group["recipe"].nunique() > 1:
             groups["all recipes", fold_table, board] = group
     return [[*key, str(len(group)), *_agreement_cells(group)] for key, group in groups.items()]
+
+
+def error_rows(tables: Mapping[str, pd.DataFrame]) -> list[list[str]]:
+    """Return where the wrong pixels of each recipe's maps lie.
+
+    Args:
+        tables: the tables of `errors.errors_by_recipe`.
+
+    Returns:
+        Rows of text under `ERROR_HEADINGS`: the mean Dice, the wrong pixels per photo, and the percentage of them in
+        each bin of distance from the true contour, empty where no pixel is wrong.
+    """
+    return [
+        [
+            recipe,
+            str(name),
+            format_dice(row["dice"]),
+            f"{row['wrong']:.0f}",
+            *map(_percentage, row[[*errors.COUNT_COLUMNS]]),
+        ]
+        for recipe, table in tables.items()
+        for name, row in errors.summary(table).iterrows()
+    ]
+
+
+def refinement_lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return a line for the photo that refinement helped most and for the one it hurt most, for each recipe.
+
+    Args:
+        tables: the tables of `errors.errors_by_recipe`; recipes without refinement have no line.
+    """
+    return [
+        f"{recipe}: refinement {verb} {row['img']} most:"
+        f" {format_dice(row['coarse'])} -> {format_dice(row['refined'])}"
+        for recipe, table in tables.items()
+        for verb, changed in zip(("helped", "hurt"), errors.most_changed(table, 1), strict=True)
+        for row in changed.to_dict("records")
+    ]
+
+
+def _percentage(share: float) -> str:
+    return "" if pd.isna(share) else f"{share:.0%}".removesuffix("%")
 
 
 def _agreement_cells(folds: pd.DataFrame) -> list[str]:

@@ -1,5 +1,9 @@
 """The comparison that is made of the ledger."""
 
+import numpy as np
+import pandas as pd
+
+from carvana.evaluation import errors
 from carvana.submission import comparison
 from carvana.submission.ledger import COLUMNS
 
@@ -65,3 +69,43 @@ def test_agreement_of_cv_and_board_over_folds() -> None:
 
 def test_unscored_rows_give_no_agreement() -> None:
     assert comparison.agreement_table([_row("a.csv.gz", cv_dice="0.9")]) == []
+
+
+def _errors(*photos: tuple[str, str, float, list[int]]) -> pd.DataFrame:
+    return errors.error_table((img, name, dice, np.array(counts)) for img, name, dice, counts in photos)
+
+
+def test_wrong_pixels_are_listed_by_recipe_map_and_distance() -> None:
+    tables = {
+        "fast": _errors(
+            ("aa_01.jpg", "coarse", 0.97, [700, 100, 50, 50, 50, 50]),
+            ("aa_01.jpg", "refined", 0.99, [150, 50, 0, 0, 0, 0]),
+        ),
+        "plain": _errors(
+            ("aa_01.jpg", "coarse", 0.5, [1, 0, 0, 0, 0, 0]), ("aa_02.jpg", "coarse", 1, [0] * 6)
+        ),
+        "perfect": _errors(("aa_01.jpg", "coarse", 1, [0] * 6)),
+    }
+    assert comparison.ERROR_HEADINGS[4:] == ["2", "4", "8", "16", "32", ">32"]
+    assert comparison.error_rows(tables) == [
+        ["fast", "coarse", "0.970000", "1000", "70", "10", "5", "5", "5", "5"],
+        ["fast", "refined", "0.990000", "200", "75", "25", "0", "0", "0", "0"],
+        ["plain", "coarse", "0.750000", "0", "100", "0", "0", "0", "0", "0"],
+        ["perfect", "coarse", "1.000000", "0", "", "", "", "", "", ""],
+    ]
+
+
+def test_photos_that_refinement_helped_and_hurt_most_have_a_line_each() -> None:
+    tables = {
+        "both": _errors(
+            ("aa_01.jpg", "coarse", 0.97, [9] * 6),
+            ("aa_01.jpg", "refined", 0.99, [3] * 6),
+            ("aa_02.jpg", "coarse", 0.98, [3] * 6),
+            ("aa_02.jpg", "refined", 0.9775, [4] * 6),
+        ),
+        "coarse": _errors(("aa_01.jpg", "coarse", 0.97, [9] * 6)),
+    }
+    assert comparison.refinement_lines(tables) == [
+        "both: refinement helped aa_01.jpg most: 0.970000 -> 0.990000",
+        "both: refinement hurt aa_02.jpg most: 0.980000 -> 0.977500",
+    ]
