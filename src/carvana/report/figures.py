@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from carvana.evaluation import errors
 from carvana.report.experiments import Experiment
 from carvana.submission.ledger import LedgerRow
 
@@ -130,6 +131,31 @@ def make_figure(means: pd.DataFrame, cars: pd.Series) -> Markup:
         _legend(axes)
 
     return _svg("make", "Mean Dice by make", draw, height=0.9 + 0.2 * len(means))
+
+
+def error_figure(tables: Mapping[str, pd.DataFrame]) -> Markup:
+    """Draw the wrong pixels per photo of each recipe's maps, stacked by distance from the true contour.
+
+    Args:
+        tables: the tables of `errors.errors_by_recipe`.
+    """
+    summaries = pd.concat({recipe: errors.summary(table) for recipe, table in tables.items()})
+    pixels = summaries[[*errors.COUNT_COLUMNS]].fillna(0).mul(summaries["wrong"], axis=0)
+    left = pixels.cumsum(axis=1) - pixels
+
+    def draw(axes: Axes) -> None:
+        axes.set_axisbelow(True)
+        axes.grid(visible=False, axis="y")
+        for number, (column, label) in enumerate(zip(pixels, errors.BIN_LABELS, strict=True)):
+            places = range(len(pixels))
+            axes.barh(places, pixels[column], 0.7, left[column], color=_colour(number), label=label)
+        axes.set_yticks(range(len(pixels)), [f"{recipe}, {name}" for recipe, name in pixels.index])
+        axes.invert_yaxis()
+        axes.set_xlabel("wrong pixels per photo")
+        _legend(axes, title="pixels from the true contour")
+
+    title = "Wrong pixels per photo by distance from the true contour"
+    return _svg("errors", title, draw, height=1.3 + 0.24 * len(pixels))
 
 
 def distribution_figure(experiments: Sequence[Experiment]) -> Markup:

@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from carvana.errors import UserError
-from carvana.evaluation.scores import difference_cells, format_dice
+from carvana.evaluation import errors
+from carvana.evaluation.scores import difference_cells, format_dice, format_difference
 from carvana.files import atomic_path
 from carvana.report import drawing, figures, gallery
 from carvana.report.experiments import UNKNOWN, Experiment, compare_recipes, find_experiments, read_makes
@@ -19,8 +20,22 @@ from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "template"
 
-_TEXT_COLUMNS = {"recipe", "fold", "fold table", "board", "submission", "angle", "make"}
+_TEXT_COLUMNS = {
+    "recipe",
+    "fold",
+    "fold table",
+    "board",
+    "submission",
+    "angle",
+    "make",
+    "map",
+    "refinement",
+    "photo",
+}
 """Headings of columns that hold text; all others hold numbers and are aligned right."""
+
+_MOST_CHANGED = 5
+"""Photos of each recipe that are listed as most helped and as most hurt by refinement."""
 
 _COLOURS = {
     "truth": f"rgb{drawing.TRUTH}",
@@ -68,6 +83,16 @@ class Experiments:
 
 
 @dataclass(frozen=True)
+class ErrorDistances:
+    """The section on where wrong pixels lie."""
+
+    table: Table
+    figure: Markup
+    changed: Table
+    """The photos that refinement helped and hurt most; no rows without refinement."""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """A section of photos with overlays."""
 
@@ -103,6 +128,7 @@ def write_report(path: Path, ledger: Ledger, runs: Path, data: Path, *, worst: i
         colours=_COLOURS,
         leaderboard=_leaderboard(rows),
         experiments=_experiments(experiments, makes) if experiments else None,
+        error_distances=_error_distances(runs),
         worst=_worst_photos(experiments, data, makes, worst),
         flagged=_flagged_photos(rows, ledger.path.parent, data, makes),
     )
@@ -164,6 +190,41 @@ def _learning_figures(experiment: Experiment) -> list[Markup]:
 
 def _mean_rows(means: pd.DataFrame) -> list[list[str]]:
     return [[str(name), *map(format_dice, row)] for name, row in means.iterrows()]
+
+
+def _error_distances(runs: Path) -> ErrorDistances | None:
+    """Return the section's contents; None where no run has a table of its errors."""
+    tables = errors.errors_by_recipe(runs)
+    if not tables:
+        return None
+    headings = [
+        "recipe",
+        "map",
+        "Dice",
+        "wrong pixels per photo",
+        *(f"{bin} px" for bin in errors.BIN_LABELS),
+    ]
+    changed = [row for recipe, table in tables.items() for row in _changed_rows(recipe, table)]
+    return ErrorDistances(
+        table=Table(headings, comparison.error_rows(tables)),
+        figure=figures.error_figure(tables),
+        changed=Table(["recipe", "refinement", "photo", "coarse", "refined", "difference"], changed),
+    )
+
+
+def _changed_rows(recipe: str, table: pd.DataFrame) -> list[list[str]]:
+    return [
+        [
+            recipe,
+            verb,
+            row["img"],
+            format_dice(row["coarse"]),
+            format_dice(row["refined"]),
+            format_difference(row["difference"]),
+        ]
+        for verb, photos in zip(("helped", "hurt"), errors.most_changed(table, _MOST_CHANGED), strict=True)
+        for row in photos.to_dict("records")
+    ]
 
 
 def _worst_photos(experiments: Sequence[Experiment], data: Path, makes: pd.Series, worst: int) -> Gallery:

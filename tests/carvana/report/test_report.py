@@ -20,7 +20,7 @@ from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.dataset import train_samples
-from carvana.evaluation import mask_checks
+from carvana.evaluation import errors, mask_checks
 from carvana.models.build import build, load
 from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
@@ -30,7 +30,7 @@ from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, LedgerRow
-from carvana.tables import read_csv
+from carvana.tables import read_csv, write_csv
 
 SMALL = [
     "base_filters=2",
@@ -46,6 +46,19 @@ ROWS: list[LedgerRow] = [
     for place, recipe in enumerate(("deep", "plain"))
     for fold in range(3)
 ]
+
+
+def _invented_errors(photos: list[str], dice: np.ndarray, *, refined: bool) -> pd.DataFrame:
+    """Invent the wrong pixels of photos; refinement helps and hurts them in turn, each a little more."""
+    counts = np.array([60, 20, 10, 6, 3, 1])
+    rows = [(img, "coarse", float(value), counts) for img, value in zip(photos, dice, strict=True)]
+    if refined:
+        changes = [(-1) ** place * 0.0001 * (place + 1) for place in range(len(photos))]
+        rows += [
+            (img, "refined", float(value) + change, counts // 2)
+            for img, value, change in zip(photos, dice, changes, strict=True)
+        ]
+    return errors.error_table(rows)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +79,7 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             held_out = [photo.name for photo in photos if cars.index(photo.car) % 2 == fold]
             dice = 0.9 + 0.05 * place + random.uniform(0, 0.04, len(held_out))
             pd.DataFrame({"img": held_out, "dice": dice}).to_csv(run.scores, index=False)
+            write_csv(_invented_errors(held_out, dice, refined=name == "plain"), run.errors)
             epochs = {"epoch": [1, 2], "stage": [1, 2], "loss": [0.5, 0.2], "dice": [0.8, 0.9], "ema": [0, 1]}
             pd.DataFrame(epochs).to_csv(run.history, index=False)
     return root
@@ -143,7 +157,7 @@ def test_it_loads_without_errors_and_network(page: webdriver.Chrome, report: Pat
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', report.read_text()) == []
     broken = "return [...document.images].filter(image => !image.naturalWidth).length"
     assert page.execute_script(broken) == 0
-    assert len(page.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2 + 2 * 2 + 2
+    assert len(page.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2 + 2 * 2 + 2 + 1
 
 
 def test_the_tables_hold_the_ledger(page: webdriver.Chrome) -> None:
@@ -170,6 +184,35 @@ def test_dice_by_angle_and_make_are_means(page: webdriver.Chrome, runs: Path, re
     for make, (dice, _, cars) in rows.items():
         own = deep.scores[deep.scores["car"].map(makes) == make]
         assert (dice, cars) == (f"{own['dice'].mean():.6f}", str(own["car"].nunique()))
+
+
+def test_wrong_pixels_are_those_of_the_runs(page: webdriver.Chrome, runs: Path) -> None:
+    rows = _cells(page, "error-distances")
+    assert rows == comparison.error_rows(errors.errors_by_recipe(runs))
+    assert [row[:2] for row in rows] == [["deep", "coarse"], ["plain", "coarse"], ["plain", "refined"]]
+    assert rows[0][3:] == ["100", "60", "20", "10", "6", "3", "1"]
+    figure = page.find_element(By.CSS_SELECTOR, "#errors .chart").text
+    assert all(text in figure for text in ("deep, coarse", "plain, refined", "0-2", "16-32", ">32"))
+
+
+def test_photos_that_refinement_changed_most_are_listed(page: webdriver.Chrome, runs: Path) -> None:
+    rows = _cells(page, "most-changed")
+    assert [row[:2] for row in rows] == [["plain", "helped"]] * 5 + [["plain", "hurt"]] * 5
+    first_fold, second_fold = (
+        errors.read_errors(runs / "plain" / f"fold-{fold}" / "errors.csv") for fold in (0, 1)
+    )
+    last_of_each_fold = {table["img"].iloc[-1] for table in (first_fold, second_fold)}
+    assert {row[2] for row in rows[5:7]} == last_of_each_fold
+    assert [row[5] for row in rows[5:7]] == ["-0.003200"] * 2
+    assert [row[5] for row in rows[:2]] == ["+0.003100"] * 2
+
+
+def test_runs_without_their_errors_have_no_such_section(tmp_path: Path, ledger: Ledger, runs: Path) -> None:
+    own = shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("errors.csv"))
+    write_report(tmp_path / "report.html", ledger, own, tmp_path, worst=0)
+    text = (tmp_path / "report.html").read_text()
+    assert "recipe-comparison" in text
+    assert "#errors" not in text
 
 
 def test_a_heading_sorts_its_table(page: webdriver.Chrome) -> None:
@@ -356,7 +399,7 @@ def test_missing_runs_and_photos_are_reported(tmp_path: Path, ledger: Ledger, ru
     assert "There is no list of such photos beside the submissions" in text
     assert "The ledger holds no submission yet." in text
     assert "No photos: " in text
-    assert text.count('<figure class="chart">') == 1 + 2 * 2 + 1
+    assert text.count('<figure class="chart">') == 1 + 2 * 2 + 1 + 1
 
 
 def test_an_unscored_submission_has_no_figure(tmp_path: Path) -> None:
