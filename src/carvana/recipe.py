@@ -112,6 +112,43 @@ class Encoder(_Table):
     """SHA-256 of the .h5 file; required for a file, and checked when the model is built."""
 
 
+class Refine(_Table):
+    """Refinement of probability maps along their contours, by a second network on patches at full resolution."""
+
+    size: tuple[PositiveInt, PositiveInt] = (1280, 1918)
+    """Height and width in pixels of the photos that patches are cut from: the photos' own, or less."""
+    patch: PositiveInt = 64
+    """Side of a patch in pixels."""
+    spacing: PositiveInt = 32
+    """Smallest distance of two patches along a contour, in pixels."""
+    base_filters: PositiveInt = 24
+    """Filters of the first level of the refinement network, a U-Net on blocks of 2x2 pixels."""
+    depth: PositiveInt = 3
+    """Number of times that its encoder halves the resolution."""
+    epochs: PositiveInt = 4
+    patches_per_photo: PositiveInt = 48
+    """Patches of each training photo in an epoch, drawn at random from those along its contour."""
+    batch_size: PositiveInt = 64
+    """Patches per optimizer step."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Learning rate after the warm-up, which decays to zero with a cosine."""
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    """Decay per step of the moving average of the weights that is saved."""
+
+    @model_validator(mode="after")
+    def _check_patch(self) -> Self:
+        multiple = 2 << self.depth
+        if self.patch % multiple:
+            raise ValueError(
+                f"patch {self.patch} is no multiple of {multiple}, which a depth of {self.depth} needs"
+            )
+        if self.patch > min(self.size):
+            raise ValueError(f"patch {self.patch} does not fit a size of {list(self.size)}")
+        if self.spacing > self.patch // 2:
+            raise ValueError(f"spacing {self.spacing} leaves gaps; at most half of a patch of {self.patch}")
+        return self
+
+
 _UNET, _ENCODER = "<unet>", "<encoder>"
 
 
@@ -179,6 +216,8 @@ class Recipe(_Table):
     seed: int = Field(0, ge=0)
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1)
+    refine: Refine | None = None
+    """Refinement along the contour; without the table, the network's map is the result."""
 
     tta: Literal["none", "flip", "scales"] = "flip"
     """Test-time augmentation, the mean over views of a photo: `flip` adds the mirrored photo, `scales` both views at
@@ -258,8 +297,18 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
     """List the keys in which two recipes differ, as `key (value, other value)`."""
-    first, second = recipe.model_dump(), other.model_dump()
-    return [f"{key} ({first[key]}, {second[key]})" for key in first if first[key] != second[key]]
+    return _differing_keys(recipe.model_dump(), other.model_dump())
+
+
+def _differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+    differing = []
+    for key, value in first.items():
+        other = second.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            differing += _differing_keys(value, other, f"{prefix}{key}.")
+        elif value != other:
+            differing.append(f"{prefix}{key} ({value}, {other})")
+    return differing
 
 
 def _set_key(table: dict[str, Any], change: str) -> None:

@@ -27,6 +27,11 @@ class RunDir:
         return self.folder / "model.keras"
 
     @property
+    def refiner(self) -> Path:
+        """Keras model of the refinement network, if the recipe has one."""
+        return self.folder / "refiner.keras"
+
+    @property
     def recipe(self) -> Path:
         """Recipe with which the run was trained."""
         return self.folder / "recipe.toml"
@@ -68,6 +73,16 @@ class RunDir:
     def checkpoint(self) -> Path:
         """State from which training resumes after its last finished epoch."""
         return self.folder / "checkpoint.npz"
+
+    @property
+    def refiner_checkpoint(self) -> Path:
+        """As `checkpoint`, of the refinement network."""
+        return self.folder / "refiner-checkpoint.npz"
+
+    @property
+    def networks(self) -> list[Path]:
+        """The saved networks that exist: the model, and the refiner if there is one."""
+        return [path for path in (self.model, self.refiner) if path.is_file()]
 
     @property
     def lock(self) -> Path:

@@ -44,7 +44,7 @@ class EnsembleMember:
             assert self.maps is not None
             files = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
             return {"weight": self.weight, "maps": sha256_of_text(repr(files))}
-        weights = [sha256_of_file(run.model) for run in self.runs]
+        weights = [sha256_of_file(path) for run in self.runs for path in run.networks]
         return {"weight": self.weight, "recipe": self.recipe.model_dump(mode="json"), "weights": weights}
 
 

@@ -29,7 +29,7 @@ def merge_models(models: Sequence[keras.Model], *, flip: bool, per_fold: bool = 
     """Merge several networks into one model.
 
     Args:
-        models: map photos (n, height, width, 3), 0..255, to probabilities (n, height, width, 1).
+        models: map photos (n, height, width, channels), 0..255, to probabilities (n, height, width, 1).
         flip: average each network's map over the photo and its mirror image.
         per_fold: also return each network's own map.
 
@@ -37,7 +37,7 @@ def merge_models(models: Sequence[keras.Model], *, flip: bool, per_fold: bool = 
         A model that maps photos, uint8, to a dictionary: `maps` (n, 1 or 1 + models, height, width), the mean
         first; `sums` (n, 2), the sums over pixels of the networks' standard deviation and of their mean.
     """
-    photo = keras.Input((*models[0].input_shape[1:3], 3), name="photo", dtype="uint8")
+    photo = keras.Input(models[0].input_shape[1:], name="photo", dtype="uint8")
     members = SequentialEnsemble(models, flip=flip, per_fold=per_fold, name="members")
     return keras.Model(photo, members(photo), name="ensemble")
 

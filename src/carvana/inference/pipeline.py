@@ -1,4 +1,7 @@
-"""Pipeline from a photo to its mask: decoding, networks and masks, as steps that run at the same time.
+"""Pipeline from a photo to its mask, as steps that run at the same time.
+
+The steps are decoding, networks and masks. If the networks' map is refined, the patches along its contour are cut and
+go through the refinement networks before the last step.
 
 Validation, threshold search, test prediction, cut-outs and the report's gallery all use `predict_stream` and
 `Prediction.edges`.
@@ -6,7 +9,8 @@ Validation, threshold search, test prediction, cut-outs and the report's gallery
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +23,9 @@ from carvana.errors import UserError
 from carvana.inference.contours import run_edges
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.refinement import cut_patches, paste, patch_corners, resize_map
+from carvana.models.refiner import CHANNELS
+from carvana.recipe import Refine
 
 R = TypeVar("R")
 
@@ -44,6 +51,25 @@ class PreparedSample:
 
 
 @dataclass(frozen=True)
+class _Predicted:
+    """A photo, the maps of each predictor, and the patches along the contours of their mean."""
+
+    prepared: PreparedSample
+    predictions: list[ProbabilityMaps]
+    """Each predictor's maps."""
+    n_batch: int
+    """Number of photos in the batch of the networks."""
+    combined: ProbabilityMaps | None = None
+    """Mean of the predictors' maps, each (maps, h, w); None before patches are cut."""
+    corners: tuple[np.ndarray, ...] = ()
+    """Top left pixels of the patches of each map, as `refinement.patch_corners` returns them."""
+    patches: tuple[np.ndarray, ...] = ()
+    """Patches of each map: first the inputs of the refinement networks, uint8, then their outputs, float32."""
+    refined_size: tuple[int, int] = (0, 0)
+    """(height, width) at which the patches are cut."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A photo and its probability maps."""
 
@@ -51,9 +77,12 @@ class Prediction:
     photo_size: tuple[int, int]
     """The photo's own (height, width)."""
     maps: np.ndarray
-    """(maps, h, w), float32, 0..1: the ensemble's mean, then each network's own if requested."""
+    """(maps, h, w), float32, 0..1: the ensemble's mean, then each network's own if requested; refined, and then at
+    the size of the recipe's `refine`, if the ensemble refines."""
     disagreement: float
     """Disagreement of the networks, as in `ProbabilityMaps`."""
+    coarse: np.ndarray | None = None
+    """The ensemble's mean (h, w) before refinement; None if the ensemble does not refine."""
 
     def edges(self, threshold: float, index: int = 0) -> np.ndarray:
         """Return the run edges of a map's mask at the photo's own size; `rle` makes masks and text of them.
@@ -95,26 +124,34 @@ def predict_stream(
         UserError: a photo is not a complete image.
     """
     timer = timer or PipelineTimer()
+    refine = ensemble.refine
 
     def prepare_one(sample: Sample) -> PreparedSample:
         return prepare(ensemble, sample, keep_aspect=keep_aspect)
 
-    def predict(batch: list[PreparedSample]) -> list[tuple[PreparedSample, list[ProbabilityMaps]]]:
+    def predict(batch: list[PreparedSample]) -> list[_Predicted]:
         predictions = ensemble.predict(list(zip(*(prepared.inputs for prepared in batch), strict=True)))
         return [
-            (prepared, [maps.of_photo(index) for maps in predictions]) for index, prepared in enumerate(batch)
+            _Predicted(prepared, [maps.of_photo(index) for maps in predictions], len(batch))
+            for index, prepared in enumerate(batch)
         ]
 
-    def combine(predicted: tuple[PreparedSample, list[ProbabilityMaps]]) -> R:
-        prepared, predictions = predicted
-        combined = ensemble.combine(predictions)
-        return finish(
-            Prediction(prepared.sample, prepared.photo_size, combined.maps, float(combined.disagreement))
-        )
+    def cut(predicted: _Predicted) -> _Predicted:
+        assert refine is not None
+        return _cut_patches(ensemble, refine, predicted, keep_aspect)
+
+    def combine(predicted: _Predicted) -> R:
+        return finish(_combine(ensemble, predicted))
 
     prepared = timer.map("decoding", prepare_one, samples, ahead=2 * BATCH_SIZE)
     batches = timer.map("networks", predict, _batches(prepared, batch_ends), ahead=_BATCHES_AHEAD, workers=1)
     predicted = (one for batch in batches for one in batch)
+    if refine is not None:
+        with_patches = timer.map("patches", cut, predicted, ahead=BATCH_SIZE)
+        batches = timer.map(
+            "refinement", partial(_refine, ensemble), _same_batches(with_patches), ahead=1, workers=1
+        )
+        predicted = (one for batch in batches for one in batch)
     return timer.map("masks", combine, predicted, ahead=2 * BATCH_SIZE, workers=finish_workers)
 
 
@@ -156,6 +193,64 @@ def fit_size(photo_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, i
         return size
     scale = math.sqrt(math.prod(size) / math.prod(photo_size))
     return max(1, round(photo_size[0] * scale)), max(1, round(photo_size[1] * scale))
+
+
+def _cut_patches(
+    ensemble: WeightedEnsemble, refine: Refine, predicted: _Predicted, keep_aspect: bool
+) -> _Predicted:
+    """Average the predictors' maps, and cut the patches along the contours of the mean and of each network's map."""
+    prepared = predicted.prepared
+    combined = ensemble.combine(predicted.predictions)
+    size = refine.size
+    if keep_aspect:
+        height, width = fit_size(prepared.photo_size, refine.size)
+        size = max(height, refine.patch), max(width, refine.patch)
+    corners = tuple(patch_corners(one, refine, size) for one in combined.maps)
+    if any(map(len, corners)):
+        read = images.read_image_sizes(prepared.sample.path, lambda _: [size])
+        photo = read[0][0]
+        patches = tuple(
+            cut_patches(photo, one, places, refine.patch)
+            for one, places in zip(combined.maps, corners, strict=True)
+        )
+    else:
+        patches = tuple(np.empty((0, refine.patch, refine.patch, CHANNELS), np.uint8) for _ in corners)
+    return replace(predicted, combined=combined, corners=corners, patches=patches, refined_size=size)
+
+
+def _refine(ensemble: WeightedEnsemble, batch: list[_Predicted]) -> list[_Predicted]:
+    """Replace the patches of a batch of photos by the outputs of the refinement networks."""
+    outputs = []
+    for index, of_photos in enumerate(zip(*(one.patches for one in batch), strict=True)):
+        refined = ensemble.refine_patches(np.concatenate(of_photos), index)
+        outputs.append(np.split(refined, np.cumsum([len(patches) for patches in of_photos])[:-1]))
+    return [replace(one, patches=patches) for one, *patches in zip(batch, *outputs, strict=True)]
+
+
+def _combine(ensemble: WeightedEnsemble, predicted: _Predicted) -> Prediction:
+    """Average the predictors' maps of a photo, and paste the refined patches if there are any."""
+    prepared = predicted.prepared
+    combined = predicted.combined
+    if combined is None:
+        combined = ensemble.combine(predicted.predictions)
+        return Prediction(prepared.sample, prepared.photo_size, combined.maps, float(combined.disagreement))
+    maps = np.stack([resize_map(one, predicted.refined_size) for one in combined.maps])
+    unrefined = ensemble.unrefined(predicted.predictions, predicted.refined_size)
+    for one, corners, patches in zip(maps, predicted.corners, predicted.patches, strict=True):
+        paste(one, corners, patches, unrefined)
+    return Prediction(
+        prepared.sample, prepared.photo_size, maps, float(combined.disagreement), combined.maps[0]
+    )
+
+
+def _same_batches(predicted: Iterable[_Predicted]) -> Iterator[list[_Predicted]]:
+    """Group photos into the batches in which the networks predicted them."""
+    batch: list[_Predicted] = []
+    for one in predicted:
+        batch.append(one)
+        if len(batch) == one.n_batch:
+            yield batch
+            batch = []
 
 
 def _batches(

@@ -16,9 +16,10 @@ from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.inference.ensemble import ProbabilityMaps, disagreement, merge_models
+from carvana.inference.refinement import Refiner, resize_map
 from carvana.inference.tiles import predict_tiled
 from carvana.models import build
-from carvana.recipe import Recipe
+from carvana.recipe import Recipe, Refine
 from carvana.runs import RunDir
 
 SCALES = {"scales": (1.0, 0.9, 1.1)}
@@ -44,6 +45,10 @@ class Predictor(Protocol):
     def any_size(self) -> bool:
         """True if photos of any other size are accepted, too."""
 
+    @property
+    def refiner(self) -> Refiner | None:
+        """Refinement networks for the contours of the maps, if there are any."""
+
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """Return the input of `predict` for one photo; called in threads, while others are predicted.
 
@@ -67,6 +72,7 @@ class FoldEnsemble:
         *,
         tta: str = "none",
         per_fold: bool = False,
+        refiner: Refiner | None = None,
     ) -> None:
         """Initialize the ensemble.
 
@@ -76,8 +82,9 @@ class FoldEnsemble:
             size: (height, width) that photos are resized to.
             tta: `none`; `flip`, the mean over a photo and its mirror image; `scales`, that mean at three sizes.
             per_fold: also return each network's own map.
+            refiner: the folds' refinement networks.
         """
-        self.models, self.size = list(models), size
+        self.models, self.size, self.refiner = list(models), size, refiner
         self._size_spec = size_spec
         self._scales = SCALES.get(tta, (1.0,))
         # A single network is used as it is, so that its compiled predict function is reused between calls.
@@ -87,8 +94,14 @@ class FoldEnsemble:
     @classmethod
     def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "FoldEnsemble":
         """Load the best weights of each run, to predict as the recipe says."""
-        models = [build.load(run.model) for run in runs]
-        return cls(models, build.size_spec(recipe), recipe.size, tta=recipe.tta, per_fold=per_fold)
+        return cls(
+            [build.load(run.model) for run in runs],
+            build.size_spec(recipe),
+            recipe.size,
+            tta=recipe.tta,
+            per_fold=per_fold,
+            refiner=Refiner.load(runs, recipe, per_fold=per_fold) if recipe.refine else None,
+        )
 
     @property
     def any_size(self) -> bool:
@@ -149,6 +162,7 @@ class SavedMaps:
 
     size = None
     any_size = False
+    refiner = None
 
     def __init__(self, folder: Path) -> None:
         """Initialize with the folder of NAME.png files."""
@@ -177,6 +191,25 @@ class WeightedEnsemble:
 
     predictors: tuple[Predictor, ...]
     weights: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        """Check that all refiners work on the same patches."""
+        if len({(refiner.config.size, refiner.config.patch) for _, refiner in self._refiners}) > 1:
+            raise UserError(
+                "recipes whose refine.size or refine.patch differ cannot be blended; predict each with --keep-maps"
+                " and blend the folders of their maps"
+            )
+
+    @property
+    def refine(self) -> Refine | None:
+        """Size and spacing of the patches, from the first predictor that refines; None if none does."""
+        return self._refiners[0][1].config if self._refiners else None
+
+    @property
+    def _refiners(self) -> list[tuple[float, Refiner]]:
+        """Weight and refiner of each predictor that refines."""
+        weighted = zip(self.weights, self.predictors, strict=bool(self.predictors))
+        return [(weight, one.refiner) for weight, one in weighted if one.refiner]
 
     @classmethod
     def load(cls, config: PredictionConfig) -> "WeightedEnsemble":
@@ -207,6 +240,29 @@ class WeightedEnsemble:
         ]
         mean_disagreement = np.dot(self.weights, [one.disagreement for one in predictions])
         return ProbabilityMaps(np.sum(weighted, axis=0), mean_disagreement)
+
+    def refine_patches(self, patches: np.ndarray, index: int) -> np.ndarray:
+        """Predict patches (n, patch, patch, 4), as `Refiner.predict` does, by all predictors that refine.
+
+        Returns:
+            (n, patch, patch), float32: the weighted sum of the refiners, whose weights sum to less than 1 if some
+            predictors do not refine; see `unrefined`.
+        """
+        return np.sum([weight * one.predict(patches, index) for weight, one in self._refiners], axis=0)
+
+    def unrefined(self, predictions: Sequence[ProbabilityMaps], size: tuple[int, int]) -> np.ndarray | None:
+        """Return the weighted sum of the maps of one photo by the predictors that do not refine, or None.
+
+        Args:
+            predictions: each predictor's maps (1, h, w).
+            size: (height, width) of the result, which is float32.
+        """
+        maps = [
+            np.float32(weight) * resize_map(one.maps[0], size)
+            for weight, predictor, one in zip(self.weights, self.predictors, predictions, strict=True)
+            if predictor.refiner is None
+        ]
+        return np.sum(maps, axis=0) if maps else None
 
 
 def map_path(folder: Path, photo: str) -> Path:

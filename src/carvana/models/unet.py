@@ -27,18 +27,19 @@ DILATION_RATES = (1, 2, 4, 8, 16, 32)
 https://github.com/lyakaap/Kaggle-Carvana-3rd-Place-Solution."""
 
 
-def unet(recipe: Recipe) -> keras.Model:
+def unet(recipe: Recipe, channels: int = 3) -> keras.Model:
     """Build a recipe's U-Net; the baseline's is the post's network (31,031,745 parameters).
 
     Args:
         recipe: gives base_filters, depth, the form of the blocks, dropout, and the precision of the inner layers; the
             last layer is float32 always.
+        channels: of the input; 3 for RGB.
 
     Returns:
-        A model from photos (n, height, width, 3), 0..255, of a size that is valid by `unet_size_spec`, to
+        A model from photos (n, height, width, channels), 0..255, of a size that is valid by `unet_size_spec`, to
         probabilities (n, height, width, 1), 0..1.
     """
-    photo = keras.Input((None, None, 3), name="photo")
+    photo = keras.Input((None, None, channels), name="photo")
     x = CheckInputSize(**asdict(unet_size_spec(recipe)), name="input_size")(photo)
     x = layers.Rescaling(1 / 255, name="rescaling")(x)
     if recipe.space_to_depth > 1:

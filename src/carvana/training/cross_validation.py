@@ -15,11 +15,15 @@ from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.locks import file_lock
-from carvana.recipe import Recipe, read_recipe, write_recipe
+from carvana.models.refiner import refiner_recipe
+from carvana.recipe import Recipe, Stage, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
+from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
-from carvana.training.trainer import Trainer
+from carvana.training.refiner_trainer import RefinerTrainer
+from carvana.training.trainer import NetworkTrainer
+from carvana.training.validation import Validator
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,15 @@ class FoldTask:
 
     @property
     def n_samples(self) -> int:
-        """Photos to train on, summed over all epochs."""
-        return sum(self._photos_per_epoch())
+        """Photos and patches to train on, summed over all epochs, and the photos that patches are cut from."""
+        cut_from = len(self.train) if self.recipe.refine else 0
+        return sum(self._photos_per_epoch()) + cut_from + sum(self._patches_per_epoch())
 
     def completed(self) -> int:
-        """Return the photos of the finished epochs."""
-        return sum(self._photos_per_epoch()[: checkpoint.finished_epochs(self.run.checkpoint)])
+        """Return the photos and patches of the finished epochs."""
+        epochs = checkpoint.finished_epochs(self.run.checkpoint)
+        refiner_epochs = checkpoint.finished_epochs(self.run.refiner_checkpoint)
+        return sum(self._photos_per_epoch()[:epochs]) + sum(self._patches_per_epoch()[:refiner_epochs])
 
     def execute(self, loaded: None, reporter: console.Reporter, devices: AllDevices | None = None) -> None:
         """Train the epochs that are left, unless another process does so meanwhile.
@@ -57,15 +64,37 @@ class FoldTask:
         """
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                Trainer(self.recipe, self.run, self.train, self.val, devices=devices, reporter=reporter).fit()
+                self._train_and_score(reporter, devices)
+
+    def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
+        """Train the recipe's networks and score them, which marks the run as finished."""
+        recipe, run, validator = self.recipe, self.run, Validator(self.val, self.recipe)
+        network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)
+        network.fit()
+        history = network.history
+        del network  # and with it the photos in memory
+        if recipe.refine:
+            RefinerTrainer(
+                recipe, run, self.train, validator, earlier=history, devices=devices, reporter=reporter
+            ).fit()
+        scores, errors = validator.final_scores(run)
+        write_csv(errors, run.errors)
+        write_csv(scores, run.scores)
+        run.checkpoint.unlink()
+        run.refiner_checkpoint.unlink(missing_ok=True)
 
     def _photos_per_epoch(self) -> list[int]:
         """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
         return [
-            math.ceil(len(self.train) / stage.batch_size) * stage.batch_size
-            for stage in self.recipe.stages
-            for _ in range(stage.epochs)
+            _filled_up(len(self.train), stage) for stage in self.recipe.stages for _ in range(stage.epochs)
         ]
+
+    def _patches_per_epoch(self) -> list[int]:
+        """Return the patches of each epoch of the refinement."""
+        if self.recipe.refine is None:
+            return []
+        (stage,) = refiner_recipe(self.recipe).stages
+        return [_filled_up(len(self.train) * self.recipe.refine.patches_per_photo, stage)] * stage.epochs
 
 
 @dataclass(frozen=True)
@@ -91,6 +120,11 @@ class TrainingJob:
 
     def load(self) -> None:
         """Load nothing: each task builds its own network."""
+
+
+def _filled_up(n_samples: int, stage: Stage) -> int:
+    """Return the samples of an epoch, whose last batch is filled up."""
+    return math.ceil(n_samples / stage.batch_size) * stage.batch_size
 
 
 def train_folds(

@@ -1,7 +1,7 @@
 """One training step: network, optimizer, loss, gradient accumulation and EMA."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -16,13 +16,20 @@ from carvana.training.losses import make_loss
 class TrainStep:
     """A recipe's network and what updates its weights. Call `start_stage` before the first step of each stage."""
 
-    def __init__(self, recipe: Recipe, oom_halvings: int = 0, devices: AllDevices | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        oom_halvings: int = 0,
+        devices: AllDevices | None = None,
+        build: Callable[[Recipe], keras.Model] = build,
+    ) -> None:
         """Build the network and its optimizer.
 
         Args:
             recipe: the recipe to train; with `freeze_encoder_epochs` the encoder is frozen until `unfreeze_encoder`.
             oom_halvings: times that the micro-batch was halved because it did not fit the device's memory.
             devices: devices that share each batch; by default one device.
+            build: builds the network.
 
         Raises:
             UserError: there is no such encoder, or its weights cannot be loaded.

@@ -1,11 +1,14 @@
-"""The training loop of one fold."""
+"""The training loop, and the training of a recipe's network in it."""
 
 import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,7 @@ from carvana.data.dataset import Sample
 from carvana.data.timing import Throughput
 from carvana.errors import UserError
 from carvana.files import atomic_path
-from carvana.models.build import load, size_spec
+from carvana.models.build import build, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.tables import write_csv
@@ -44,33 +47,39 @@ _HISTORY_COLUMNS = (
     "loader_per_s",
     "step_per_s",
 )
-"""Columns of `history.csv`: `_s` are seconds, `_per_s` photos per second of data loader and training step alone."""
+"""Columns of `history.csv`: `_s` are seconds, `_per_s` samples per second of data loader and training step alone."""
 
 
-class Trainer:
-    """Training of a recipe on one fold.
+class Trainer(ABC):
+    """Training of one network, epoch by epoch.
 
-    A checkpoint is saved after each epoch, and a training that was killed resumes from it. Of the last stage's epochs
-    the one with the best validation Dice is kept, because prediction works at that stage's size.
+    A checkpoint is saved after each epoch, and a training that was killed resumes from it.
     """
+
+    unit = "photos"
+    """What the network is trained on, for messages."""
 
     def __init__(
         self,
         recipe: Recipe,
         run: RunDir,
-        train: Sequence[Sample],
-        val: Sequence[Sample],
+        n_samples: int,
+        checkpoint_path: Path,
+        build: Callable[[Recipe], keras.Model],
         *,
+        earlier: Sequence[dict[str, Any]] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
-        """Build the network, and restore the run's checkpoint if there is one.
+        """Build the network, and restore its checkpoint if there is one.
 
         Args:
-            recipe: the recipe to train.
+            recipe: the network and its training.
             run: where all files are written.
-            train: photos to train on.
-            val: photos to validate on, after each epoch and at the end.
+            n_samples: samples per epoch.
+            checkpoint_path: file of the checkpoint.
+            build: builds the network of a recipe.
+            earlier: rows of the run's history of networks that were trained before.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
 
@@ -78,18 +87,36 @@ class Trainer:
             UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be loaded.
         """
         self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
-        self._train, self._validator = train, Validator(val, recipe)
-        self._schedule = LearningRateSchedule(recipe, len(train))
-        self._cache = DiskCache(run.folder.parent.parent / ".photos")
-        largest = max((stage.size for stage in recipe.stages), key=math.prod)
-        self._largest = ResizedSamples(train, largest, cache=self._cache)
+        self._checkpoint, self._build, self._earlier = checkpoint_path, build, list(earlier)
+        self._schedule = LearningRateSchedule(recipe, n_samples)
         self._restore()
 
+    @abstractmethod
+    def _batches(self, stage: Stage) -> Batches:
+        """Return the batches of a stage."""
+
+    @abstractmethod
+    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Score the network, and save it if it is to be kept.
+
+        Returns:
+            The columns `dice` and `validation_s` of the history, and overlays for TensorBoard.
+        """
+
+    @abstractmethod
+    def _title(self, number: int, stage: Stage) -> str:
+        """Return a stage's title for its progress bar."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Rows of the run's history so far, those of earlier networks included."""
+        return self._earlier + self._progress.history
+
     def fit(self) -> None:
-        """Train from the last finished epoch to the end, and score the validation photos with the best weights.
+        """Train from the last finished epoch to the end.
 
         Raises:
-            UserError: the loss is not finite, or a single photo does not fit the device's memory.
+            UserError: the loss is not finite, or a single sample does not fit the device's memory.
         """
         while self._progress.epoch < self._n_epochs:
             number, stage, epochs = self._current_stage()  # the same one again after an out-of-memory error
@@ -113,14 +140,13 @@ class Trainer:
                         self._save_checkpoint(row)
                         log.write_epoch(row, overlays)
                         self._reporter.message(_epoch_line(row, stage, epoch - epochs.start + 1))
-                plot_history(pd.DataFrame(self._progress.history), self._run.curve)
+                plot_history(pd.DataFrame(self.history), self._run.curve)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 out_of_memory = True
             if out_of_memory:  # not within `except`, where the traceback keeps the network in memory
                 self._halve_microbatch(stage)
-        self._score()
 
     @property
     def _n_epochs(self) -> int:
@@ -136,25 +162,15 @@ class Trainer:
             if self._progress.epoch < end
         )
 
-    def _batches(self, stage: Stage) -> Batches:
-        largest, recipe = self._largest, self._recipe
-        samples = (
-            largest
-            if stage.size == largest.size
-            else ResizedSamples(self._train, stage.size, larger=largest, cache=self._cache)
-        )
-        return Batches(samples, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
-
     def _log(self) -> AbstractContextManager[TensorBoardLog]:
         return closing(TensorBoardLog(self._run.tensorboard))
 
     def _progress_bar(
         self, number: int, stage: Stage, epochs: range, batches: Batches
     ) -> AbstractContextManager[console.ProgressCallback]:
-        """Show the progress over the stage's epochs that are left, in photos."""
-        title = f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+        """Show the progress over the stage's epochs that are left, in samples."""
         total = (epochs.stop - self._progress.epoch) * len(batches) * stage.batch_size
-        return self._reporter.progress(title, total, "photos")
+        return self._reporter.progress(self._title(number, stage), total, self.unit)
 
     def _unfreeze_encoder_if_due(self, epoch: int, stage: Stage) -> None:
         if self._train_step.frozen and epoch >= self._recipe.freeze_encoder_epochs:
@@ -180,26 +196,10 @@ class Trainer:
             " precision=float32, and train --fresh"
         )
 
-    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
-        """Score the validation photos, and save the model if it is the stage's best.
-
-        Returns:
-            The columns `dice` and `validation_s` of the history, and overlays for TensorBoard.
-        """
-        start = time.perf_counter()
-        with self._train_step.ema_weights() as model:
-            dice = float(self._validator.scores(model, stage.size, "none")["dice"].mean())
-            if is_first or dice > self._progress.best_dice:
-                self._progress.best_dice = dice
-                with atomic_path(self._run.model) as part:
-                    keras.saving.save_model(model, part, include_optimizer=False)
-            overlays = self._validator.overlays(model, stage.size)
-        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
-
     def _history_row(self, number: int, stage: Stage, measures: Mapping[str, float]) -> dict[str, float]:
         columns = {
-            "epoch": self._progress.epoch + 1,
-            "stage": number,
+            "epoch": len(self.history) + 1,
+            "stage": number + len({row["stage"] for row in self._earlier}),
             "height": stage.size[0],
             "width": stage.size[1],
             "batch_size": stage.batch_size,
@@ -213,8 +213,8 @@ class Trainer:
         self._progress.epoch += 1
         self._progress.frozen = self._train_step.frozen
         self._progress.history.append(row)
-        checkpoint.save(self._run.checkpoint, self._train_step.state(), self._progress)
-        write_csv(pd.DataFrame(self._progress.history), self._run.history)
+        checkpoint.save(self._checkpoint, self._train_step.state(), self._progress)
+        write_csv(pd.DataFrame(self.history), self._run.history)
 
     def _halve_microbatch(self, stage: Stage) -> None:
         """Return to the last checkpoint with micro-batches of half the size."""
@@ -222,11 +222,11 @@ class Trainer:
         photos = stage.batch_size // count
         if photos % 2:
             raise UserError(
-                f"fold {fold}: a micro-batch of {photos} photo(s) of {_size(stage)} does not fit the device, and"
+                f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device, and"
                 " cannot be halved; choose a smaller size or base_filters, or a batch_size that 2 divides more often"
             )
         self._reporter.message(
-            f"fold {fold}: a micro-batch of {photos} photos of {_size(stage)} does not fit the device: training"
+            f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device: training"
             f" continues with {2 * count} micro-batches of {photos // 2} per step"
         )
         del self._train_step
@@ -236,11 +236,11 @@ class Trainer:
     def _restore(self, oom_halvings: int = 0) -> None:
         """Build the network, and load the checkpoint of the last finished epoch if there is one."""
         state, progress = None, checkpoint.Progress(frozen=self._recipe.freeze_encoder_epochs > 0)
-        if self._run.checkpoint.is_file():
-            state, progress = checkpoint.read(self._run.checkpoint)
+        if self._checkpoint.is_file():
+            state, progress = checkpoint.read(self._checkpoint)
         progress.oom_halvings = max(progress.oom_halvings, oom_halvings)
         self._progress = progress
-        self._train_step = TrainStep(self._recipe, progress.oom_halvings, self._devices)
+        self._train_step = TrainStep(self._recipe, progress.oom_halvings, self._devices, self._build)
         if state is None:
             return
         if self._train_step.frozen and not progress.frozen:
@@ -248,14 +248,66 @@ class Trainer:
         try:
             self._train_step.load(state)
         except ValueError as error:
-            raise checkpoint.resume_error(self._run.checkpoint, error) from None
-        self._reporter.message(f"fold {self._run.fold}: resumes after epoch {progress.epoch}")
+            raise checkpoint.resume_error(self._checkpoint, error) from None
+        if progress.epoch < self._n_epochs:
+            self._reporter.message(f"fold {self._run.fold}: resumes after epoch {len(self.history)}")
 
-    def _score(self) -> None:
-        """Score the validation photos as the recipe predicts, which marks the run as finished."""
-        scores = self._validator.scores(load(self._run.model), self._recipe.size, self._recipe.tta)
-        write_csv(scores, self._run.scores)
-        self._run.checkpoint.unlink()
+
+class NetworkTrainer(Trainer):
+    """Training of a recipe's network on the photos of one fold.
+
+    Of the last stage's epochs the one with the best validation Dice is kept, because prediction works at that stage's
+    size.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunDir,
+        train: Sequence[Sample],
+        validator: Validator,
+        *,
+        devices: AllDevices | None = None,
+        reporter: console.Reporter = console,
+    ) -> None:
+        """Initialize as `Trainer` does.
+
+        Args:
+            recipe: the recipe to train.
+            run: where all files are written.
+            train: photos to train on.
+            validator: scores the network after each epoch.
+            devices: devices that share each batch; by default one device.
+            reporter: receives messages and progress.
+        """
+        super().__init__(recipe, run, len(train), run.checkpoint, build, devices=devices, reporter=reporter)
+        self._train, self._validator = train, validator
+        self._cache = DiskCache(run.folder.parent.parent / ".photos")
+        largest = max((stage.size for stage in recipe.stages), key=math.prod)
+        self._largest = ResizedSamples(train, largest, cache=self._cache)
+
+    def _batches(self, stage: Stage) -> Batches:
+        largest, recipe = self._largest, self._recipe
+        samples = (
+            largest
+            if stage.size == largest.size
+            else ResizedSamples(self._train, stage.size, larger=largest, cache=self._cache)
+        )
+        return Batches(samples, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
+
+    def _title(self, number: int, stage: Stage) -> str:
+        return f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+
+    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
+        start = time.perf_counter()
+        with self._train_step.ema_weights() as model:
+            dice = self._validator.mean_dice(model, stage.size)
+            if is_first or dice > self._progress.best_dice:
+                self._progress.best_dice = dice
+                with atomic_path(self._run.model) as part:
+                    keras.saving.save_model(model, part, include_optimizer=False)
+            overlays = self._validator.overlays(model, stage.size)
+        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
 
 
 class _EpochMeter:

@@ -1,6 +1,7 @@
 """Validation: the Dice of a network on the held-out photos of a fold, at their own size."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import cv2
 import numpy as np
@@ -11,10 +12,15 @@ from carvana.competition import rle
 from carvana.competition.dice import dice_from_edges
 from carvana.data import images
 from carvana.data.dataset import Sample
+from carvana.evaluation import errors
+from carvana.evaluation.contour_distance import error_counts
+from carvana.inference.contours import run_edges
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
+from carvana.inference.refinement import Refiner
 from carvana.models.build import size_spec
 from carvana.recipe import Recipe
+from carvana.runs import RunDir
 
 _OVERLAYS = 4
 _TRUE_COLOUR, _PREDICTED_COLOUR = (0, 200, 80), (255, 40, 40)
@@ -32,24 +38,34 @@ class Validator:
         self._recipe = recipe
         self._true_edges: dict[str, np.ndarray] = {}
 
-    def scores(self, model: keras.Model, size: tuple[int, int], tta: str) -> pd.DataFrame:
-        """Score a network on all samples.
+    def one_per_car(self) -> "Validator":
+        """Return a validator of one photo of each car, at angles that take turns."""
+        by_car = groupby(sorted(self._samples, key=lambda sample: sample.name), key=lambda sample: sample.car)
+        photos = [list(of_car) for _, of_car in by_car]
+        return Validator([of_car[number % len(of_car)] for number, of_car in enumerate(photos)], self._recipe)
+
+    def mean_dice(self, model: keras.Model, size: tuple[int, int], refiner: Refiner | None = None) -> float:
+        """Return the mean Dice of a network on all samples, without test-time augmentation.
 
         Args:
             model: the network.
             size: (height, width) that photos are resized to.
-            tta: test-time augmentation, as in `FoldEnsemble`.
+            refiner: refines the network's maps.
+        """
+        dice = predict_stream(self._ensemble(model, size, refiner), self._samples, self._dice)
+        return float(np.mean(list(dice)))
+
+    def final_scores(self, run: RunDir) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Score the saved networks of a run on all samples, predicted as test photos are.
 
         Returns:
-            Columns img and dice, one row per sample, in order.
+            The tables `scores.csv`, with columns img and dice and one row per sample, in order; and `errors.csv`.
         """
-
-        def score(prediction: Prediction) -> float:
-            edges = prediction.edges(self._recipe.threshold)
-            return dice_from_edges(edges, self._edges_of(prediction.sample))
-
-        dice = list(predict_stream(self._ensemble(model, size, tta), self._samples, score))
-        return pd.DataFrame({"img": [sample.name for sample in self._samples], "dice": dice})
+        ensemble = WeightedEnsemble((FoldEnsemble.load([run], self._recipe),))
+        rows = [row for rows in predict_stream(ensemble, self._samples, self._errors) for row in rows]
+        last_of_photo = {img: dice for img, _, dice, _ in rows}
+        scores = pd.DataFrame({"img": list(last_of_photo), "dice": list(last_of_photo.values())})
+        return scores, errors.error_table(rows)
 
     def overlays(self, model: keras.Model, size: tuple[int, int]) -> list[np.ndarray]:
         """Draw the predicted and the true contours over a photo of each of the first few cars.
@@ -75,10 +91,36 @@ class Validator:
         for sample in self._samples:
             first_of_car.setdefault(sample.car, sample)
         chosen = list(first_of_car.values())[:_OVERLAYS]
-        return list(predict_stream(self._ensemble(model, size, "none"), chosen, draw))
+        return list(predict_stream(self._ensemble(model, size), chosen, draw))
 
-    def _ensemble(self, model: keras.Model, size: tuple[int, int], tta: str) -> WeightedEnsemble:
-        return WeightedEnsemble((FoldEnsemble([model], size_spec(self._recipe), size, tta=tta),))
+    def _ensemble(
+        self, model: keras.Model, size: tuple[int, int], refiner: Refiner | None = None
+    ) -> WeightedEnsemble:
+        return WeightedEnsemble((FoldEnsemble([model], size_spec(self._recipe), size, refiner=refiner),))
+
+    def _dice(self, prediction: Prediction) -> float:
+        edges = prediction.edges(self._recipe.threshold)
+        return dice_from_edges(edges, self._edges_of(prediction.sample))
+
+    def _errors(self, prediction: Prediction) -> list[tuple[str, str, float, np.ndarray]]:
+        """Return the rows of `errors.csv` of a photo; the last one is that of the resulting mask."""
+        edges_of_maps = {}
+        if prediction.coarse is not None:
+            threshold = self._recipe.threshold
+            edges_of_maps[errors.COARSE] = run_edges(prediction.coarse, prediction.photo_size, threshold)
+        resulting = errors.COARSE if prediction.coarse is None else errors.REFINED
+        edges_of_maps[resulting] = prediction.edges(self._recipe.threshold)
+        true_edges = self._edges_of(prediction.sample)
+        true = rle.edges_to_mask(true_edges, prediction.photo_size)
+        return [
+            (
+                prediction.sample.name,
+                name,
+                dice_from_edges(edges, true_edges),
+                error_counts(rle.edges_to_mask(edges, prediction.photo_size), true),
+            )
+            for name, edges in edges_of_maps.items()
+        ]
 
     def _edges_of(self, sample: Sample) -> np.ndarray:
         """Return the run edges of the true mask."""

@@ -21,6 +21,7 @@ from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.inference.cutouts import cut_out, find_photos
 from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.refinement import patch_corners
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.report import gallery
@@ -34,15 +35,18 @@ SIZE = (64, 96)
 """The rendered photos' (height, width); networks predict them at 32x48."""
 
 
-@pytest.fixture(scope="module")
-def recipe() -> Recipe:
+REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1, epochs=1, patches_per_photo=8}"
+
+
+@pytest.fixture(scope="module", params=[[], [REFINE]], ids=["coarse", "refined"])
+def recipe(request: pytest.FixtureRequest) -> Recipe:
     stages = "stages=[{size=[32, 48], epochs=12, batch_size=8, learning_rate=1e-2}]"
-    return read_recipe("miniature", ["base_filters=4", "depth=2", "threshold=0.3", stages])
+    return read_recipe("miniature", ["base_filters=4", "depth=2", "threshold=0.3", stages, *request.param])
 
 
 @pytest.fixture(scope="module")
-def data(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose first two test photos are copies of out-of-fold training photos."""
+def data(rendered: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of each recipe, whose first two test photos are copies of out-of-fold training photos."""
     root = Path(shutil.copytree(rendered, tmp_path_factory.mktemp("one_way") / "data"))
     for test, train in zip(photos_to_predict(root)[:2], train_samples(root)[:2], strict=False):
         shutil.copy(train.path, test.path)
@@ -132,7 +136,10 @@ def test_the_gallery_draws_the_submissions_masks(
 def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
     run: RunDir, recipe: Recipe, samples: list[Sample], masks: list[np.ndarray]
 ) -> None:
-    """The masks are those of the plain way: predict both mirror images, average, upsample, threshold."""
+    """The masks are those of the plain way: predict both mirror images, average, upsample, threshold.
+
+    Refinement changes nothing outside its patches.
+    """
     model = load(run.model)
     for sample, mask in zip(samples, masks, strict=True):
         photo = images.read_photo(sample.path, recipe.size)[None].astype(np.float32)
@@ -140,4 +147,9 @@ def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
         probabilities = ((model.predict_on_batch(photo) + flipped) / 2)[0, ..., 0]
         upsampled = cv2.resize(probabilities, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         sure = np.abs(upsampled - recipe.threshold) > 1e-4  # closer values depend on rounding
+        if recipe.refine:
+            side = recipe.refine.patch
+            for row, column in patch_corners(probabilities, recipe.refine, SIZE):
+                sure[row : row + side, column : column + side] = False
+        assert sure.any()
         assert np.array_equal((upsampled > recipe.threshold)[sure], mask[sure])

@@ -1,0 +1,170 @@
+"""Training of a recipe's refinement network on patches along the contours of the first network's maps."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from carvana import console
+from carvana.backend import AllDevices, keras
+from carvana.data import images
+from carvana.data.batches import Batches
+from carvana.data.dataset import Sample
+from carvana.data.padding import SizeSpec
+from carvana.files import atomic_path
+from carvana.inference.pipeline import Prediction, predict_stream
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
+from carvana.inference.refinement import Refiner, cut_patches, patch_corners
+from carvana.models.build import load, size_spec
+from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
+from carvana.recipe import Recipe, Refine, Stage
+from carvana.runs import RunDir
+from carvana.training.trainer import Trainer
+from carvana.training.validation import Validator
+
+
+class RefinerTrainer(Trainer):
+    """Training of the refinement network of one fold, after its first network.
+
+    The weights after the last epoch are kept: the learning rate has then decayed to zero. The Dice of an epoch is
+    that of one held-out photo of each car.
+    """
+
+    unit = "patches"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunDir,
+        train: Sequence[Sample],
+        validator: Validator,
+        *,
+        earlier: Sequence[dict[str, Any]],
+        devices: AllDevices | None = None,
+        reporter: console.Reporter = console,
+    ) -> None:
+        """Initialize as `Trainer` does.
+
+        Args:
+            recipe: the recipe, with `refine`.
+            run: where all files are written; the first network is there.
+            train: photos to train on.
+            validator: of all held-out photos.
+            earlier: rows of the run's history of the first network.
+            devices: devices that share each batch; by default one device.
+            reporter: receives messages and progress.
+        """
+        assert recipe.refine is not None
+        self._refine, self._train, self._size = recipe.refine, train, recipe.size
+        super().__init__(
+            refiner_recipe(recipe),
+            run,
+            len(train) * recipe.refine.patches_per_photo,
+            run.refiner_checkpoint,
+            build_refiner,
+            earlier=earlier,
+            devices=devices,
+            reporter=reporter,
+        )
+        self._validator = validator.one_per_car()  # all photos would take as long as half an epoch
+        self._first = load(run.model)
+        self._first_ensemble = FoldEnsemble([self._first], size_spec(recipe), recipe.size, tta=recipe.tta)
+        self._patches: PatchSamples | None = None
+
+    def _batches(self, stage: Stage) -> Batches:
+        if self._patches is None:
+            title = f"fold {self._run.fold} cutting patches"
+            with self._reporter.progress(title, len(self._train), "photos") as advance:
+                self._patches = PatchSamples(self._train, self._refine, self._recipe.seed)
+                for _ in self._patches.fill(WeightedEnsemble((self._first_ensemble,))):
+                    advance(1)
+        return _PatchBatches(
+            self._patches, stage.batch_size, SizeSpec(), self._recipe.augmentation, self._recipe.seed
+        )
+
+    def _title(self, number: int, stage: Stage) -> str:
+        return f"fold {self._run.fold} refinement {stage.size[1]}x{stage.size[0]}"
+
+    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
+        start = time.perf_counter()
+        with self._train_step.ema_weights() as model:
+            refiner = Refiner([model], self._refine, flip=False)
+            dice = self._validator.mean_dice(self._first, self._size, refiner)
+            with atomic_path(self._run.refiner) as part:
+                keras.saving.save_model(model, part, include_optimizer=False)
+        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, []
+
+
+class PatchSamples:
+    """Patches of training photos, in memory: about 17 kB each with a side of 64 pixels."""
+
+    def __init__(self, photos: Sequence[Sample], refine: Refine, seed: int) -> None:
+        """Create room for the patches; `fill` cuts them.
+
+        Args:
+            photos: labelled photos.
+            refine: size, spacing and number of the patches.
+            seed: chooses the patches of a photo that has more than `refine.patches_per_photo`.
+        """
+        self._photos, self._refine, self._seed = photos, refine, seed
+        side, count = refine.patch, len(photos) * refine.patches_per_photo
+        self.size = (side, side)
+        self._inputs = np.zeros((count, side, side, CHANNELS), np.uint8)
+        self._masks = np.zeros((count, side, -(-side // 8)), np.uint8)
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self._inputs)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a patch of a photo (p, p, 3), and its probability and mask (p, p, 2), both uint8, 0..255."""
+        mask = np.unpackbits(self._masks[index], axis=1, count=self.size[1]) * np.uint8(255)
+        inputs = self._inputs[index]
+        return inputs[..., :3], np.dstack([inputs[..., 3], mask])
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The photo of each patch."""
+        return [photo for photo in self._photos for _ in range(self._refine.patches_per_photo)]
+
+    def fill(self, ensemble: WeightedEnsemble) -> Iterator[None]:
+        """Predict the photos and cut their patches; yields after each photo.
+
+        A photo with fewer patches than are wanted gives some of them twice. One without a contour gives patches at
+        random places.
+        """
+        numbers = {photo.name: number for number, photo in enumerate(self._photos)}
+
+        def cut(prediction: Prediction) -> None:
+            self._cut(numbers[prediction.sample.name], prediction)
+
+        yield from predict_stream(ensemble, self._photos, cut)
+
+    def _cut(self, number: int, prediction: Prediction) -> None:
+        refine, size = self._refine, self._refine.size
+        rng = np.random.default_rng([self._seed, number])
+        corners = patch_corners(prediction.maps[0], refine, size)
+        if not len(corners):
+            corners = rng.integers(0, np.array(size) - refine.patch + 1, (refine.patches_per_photo, 2))
+        chosen = corners[np.resize(rng.permutation(len(corners)), refine.patches_per_photo)]
+        first = number * refine.patches_per_photo
+        place = slice(first, first + refine.patches_per_photo)
+        photo = images.read_photo(prediction.sample.path, size)
+        self._inputs[place] = cut_patches(photo, prediction.maps[0], chosen, refine.patch)
+        mask = prediction.sample.read_mask()
+        if mask.shape != size:
+            mask = images.mask_coverage(mask, size) > 127
+        self._masks[place] = np.packbits(
+            [mask[row : row + refine.patch, column : column + refine.patch] for row, column in chosen], axis=2
+        )
+
+
+class _PatchBatches(Batches):
+    """Batches of patches, whose probability becomes the fourth channel of the network's input."""
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield inputs (n, patch, patch, 4), uint8, 0..255, and masks (n, patch, patch, 1), float32, 0..1."""
+        for photos, maps in super().epoch(number):
+            levels = np.rint(maps[..., 0, :] * 255).astype(np.uint8)
+            yield np.concatenate([photos, levels], axis=-1), maps[..., 1, :]
