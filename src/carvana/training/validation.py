@@ -52,7 +52,7 @@ class Validator:
             size: (height, width) that photos are resized to.
             refiner: refines the network's maps.
         """
-        dice = predict_stream(self._ensemble(model, size, refiner), self._samples, self._dice)
+        dice = predict_stream(self.ensemble(model, size, refiner), self._samples, self._dice)
         return float(np.mean(list(dice)))
 
     def final_scores(self, run: RunDir) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -91,11 +91,12 @@ class Validator:
         for sample in self._samples:
             first_of_car.setdefault(sample.car, sample)
         chosen = list(first_of_car.values())[:_OVERLAYS]
-        return list(predict_stream(self._ensemble(model, size), chosen, draw))
+        return list(predict_stream(self.ensemble(model, size), chosen, draw))
 
-    def _ensemble(
+    def ensemble(
         self, model: keras.Model, size: tuple[int, int], refiner: Refiner | None = None
     ) -> WeightedEnsemble:
+        """Return the ensemble that predicts with a network, and a refiner, without test-time augmentation."""
         return WeightedEnsemble((FoldEnsemble([model], size_spec(self._recipe), size, refiner=refiner),))
 
     def _dice(self, prediction: Prediction) -> float:
