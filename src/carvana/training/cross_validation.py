@@ -19,6 +19,7 @@ from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, run_dir
 from carvana.tasks import Executor
 from carvana.training import checkpoint
+from carvana.training.precision import resolve_precision
 from carvana.training.trainer import Trainer
 
 
@@ -57,7 +58,8 @@ class FoldTask:
         """
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                Trainer(self.recipe, self.run, self.train, self.val, devices=devices, reporter=reporter).fit()
+                recipe = resolve_precision(self.recipe, self.run, devices=devices, reporter=reporter)
+                Trainer(recipe, self.run, self.train, self.val, devices=devices, reporter=reporter).fit()
 
     def _photos_per_epoch(self) -> list[int]:
         """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
