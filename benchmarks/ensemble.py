@@ -24,6 +24,7 @@ from carvana.inference.pipeline import BATCH_SIZE
 from carvana.inference.predictors import FoldEnsemble
 from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
+from carvana.training.precision import with_faster_precision
 
 
 def benchmark(
@@ -44,6 +45,7 @@ def benchmark(
     spec = read_recipe(recipe, set_ or [])
     if spec.model != "unet":  # random weights need no download
         spec = read_recipe(recipe, ["model.weights=none", "freeze_encoder_epochs=0", *(set_ or [])])
+    spec = with_faster_precision(spec)
     models = [build(spec.model_copy(update={"seed": fold})) for fold in range(folds)]
     networks = FoldEnsemble(models, size_spec(spec), spec.size, tta=spec.tta)
     predictor = FixedMaps(spec.size, maps_of_cars(data, spec.size), networks)

@@ -42,6 +42,7 @@ from carvana.models.build import build, size_spec
 from carvana.recipe import read_recipe
 from carvana.submission.csv_file import check_submission
 from carvana.submission.predict_test import write_from_shards
+from carvana.training.precision import with_faster_precision
 
 TEST_CARS = 6_254
 """Cars of the competition's test set."""
@@ -63,7 +64,7 @@ def benchmark(
         ./run.sh benchmark prediction --data $CARVANA_DATA --full
     """
     chosen = repeated(test_samples(data), photos)
-    spec = read_recipe(recipe)
+    spec = with_faster_precision(read_recipe(recipe))
     network = build(spec)
     folds = FoldEnsemble([network], size_spec(spec), spec.size, tta="none")
     rows = []

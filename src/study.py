@@ -31,7 +31,7 @@ def study(
     from carvana.data.dataset import check_sizes, train_samples
     from carvana.evaluation import study as studies
     from carvana.machine import describe_machine
-    from carvana.models.build import build
+    from carvana.models.build import load
     from carvana.training.cross_validation import train_folds
 
     plan = studies.read_study(study)
@@ -48,7 +48,7 @@ def study(
         console.message(f"{name}:")
         trained = train_folds(recipe, split, numbers, runs / study.stem)
         baseline = baseline or trained
-        parameters = build(recipe).count_params()
+        parameters = load(trained[0].model).count_params()
         results.append(studies.summarize_runs(name, trained, baseline, parameters, epoch_photos))
 
     console.show_table(plan.title, studies.HEADINGS, [studies.cells(result) for result in results])

@@ -3,15 +3,20 @@
 import logging
 import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from carvana.errors import UserError
 
 F = TypeVar("F", bound=Callable)
+
+_BFLOAT16_CAPABILITY = (8, 0)
+"""Lowest compute capability of a GPU with bfloat16."""
 
 
 @contextmanager
@@ -76,6 +81,42 @@ def is_out_of_memory(error: Exception) -> bool:
     return is_named or "RESOURCE_EXHAUSTED" in str(error)
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU."""
+
+    name: str
+    has_bfloat16: bool
+    """False below compute capability 8.0: such a GPU computes fast in float16 only."""
+
+
+def first_gpu() -> Gpu | None:
+    """Return the GPU on which the backend computes by default, or None if it computes on the processor."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        gpus = tensorflow.config.get_visible_devices("GPU")
+        if gpus:
+            details = tensorflow.config.experimental.get_device_details(gpus[0])
+            capability = details.get("compute_capability", _BFLOAT16_CAPABILITY)  # AMD's GPUs have none
+            return Gpu(details.get("device_name", gpus[0].name), capability >= _BFLOAT16_CAPABILITY)
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform == "gpu":
+            is_old = re.fullmatch(r"[1-7]\.\d", str(device.compute_capability))
+            return Gpu(device.device_kind, not is_old)
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            capability = torch.cuda.get_device_capability()
+            return Gpu(torch.cuda.get_device_name(), capability >= _BFLOAT16_CAPABILITY)
+    return None
+
+
 class AllDevices:
     """Data parallelism over all GPUs of the machine, or over all CPU devices if it has no GPU."""
 
@@ -109,4 +150,4 @@ class AllDevices:
         return self._scope()
 
 
-__all__ = ["AllDevices", "is_out_of_memory", "isolated_seed", "jit", "keras"]
+__all__ = ["AllDevices", "Gpu", "first_gpu", "is_out_of_memory", "isolated_seed", "jit", "keras"]

@@ -192,8 +192,10 @@ class Recipe(_Table):
     """Padding of the convolutions; `valid` crops the skips, as in the U-Net paper."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout rate before the bottleneck."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Precision of the inner layers; weights, the last layer and the loss are float32 always."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = "float32"
+    """Precision of the inner layers; weights, the last layer and the loss are float32 always. `auto`: the one of
+    float32 and bfloat16 (float16 on a GPU without bfloat16) in which the machine trains faster, measured when a run
+    begins."""
 
     loss: Literal["bce", "bce_dice", "bce_log_dice"] = "bce"
     """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""

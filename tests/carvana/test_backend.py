@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow
 from tests.conftest import SRC
 
-from carvana.backend import is_out_of_memory, jit
+from carvana.backend import Gpu, first_gpu, is_out_of_memory, jit
 
 TWO_DEVICES = """
 import sys
@@ -71,3 +72,20 @@ def test_compiled_function_returns_the_same() -> None:
 )
 def test_out_of_memory_errors_are_recognised(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) == expected
+
+
+def test_there_is_no_gpu_where_tensorflow_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorflow.config, "get_visible_devices", lambda kind: [])
+    assert first_gpu() is None
+
+
+@pytest.mark.parametrize(("capability", "has_bfloat16"), [((7, 5), False), ((8, 0), True), ((10, 0), True)])
+def test_a_gpu_has_bfloat16_from_compute_capability_8(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], has_bfloat16: bool
+) -> None:
+    """TensorFlow's description of a GPU is replaced, so that the test needs none."""
+    details = {"device_name": "NVIDIA GPU", "compute_capability": capability}
+    gpu = tensorflow.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tensorflow.config, "get_visible_devices", lambda kind: [gpu])
+    monkeypatch.setattr(tensorflow.config.experimental, "get_device_details", lambda gpu: details)
+    assert first_gpu() == Gpu("NVIDIA GPU", has_bfloat16)

@@ -19,7 +19,10 @@ def build(recipe: Recipe) -> keras.Model:
 
     Raises:
         UserError: the encoder does not exist, or its weights cannot be loaded.
+        ValueError: the recipe's precision is `auto`, which `carvana.training.precision` resolves.
     """
+    if recipe.precision == "auto":
+        raise ValueError("a network cannot be built before its precision is resolved")
     with isolated_seed(recipe.seed):
         if isinstance(recipe.model, Encoder):
             return encoder_model(recipe.model, recipe)

@@ -21,6 +21,7 @@ from carvana.runs import RunDir, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
+from carvana.training.precision import resolve_precision
 from carvana.training.refiner_trainer import RefinerTrainer
 from carvana.training.trainer import NetworkTrainer
 from carvana.training.validation import Validator
@@ -68,7 +69,8 @@ class FoldTask:
 
     def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
         """Train the recipe's networks and score them, which marks the run as finished."""
-        recipe, run, validator = self.recipe, self.run, Validator(self.val, self.recipe)
+        run, validator = self.run, Validator(self.val, self.recipe)
+        recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
         network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)
         network.fit()
         history = network.history

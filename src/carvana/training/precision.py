@@ -1,0 +1,154 @@
+"""Choice of a recipe's precision where it is `auto`: the one in which this machine trains faster."""
+
+import filecmp
+import gc
+import json
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from carvana import console
+from carvana.backend import AllDevices, Gpu, first_gpu, is_out_of_memory
+from carvana.files import atomic_path
+from carvana.machine import describe_machine
+from carvana.models.build import size_spec
+from carvana.recipe import Recipe
+from carvana.runs import RunDir
+from carvana.training.train_step import TrainStep
+
+SpeedMeasure = Callable[[Recipe, AllDevices | None], float]
+"""Measurement of a recipe's training, as `training_speed`."""
+
+_WARMUP_STEPS = 2
+"""Steps before the timed ones; the first compiles the network."""
+
+_MAX_STEPS = 9
+"""Timed steps of each precision, if they take less than `_MAX_SECONDS`."""
+
+_MAX_SECONDS = 2.0
+"""Seconds of timed steps after which no further one begins."""
+
+
+def training_speed(recipe: Recipe, devices: AllDevices | None = None) -> float:
+    """Time training steps on random photos and masks of the last stage's size and batch size.
+
+    Args:
+        recipe: a recipe whose precision is not `auto`.
+        devices: devices that share each batch; by default one device.
+
+    Returns:
+        Photos per second; 0 if a micro-batch does not fit the device's memory.
+    """
+    try:
+        return recipe.stages[-1].batch_size / _seconds_per_step(recipe, devices)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return 0.0
+    finally:
+        gc.collect()  # frees the device's memory for the next network
+
+
+def resolve_precision(
+    recipe: Recipe,
+    run: RunDir,
+    *,
+    devices: AllDevices | None = None,
+    reporter: console.Reporter = console,
+    measure: SpeedMeasure = training_speed,
+) -> Recipe:
+    """Return the recipe with the precision that a run is trained in; a recipe with a fixed one is returned unchanged.
+
+    The precision in the run's metadata is used if there is one, so that a resumed training does not change it.
+    Otherwise another fold's measurement is used, if it was made for the same recipe on the same device. Otherwise the
+    speed of training is measured. The precision, the device and the speeds are written into the run's metadata.
+
+    Args:
+        recipe: the recipe to train.
+        run: a run whose recipe and metadata are written, and whose lock is held.
+        devices: devices that share each batch; by default one device.
+        reporter: receives a line about the choice.
+        measure: measures the speed of a recipe.
+    """
+    if recipe.precision != "auto":
+        return recipe
+    metadata = run.read_metadata()
+    if "precision" not in metadata:
+        gpu = first_gpu()
+        device = gpu.name if gpu else describe_machine()
+        speeds = _speeds_of_other_fold(run, metadata["backend"], device)
+        if speeds is None:
+            speeds = _measure_speeds(recipe, gpu, devices, measure)
+        chosen = max(speeds, key=speeds.__getitem__)
+        metadata |= {"precision": chosen, "device": device, "step_per_s": speeds}
+        with atomic_path(run.metadata) as part:
+            part.write_text(json.dumps(metadata, indent=2) + "\n")
+    reporter.message(f"fold {run.fold}: precision {_choice(metadata)}")
+    return _with_precision(recipe, metadata["precision"])
+
+
+def with_faster_precision(recipe: Recipe, measure: SpeedMeasure = training_speed) -> Recipe:
+    """Return the recipe with the faster precision if its precision is `auto`, for a network without a run."""
+    if recipe.precision != "auto":
+        return recipe
+    speeds = _measure_speeds(recipe, first_gpu(), None, measure)
+    return _with_precision(recipe, max(speeds, key=speeds.__getitem__))
+
+
+def candidates(gpu: Gpu | None) -> tuple[str, str]:
+    """Return the precisions to choose from: that of 16 bits, which is taken if both are equally fast, and float32."""
+    half = "mixed_bfloat16" if gpu is None or gpu.has_bfloat16 else "mixed_float16"
+    return half, "float32"
+
+
+def _measure_speeds(
+    recipe: Recipe, gpu: Gpu | None, devices: AllDevices | None, measure: SpeedMeasure
+) -> dict[str, float]:
+    """Return the photos per second in each precision."""
+    return {
+        precision: round(measure(_with_precision(recipe, precision), devices), 2)
+        for precision in candidates(gpu)
+    }
+
+
+def _seconds_per_step(recipe: Recipe, devices: AllDevices | None) -> float:
+    """Return the median seconds of a step. With a learning rate of 0, the weights stay as they are."""
+    stage, spec, rng = recipe.stages[-1], size_spec(recipe), np.random.default_rng(0)
+    photos = rng.integers(256, size=(stage.batch_size, *spec.input_size(stage.size), 3), dtype=np.uint8)
+    masks = rng.integers(2, size=(stage.batch_size, *spec.map_size(stage.size), 1)).astype(np.float32)
+    # Most epochs train the encoder, too.
+    train_step = TrainStep(recipe.model_copy(update={"freeze_encoder_epochs": 0}), devices=devices)
+    train_step.start_stage(stage)
+    for _ in range(_WARMUP_STEPS):
+        train_step.step(photos, masks, 0.0)
+    seconds: list[float] = []
+    while len(seconds) < _MAX_STEPS and sum(seconds) < _MAX_SECONDS:
+        start = time.perf_counter()
+        train_step.step(photos, masks, 0.0)
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+def _speeds_of_other_fold(run: RunDir, backend: str, device: str) -> dict[str, float] | None:
+    """Return the speeds that another fold of the same recipe has recorded with a backend on a device."""
+    for path in sorted(run.folder.parent.glob(f"fold-*/{run.metadata.name}")):
+        other = RunDir(path.parent)
+        metadata = other.read_metadata()
+        same_machine = metadata["backend"] == backend and metadata.get("device") == device
+        if same_machine and filecmp.cmp(other.recipe, run.recipe, shallow=False):
+            return metadata["step_per_s"]
+    return None
+
+
+def _choice(metadata: dict[str, Any]) -> str:
+    """Describe the chosen precision and the speeds, e.g. `mixed_bfloat16, 21.3 photos/s (float32: 13.1)`."""
+    chosen, speeds = metadata["precision"], metadata["step_per_s"]
+    (other,) = speeds.keys() - {chosen}
+    return f"{chosen}, {speeds[chosen]:,.1f} photos/s ({other}: {speeds[other]:,.1f})"
+
+
+def _with_precision(recipe: Recipe, precision: str) -> Recipe:
+    return recipe.model_copy(update={"precision": precision})
