@@ -126,8 +126,8 @@ class Refine(_Table):
     depth: PositiveInt = 3
     """Number of times that its encoder halves the resolution."""
     epochs: PositiveInt = 4
-    patches_per_photo: PositiveInt = 48
-    """Patches of each training photo in an epoch, drawn at random from those along its contour."""
+    patches_per_photo: PositiveInt = 64
+    """Patches of each training photo, drawn at random from those along its contour."""
     batch_size: PositiveInt = 64
     """Patches per optimizer step."""
     learning_rate: float = Field(3e-3, gt=0)
