@@ -4,7 +4,7 @@
 
 The network's maps are replaced by masks of real cars, so that masks are as long as real ones. The rows `none` run no
 network, to measure everything else, with photos at 432x288 and at the recipe's own size. The last row also runs the
-recipe's network, for its time only.
+recipe's network, for its time only; with `[refine]`, one more row also refines the masks' contours.
 """
 
 import os
@@ -38,7 +38,9 @@ from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.pipeline import BATCH_SIZE, Prediction, prepare
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.inference.records import make_record
+from carvana.inference.refinement import Refiner
 from carvana.models.build import build, size_spec
+from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import read_recipe
 from carvana.submission.csv_file import check_submission
 from carvana.submission.predict_test import write_from_shards
@@ -72,6 +74,10 @@ def benchmark(
         is_run = name == recipe
         predictor = FixedMaps(size, maps_of_cars(data, size), folds if is_run else None)
         rows.append([name, *_row(chosen, predictor, network if is_run else None, rounds)])
+    if spec.refine:
+        refiner = Refiner([build_refiner(refiner_recipe(spec))], spec.refine, flip=False)
+        predictor = FixedMaps(spec.size, maps_of_cars(data, spec.size), folds, refiner)
+        rows.append(["+ refinement", *_refined_row(chosen, predictor, rounds)])
     console.show_table(
         f"{machine.describe_machine()}, {photos} photos, medians of {rounds} rounds, photos a second",
         ["network", "size", "ours", "loop", "speedup", "limit", "share", "slowest step"],
@@ -88,10 +94,14 @@ class FixedMaps:
     any_size = False
 
     def __init__(
-        self, size: tuple[int, int], maps: Sequence[np.ndarray], networks: FoldEnsemble | None
+        self,
+        size: tuple[int, int],
+        maps: Sequence[np.ndarray],
+        networks: FoldEnsemble | None,
+        refiner: Refiner | None = None,
     ) -> None:
         """Initialize with the photos' (height, width), maps (h, w), and networks or None."""
-        self.size, self.maps, self.networks = size, maps, networks
+        self.size, self.maps, self.networks, self.refiner = size, maps, networks, refiner
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """Return the pixels unchanged."""
@@ -123,6 +133,13 @@ def _row(photos: list[Sample], predictor: FixedMaps, network: keras.Model | None
         f"{np.median(ours / limit):.2f}",
         bottleneck,
     ]
+
+
+def _refined_row(photos: list[Sample], predictor: FixedMaps, rounds: int) -> list[str]:
+    """Return the cells of a prediction with refinement, which the loop and the limit do not have."""
+    timed = [time_prediction(photos, predictor) for _ in range(rounds + 1)][1:]
+    rate = np.median([len(photos) / seconds for seconds, _ in timed])
+    return [f"{predictor.size[1]}x{predictor.size[0]}", f"{rate:,.1f}", "", "", "", "", timed[-1][1]]
 
 
 def time_prediction(photos: list[Sample], predictor: FixedMaps) -> tuple[float, str]:

@@ -19,7 +19,7 @@ from carvana.inference.predictors import WeightedEnsemble
 class Red:
     """A predictor whose map is the photo's red channel."""
 
-    size, any_size = (40, 60), True
+    size, any_size, refiner = (40, 60), True, None
 
     def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         return pixels

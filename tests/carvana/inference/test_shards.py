@@ -26,7 +26,7 @@ SRC = Path(shards.__file__).parents[2]
 class Red:
     """A predictor whose map is the photo's red channel."""
 
-    size, any_size = (16, 24), True
+    size, any_size, refiner = (16, 24), True, None
 
     def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
         return pixels
