@@ -38,7 +38,8 @@ def test_baseline_has_the_posts_settings() -> None:
 )
 def test_variant_differs_from_the_baseline_in_one_key(name: str, keys: list[str]) -> None:
     recipe, baseline = read_recipe(name), read_recipe("baseline")
-    assert [line.split()[0] for line in differences(recipe, baseline)] == keys
+    changed = [line.split()[0].partition(".")[0] for line in differences(recipe, baseline)]
+    assert list(dict.fromkeys(changed)) == keys
     epochs = [sum(stage.epochs for stage in one.stages) for one in (recipe, baseline)]
     assert epochs[0] == epochs[1]
 
@@ -52,7 +53,7 @@ def test_changes_override_keys() -> None:
     assert (recipe.augmentation.flip, recipe.loss) == (0, "bce")
     assert [line.split()[0] for line in differences(recipe, read_recipe("fast", ["base_filters=4"]))] == [
         "loss",
-        "augmentation",
+        "augmentation.flip",
         "stages",
     ]
 
