@@ -14,7 +14,8 @@ shift 2
 tiny=()
 if [[ -n ${TINY:-} ]]; then
     tiny=(--set base_filters=4 --set depth=3 --set warmup_steps=4)
-    for stage in 0 1 2; do
+    tiny+=(--set refine.base_filters=4 --set refine.epochs=1 --set refine.patches_per_photo=4)
+    for stage in 0 1; do
         tiny+=(--set "stages.$stage.size=[$((32 << stage)), $((48 << stage))]" --set "stages.$stage.epochs=1")
     done
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure prediction with the recipe `single` (5 folds, flips, 1536x1024) on this GPU: photos per second, GPU utilization
+# Measure prediction with the recipe `single` (5 folds, flips, 768x512, without refinement) on this GPU: photos per second, GPU utilization
 # and hours for the test set.
 #
 #   benchmarks/gpu/predict.sh DATA [ensemble.py's further arguments]
