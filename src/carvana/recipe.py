@@ -35,6 +35,8 @@ _UNET_ONLY = (
 )
 """Keys without effect on networks of segmentation-models."""
 
+Loss = Literal["bce", "bce_dice", "bce_log_dice"]
+
 _UNKNOWN_KEY = "unknown_key"
 """Type of the validation error that names an unknown key; pydantic's own does not know the other keys."""
 
@@ -132,6 +134,8 @@ class Refine(_Table):
     """Patches per optimizer step."""
     learning_rate: float = Field(3e-3, gt=0)
     """Learning rate after the warm-up, which decays to zero with a cosine."""
+    loss: Loss = "bce_log_dice"
+    """As the recipe's `loss`, per patch."""
     ema_decay: float = Field(0.995, ge=0, lt=1)
     """Decay per step of the moving average of the weights that is saved."""
 
@@ -197,7 +201,7 @@ class Recipe(_Table):
     float32 and bfloat16 (float16 on a GPU without bfloat16) in which the machine trains faster, measured when a run
     begins."""
 
-    loss: Literal["bce", "bce_dice", "bce_log_dice"] = "bce"
+    loss: Loss = "bce"
     """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""
     border_weight: float = Field(1.0, ge=1)
     """Weight in the loss of pixels near the car's contour; the winners used 3."""

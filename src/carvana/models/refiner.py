@@ -30,7 +30,7 @@ def refiner_recipe(recipe: Recipe) -> Recipe:
         space_to_depth=2,
         norm="weight_standardized",
         precision=recipe.precision,
-        loss="bce_log_dice",  # 0.0002 Dice better than BCE alone (RESULTS.md)
+        loss=refine.loss,
         optimizer="adamw",
         clip_norm=1.0,
         schedule="cosine",
