@@ -184,7 +184,7 @@ def _current_checks(specs: Sequence[SubmissionSpec], photos: Sequence[Sample]) -
 
 def _is_current(spec: SubmissionSpec) -> bool:
     """Check that a submission and its maps are newer than the networks, and in the ledger with this configuration."""
-    inputs = [run.model for member in spec.config.members for run in member.runs]
+    inputs = [path for member in spec.config.members for run in member.runs for path in run.networks]
     inputs += [member.maps for member in spec.config.members if member.maps]
     newest = max(path.stat().st_mtime for path in inputs)
     outputs = [spec.path] + ([spec.config.maps_dir] if spec.config.maps_dir else [])
