@@ -136,6 +136,8 @@ class Refine(_Table):
     """Learning rate after the warm-up, which decays to zero with a cosine."""
     loss: Loss = "bce_log_dice"
     """As the recipe's `loss`, per patch."""
+    border_weight: float = Field(4.0, ge=1)
+    """Weight in the loss of pixels within 8 pixels of the car's contour."""
     ema_decay: float = Field(0.995, ge=0, lt=1)
     """Decay per step of the moving average of the weights that is saved."""
 
@@ -205,6 +207,8 @@ class Recipe(_Table):
     """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""
     border_weight: float = Field(1.0, ge=1)
     """Weight in the loss of pixels near the car's contour; the winners used 3."""
+    border_window: float = Field(41 / 1024, gt=0)
+    """Side of the window that defines these pixels, as a share of the height; the winners' 41 pixels at 1024."""
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.004, ge=0)
     """Weight decay of AdamW; Adam has none."""

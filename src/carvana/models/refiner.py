@@ -7,6 +7,9 @@ from carvana.recipe import Recipe, Stage
 CHANNELS = 4
 """Channels of a patch: red, green and blue of the photo, and its probability as a level 0..255."""
 
+_BORDER_PIXELS = 17
+"""Side of the window in which a pixel's neighbours decide whether it is near the contour: 8 pixels on each side."""
+
 
 def refiner_recipe(recipe: Recipe) -> Recipe:
     """Return the network and the training of a recipe's `[refine]` as a recipe of one stage, whose size is the patch.
@@ -31,6 +34,8 @@ def refiner_recipe(recipe: Recipe) -> Recipe:
         norm="weight_standardized",
         precision=recipe.precision,
         loss=refine.loss,
+        border_weight=refine.border_weight,
+        border_window=_BORDER_PIXELS / refine.patch,
         optimizer="adamw",
         clip_norm=1.0,
         schedule="cosine",

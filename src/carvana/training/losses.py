@@ -15,14 +15,11 @@ ops = keras.ops
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 """Function from (mask, map), in Keras's order of arguments, to the losses (n,)."""
 
-_BORDER_WINDOW = 41 / 1024
-"""Side of the window that defines the border, as a share of the map's height: the 1st place's 41 pixels at 1024."""
-
 
 def make_loss(recipe: Recipe, height: int) -> Loss:
     """Make the recipe's loss for maps of a height in pixels."""
     combine = {"bce": _bce, "bce_dice": _bce_dice, "bce_log_dice": _bce_log_dice}[recipe.loss]
-    window = 2 * math.ceil(_BORDER_WINDOW * height / 2) - 1  # odd, so that it is centred on a pixel
+    window = 2 * math.ceil(recipe.border_window * height / 2) - 1  # odd, so that it is centred on a pixel
 
     def loss(mask: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
         weights = border_weights(mask, window, recipe.border_weight) if recipe.border_weight > 1 else 1.0
