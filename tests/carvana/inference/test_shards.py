@@ -19,6 +19,9 @@ from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.refinement import Refiner
+from carvana.models.refiner import build_refiner, refiner_recipe
+from carvana.recipe import read_recipe
 
 SRC = Path(shards.__file__).parents[2]
 
@@ -37,6 +40,7 @@ class Red:
 
 
 CONFIG = PredictionConfig((), 0.5)
+REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1}"
 
 
 @pytest.fixture(autouse=True)
@@ -80,11 +84,20 @@ def test_shards_of_another_configuration_are_discarded(photos: list[Sample], tmp
     assert not any(shard.finished for shard in other)
 
 
-def test_a_shard_alone_is_the_same_as_among_others(photos: list[Sample], tmp_path: Path) -> None:
+@pytest.mark.parametrize("refines", [False, True])
+def test_a_shard_alone_is_the_same_as_among_others(
+    photos: list[Sample], tmp_path: Path, refines: bool
+) -> None:
     """A shard may be predicted on any machine."""
-    made = _predict(photos, tmp_path / "all")
+    red = Red()
+    if refines:
+        recipe = read_recipe("miniature", [REFINE])
+        red.refiner = Refiner([build_refiner(refiner_recipe(recipe))], recipe.refine, flip=True)
+    ensemble = WeightedEnsemble((red,))
+    made = shards.make_shards(photos, tmp_path / "all")
+    shards.predict_shards(CONFIG, ensemble, made, lambda *_: None)
     for shard, other in zip(made, shards.make_shards(photos, tmp_path / "alone"), strict=True):
-        shards.predict_shards(CONFIG, WeightedEnsemble((Red(),)), [other], lambda *_: None)
+        shards.predict_shards(CONFIG, ensemble, [other], lambda *_: None)
         assert other.path.read_bytes() == shard.path.read_bytes()
 
 
