@@ -21,7 +21,7 @@ from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.inference.cutouts import cut_out, find_photos
 from carvana.inference.predictors import WeightedEnsemble
-from carvana.inference.refinement import patch_corners
+from carvana.inference.standalone import patch_corners
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.report import gallery
@@ -148,8 +148,8 @@ def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
         upsampled = cv2.resize(probabilities, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         sure = np.abs(upsampled - recipe.threshold) > 1e-4  # closer values depend on rounding
         if recipe.refine:
-            side = recipe.refine.patch
-            for row, column in patch_corners(probabilities, recipe.refine, SIZE):
+            side, spacing = recipe.refine.patch, recipe.refine.spacing
+            for row, column in patch_corners(probabilities, SIZE, side, spacing):
                 sure[row : row + side, column : column + side] = False
         assert sure.any()
         assert np.array_equal((upsampled > recipe.threshold)[sure], mask[sure])
