@@ -198,10 +198,10 @@ def main(networks: Path) -> None:
 
 def _read_photo(path: Path) -> np.ndarray:
     """Read a photo, rotated by its EXIF orientation: (height, width, 3), uint8, RGB."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.is_file() else None
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if photo is None:
         sys.exit(f"{path}: missing, or not an image that OpenCV reads")
-    return photo
+    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
 
 
 def _resize_photo(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
