@@ -217,3 +217,9 @@ def test_the_exported_script_makes_the_same_masks_without_the_project(
         mask = np.asarray(Image.open(tmp_path / "masks" / photo.name)) > 0
         assert np.count_nonzero(mask != expected) <= 3
         assert np.array_equal(rle.decode(rows[photo.name], SIZE), mask)
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    refused = subprocess.run(
+        [*command, "broken.png", "--png", "masks"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == "broken.png: missing, or not an image that OpenCV reads"
