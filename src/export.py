@@ -1,4 +1,4 @@
-"""Export a whole ensemble in one file, as ONNX and as TensorFlow's SavedModel."""
+"""Export a recipe's ensemble as ONNX, with a script that makes masks, and as TensorFlow's SavedModel."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -35,9 +35,7 @@ def export(
     tta: Annotated[
         Tta | None, typer.Option(help="Views of a photo to average. [default: the recipe's]")
     ] = None,
-    out: Annotated[Path, typer.Option(help="OUT/RECIPE.onnx and the folder OUT/RECIPE are written.")] = Path(
-        "exports"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the exported files.")] = Path("exports"),
     runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
         "runs"
     ),
@@ -45,40 +43,34 @@ def export(
         list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
     ] = None,
 ) -> None:
-    """Export the ensemble of a recipe's folds, with its flips, in one file.
+    """Export the ensemble of a recipe's folds, with its flips, as one model.
 
     The model takes photos (n, height, width, 3), uint8, RGB, resized to the recipe's size, and returns their
-    probability maps (n, height, width), float32. Upsample a map to the photo's own size; pixels above the threshold
-    are car.
+    probability maps (n, height, width), float32. If the recipe refines, the refinement networks become a second
+    model, which takes patches (n, patch, patch, 4), uint8, and returns their probabilities (n, patch, patch).
+
+    OUT/RECIPE.py makes masks of photos with OUT/RECIPE.onnx and OUT/RECIPE-refiner.onnx. It needs NumPy, OpenCV and
+    ONNX Runtime, and nothing of this project. SavedModels are the folders OUT/RECIPE and OUT/RECIPE-refiner.
 
     Examples:
 
         ./run.sh export --recipe fast --fold 0
 
         ./run.sh export --recipe miniature --format onnx --tta none --out exports
+
+        python exports/miniature.py photos/*.jpg --png masks
     """
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     member = resolve_member(recipe, 1.0, runs, changes, parse_fold(fold))
     if member.recipe is None:
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
-    from carvana.inference.export import build_export_model, write_onnx, write_saved_model
+    from carvana.inference.export import export_ensemble
 
-    model = build_export_model(member.runs, member.recipe)
     name = member.name if fold == "all" else f"{member.name}-fold{fold}"
-    height, width = member.recipe.size
-    networks = f"{len(member.runs)} network{'s' * (len(member.runs) > 1)}"
-    for format_name in dict.fromkeys(format_ or list(Format)):
-        if format_name is Format.onnx:
-            path = out / f"{name}.onnx"
-            write_onnx(model, path)
-        else:
-            path = out / name
-            write_saved_model(model, path)
-        size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) / 1e6
-        console.message(
-            f"{path}: {networks}, tta {member.recipe.tta}, photos of {width}x{height}, {size:.1f} MB"
-        )
+    formats = [one.value for one in format_ or list(Format)]
+    for path, description in export_ensemble(member.runs, member.recipe, out, name, formats):
+        console.message(f"{path}: {description}")
 
 
 if __name__ == "__main__":

@@ -242,6 +242,7 @@ def test_an_ensemble_is_exported_without_notes_of_libraries(workspace: Path) -> 
     text = successful_output(result_of(process))
     assert "exports/miniature.onnx: 2 networks, tta flip, photos of 48x32" in text
     assert (workspace / "exports" / "miniature" / "saved_model.pb").exists()
+    assert (workspace / "exports" / "miniature.py").exists()
     message = error_of("export", "--recipe", "miniature", *SMALL, "--set", "tta=scales", cwd=workspace)
     assert "takes photos of one size" in message
 

@@ -1,10 +1,15 @@
-"""Export of a whole ensemble in one file that needs no code of this project: ONNX, or TensorFlow's SavedModel."""
+"""Export of a recipe's ensembles to files that need no code of this project: ONNX, or TensorFlow's SavedModel.
 
+The first networks are one model, and the refinement networks another. `standalone.py`, copied beside the ONNX files,
+makes masks with them.
+"""
+
+import json
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +19,51 @@ from carvana.backend import keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.files import atomic_path
+from carvana.inference import standalone
 from carvana.inference.ensemble import merge_models
 from carvana.models import build
+from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
 
 ops = keras.ops
+
+
+def export_ensemble(
+    runs: Sequence[RunDir], recipe: Recipe, folder: Path, name: str, formats: Collection[str]
+) -> Iterator[tuple[Path, str]]:
+    """Export the networks of a recipe's runs, and yield each file or folder that was written with a description.
+
+    Args:
+        runs: the trained runs, one per fold.
+        recipe: their recipe.
+        folder: where the files are written: NAME.onnx and NAME.py, and the folder NAME; if the recipe refines also
+            NAME-refiner.onnx and the folder NAME-refiner.
+        name: NAME.
+        formats: `onnx`, `saved_model` or both.
+
+    Raises:
+        UserError: the recipe's test-time augmentation needs several sizes, or Keras runs on another backend than
+            TensorFlow.
+    """
+    models = {name: build_export_model(runs, recipe)}
+    if recipe.refine:
+        models[f"{name}-refiner"] = build_export_refiner(runs, recipe)
+    networks = f"{len(runs)} network{'s' * (len(runs) > 1)}, tta {recipe.tta}"
+    for model_name, model in models.items():
+        description = f"{networks}, {_describe_input(model)}"
+        if "onnx" in formats:
+            path = folder / f"{model_name}.onnx"
+            write_onnx(model, path, pipeline_metadata(recipe))
+            yield path, f"{description}, {_megabytes(path)}"
+        if "saved_model" in formats:
+            path = folder / model_name
+            write_saved_model(model, path)
+            yield path, f"{description}, {_megabytes(path)}"
+    if "onnx" in formats:
+        path = folder / f"{name}.py"
+        write_pipeline(path)
+        yield path, "makes masks of photos with the ONNX files; --help describes it"
 
 
 def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
@@ -41,13 +85,50 @@ def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
     padded = _Pad(recipe.size, size_spec, name="pad")(photo)
-    ensemble = merge_models([_in_float32(run, recipe) for run in runs], flip=recipe.tta == "flip")
+    networks = [_in_float32(run.model, recipe, build.build) for run in runs]
+    ensemble = merge_models(networks, flip=recipe.tta == "flip")
     probability = _Crop(recipe.size, name="probability")(ensemble(padded)["maps"])
     return keras.Model(photo, probability, name=recipe.name)
 
 
-def write_onnx(model: keras.Model, path: Path) -> None:
+def build_export_refiner(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
+    """Merge the refinement networks of runs into one model, in float32 as `build_export_model` does.
+
+    Returns:
+        A model that maps patches (n, patch, patch, 4), uint8, as `standalone.cut_patches` returns them, to
+        probabilities (n, patch, patch), float32, 0..1, averaged over networks and mirror images.
+    """
+    refiner = refiner_recipe(recipe)
+    patches = keras.Input((*refiner.size, CHANNELS), name="patches", dtype="uint8")
+    networks = [_in_float32(run.refiner, refiner, build_refiner) for run in runs]
+    ensemble = merge_models(networks, flip=recipe.tta != "none")
+    probability = _Crop(refiner.size, name="probability")(ensemble(patches)["maps"])
+    return keras.Model(patches, probability, name=f"{recipe.name}-refiner")
+
+
+def pipeline_metadata(recipe: Recipe) -> dict[str, str]:
+    """Return the numbers that `standalone.Pipeline` needs, as metadata properties of ONNX files.
+
+    Returns:
+        `threshold`, and `refine`: a JSON object of size, patch and spacing in pixels, or null without refinement.
+    """
+    refine = recipe.refine and recipe.refine.model_dump(include={"size", "patch", "spacing"})
+    return {"threshold": str(recipe.threshold), "refine": json.dumps(refine)}
+
+
+def write_pipeline(path: Path) -> None:
+    """Write the script that makes masks with the ONNX files beside it: a copy of `standalone.py`."""
+    with atomic_path(path) as part:
+        shutil.copyfile(standalone.__file__, part)
+
+
+def write_onnx(model: keras.Model, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model as an ONNX file. Needs the TensorFlow backend.
+
+    Args:
+        model: as `build_export_model` or `build_export_refiner` returns it.
+        path: the file.
+        metadata: metadata properties of the file.
 
     Raises:
         UserError: Keras runs on another backend.
@@ -55,7 +136,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     _check_backend()
     with atomic_path(path) as part, _quiet():
         model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
-        _name_output(part)
+        _complete(part, metadata or {})
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -106,27 +187,41 @@ class _Crop(keras.layers.Layer):
         return maps[:, 0, top : top + height, left : left + width]
 
 
+def _describe_input(model: keras.Model) -> str:
+    """Return what a model takes, e.g. `photos of 432x288`."""
+    _, height, width, _ = model.input_shape
+    return f"{'photos' if model.inputs[0].name == 'photo' else 'patches'} of {width}x{height}"
+
+
+def _megabytes(path: Path) -> str:
+    """Return the size of a file, or of all files in a folder."""
+    size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    return f"{size / 1e6:.1f} MB"
+
+
 def _signature(model: keras.Model) -> list[keras.InputSpec]:
-    """Return a signature for any number of photos; by default Keras exports only the shapes called before."""
-    return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name="photo")]
+    """Return a signature for any batch size; by default Keras exports only the shapes called before."""
+    return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name=model.inputs[0].name)]
 
 
-def _name_output(path: Path) -> None:
-    """Rename the ONNX file's output to `probability`; the converter names it `Identity:0`."""
+def _complete(path: Path, metadata: Mapping[str, str]) -> None:
+    """Rename the ONNX file's output to `probability`, which the converter names `Identity:0`, and add metadata."""
     exported = onnx.load(path)
     (output,) = exported.graph.output
     for node in exported.graph.node:
         node.output[:] = ["probability" if name == output.name else name for name in node.output]
         node.input[:] = ["probability" if name == output.name else name for name in node.input]
     output.name = "probability"
+    onnx.helper.set_model_props(exported, dict(metadata))
     onnx.save(exported, path)
 
 
-def _in_float32(run: RunDir, recipe: Recipe) -> keras.Model:
-    trained = build.load(run.model)
+def _in_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:
+    """Load a network, and convert it to float32 by `build_model` if the recipe has another precision."""
+    trained = build.load(path)
     if recipe.precision == "float32":
         return trained
-    model = build.build(recipe.model_copy(update={"precision": "float32"}))
+    model = build_model(recipe.model_copy(update={"precision": "float32"}))
     model.set_weights(trained.get_weights())
     return model
 

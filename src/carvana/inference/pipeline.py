@@ -23,7 +23,7 @@ from carvana.errors import UserError
 from carvana.inference.contours import run_edges
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
-from carvana.inference.refinement import cut_patches, paste, patch_corners, resize_map
+from carvana.inference.standalone import cut_patches, paste, patch_corners, resize_map
 from carvana.models.refiner import CHANNELS
 from carvana.recipe import Refine
 
@@ -62,7 +62,7 @@ class _Predicted:
     combined: ProbabilityMaps | None = None
     """Mean of the predictors' maps, each (maps, h, w); None before patches are cut."""
     corners: tuple[np.ndarray, ...] = ()
-    """Top left pixels of the patches of each map, as `refinement.patch_corners` returns them."""
+    """Top left pixels of the patches of each map, as `patch_corners` returns them."""
     patches: tuple[np.ndarray, ...] = ()
     """Patches of each map: first the inputs of the refinement networks, uint8, then their outputs, float32."""
     refined_size: tuple[int, int] = (0, 0)
@@ -205,7 +205,7 @@ def _cut_patches(
     if keep_aspect:
         height, width = fit_size(prepared.photo_size, refine.size)
         size = max(height, refine.patch), max(width, refine.patch)
-    corners = tuple(patch_corners(one, refine, size) for one in combined.maps)
+    corners = tuple(patch_corners(one, size, refine.patch, refine.spacing) for one in combined.maps)
     if any(map(len, corners)):
         read = images.read_image_sizes(prepared.sample.path, lambda _: [size])
         photo = read[0][0]

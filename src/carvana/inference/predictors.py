@@ -16,7 +16,8 @@ from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.inference.ensemble import ProbabilityMaps, disagreement, merge_models
-from carvana.inference.refinement import Refiner, resize_map
+from carvana.inference.refinement import Refiner
+from carvana.inference.standalone import resize_map
 from carvana.inference.tiles import predict_tiled
 from carvana.models import build
 from carvana.recipe import Recipe, Refine

@@ -15,7 +15,8 @@ from carvana.data.padding import SizeSpec
 from carvana.files import atomic_path
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
-from carvana.inference.refinement import Refiner, cut_patches, patch_corners
+from carvana.inference.refinement import Refiner
+from carvana.inference.standalone import cut_patches, patch_corners
 from carvana.models.build import load, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
@@ -144,7 +145,7 @@ class PatchSamples:
     def _cut(self, number: int, prediction: Prediction) -> None:
         refine, size = self._refine, self._refine.size
         rng = np.random.default_rng([self._seed, number])
-        corners = patch_corners(prediction.maps[0], refine, size)
+        corners = patch_corners(prediction.maps[0], size, refine.patch, refine.spacing)
         if not len(corners):
             corners = rng.integers(0, np.array(size) - refine.patch + 1, (refine.patches_per_photo, 2))
         chosen = corners[np.resize(rng.permutation(len(corners)), refine.patches_per_photo)]

@@ -1,4 +1,4 @@
-"""Export of a whole ensemble in one file."""
+"""Export of the networks of a recipe and of its refinement networks."""
 
 from pathlib import Path
 
@@ -10,8 +10,16 @@ from tests.prediction_helpers import mask_of, probability_maps
 from carvana.backend import keras
 from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
-from carvana.inference.export import build_export_model, write_onnx, write_saved_model
+from carvana.inference.export import (
+    build_export_model,
+    build_export_refiner,
+    export_ensemble,
+    write_onnx,
+    write_saved_model,
+)
+from carvana.inference.refinement import Refiner
 from carvana.models.build import build, size_spec
+from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
 
@@ -33,6 +41,17 @@ def _save_networks(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], l
         runs.append(run)
         models.append(model)
     return recipe, runs, models
+
+
+REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1}"
+
+
+def _save_refined_networks(folder: Path) -> tuple[Recipe, list[RunDir]]:
+    """Save two untrained networks and two untrained refinement networks."""
+    recipe, runs, _ = _save_networks(folder, REFINE)
+    for fold, run in enumerate(runs):
+        build_refiner(refiner_recipe(recipe).model_copy(update={"seed": fold})).save(run.refiner)
+    return recipe, runs
 
 
 @pytest.mark.parametrize("changes", [[], ["padding=valid", "norm=none"]], ids=["same", "cropped"])
@@ -74,6 +93,49 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
 def test_half_precision_is_exported_as_float32(tmp_path: Path) -> None:
     recipe, runs, _ = _save_networks(tmp_path)
     model = build_export_model(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
+    (ensemble,) = [layer for layer in model.layers if layer.name == "ensemble"]
+    inner = ensemble.get_layer("members").models[0]
+    assert {layer.compute_dtype for layer in inner.layers} == {"float32"}
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_exported_refiners_predict_any_number_of_patches(tmp_path: Path, count: int) -> None:
+    recipe, runs = _save_refined_networks(tmp_path)
+    patches = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 4), np.uint8)
+    expected = Refiner.load(runs, recipe).predict(patches)
+    model = build_export_refiner(runs, recipe)
+    write_onnx(model, tmp_path / "refiner.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "refiner.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["probability"], {"patches": patches})
+    assert found.shape == (count, 16, 16)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_a_saved_model_of_refiners_gives_the_same_patches(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    recipe, runs = _save_refined_networks(tmp_path)
+    write_saved_model(build_export_refiner(runs, recipe), tmp_path / "refiner")
+    patches = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 4), np.uint8)
+    loaded = tf.saved_model.load(str(tmp_path / "refiner"))
+    found = loaded.serve(patches).numpy()
+    assert np.abs(found - Refiner.load(runs, recipe).predict(patches)).max() < 1e-5
+
+
+def test_an_export_with_refinement_writes_both_networks_and_the_script(tmp_path: Path) -> None:
+    recipe, runs = _save_refined_networks(tmp_path)
+    folder = tmp_path / "exports"
+    written = dict(export_ensemble(runs, recipe, folder, "car", ["onnx", "saved_model"]))
+    names = ["car.onnx", "car", "car-refiner.onnx", "car-refiner", "car.py"]
+    assert list(written) == [folder / name for name in names]
+    assert sorted(folder.iterdir()) == sorted(written)
+    assert written[folder / "car.onnx"].startswith("2 networks, tta flip, photos of 50x30")
+    assert written[folder / "car-refiner.onnx"].startswith("2 networks, tta flip, patches of 16x16")
+
+
+def test_refinement_networks_of_half_precision_are_exported_as_float32(tmp_path: Path) -> None:
+    recipe, runs = _save_refined_networks(tmp_path)
+    model = build_export_refiner(runs, recipe.model_copy(update={"precision": "mixed_bfloat16"}))
     (ensemble,) = [layer for layer in model.layers if layer.name == "ensemble"]
     inner = ensemble.get_layer("members").models[0]
     assert {layer.compute_dtype for layer in inner.layers} == {"float32"}

@@ -1,8 +1,10 @@
-"""Validation, threshold search, test prediction, cut-outs and the gallery make the same mask of a photo."""
+"""Validation, threshold search, test prediction, cut-outs, gallery and export make the same mask of a photo."""
 
 import base64
 import io
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from carvana.backend import keras
 from carvana.competition import rle
 from carvana.competition.dice import dice
 from carvana.data import images
@@ -20,9 +23,12 @@ from carvana.data.split import Split
 from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
 from carvana.inference.config import EnsembleMember, PredictionConfig
 from carvana.inference.cutouts import cut_out, find_photos
+from carvana.inference.export import export_ensemble
+from carvana.inference.pipeline import predict_stream
 from carvana.inference.predictors import WeightedEnsemble
-from carvana.inference.refinement import patch_corners
-from carvana.models.build import load
+from carvana.inference.standalone import patch_corners
+from carvana.models.build import build, load
+from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, read_recipe
 from carvana.report import gallery
 from carvana.report.experiments import find_experiments, read_makes
@@ -148,8 +154,72 @@ def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
         upsampled = cv2.resize(probabilities, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         sure = np.abs(upsampled - recipe.threshold) > 1e-4  # closer values depend on rounding
         if recipe.refine:
-            side = recipe.refine.patch
-            for row, column in patch_corners(probabilities, recipe.refine, SIZE):
+            side, spacing = recipe.refine.patch, recipe.refine.spacing
+            for row, column in patch_corners(probabilities, SIZE, side, spacing):
                 sure[row : row + side, column : column + side] = False
         assert sure.any()
         assert np.array_equal((upsampled > recipe.threshold)[sure], mask[sure])
+
+
+RUN_WITHOUT_THE_PROJECT = """
+import runpy, sys
+sys.modules.update(dict.fromkeys(["carvana", "keras", "tensorflow"]))  # importing them is an error
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def float32_config(run: RunDir, recipe: Recipe, tmp_path: Path) -> PredictionConfig:
+    """The same networks in float32, which is the precision of exported networks."""
+    recipe = recipe.model_copy(update={"precision": "float32"})
+    copy = RunDir(tmp_path / "fold-0")
+    copy.folder.mkdir()
+    networks = [(run.model, copy.model, build(recipe))]
+    if recipe.refine:
+        networks.append((run.refiner, copy.refiner, build_refiner(refiner_recipe(recipe))))
+    for trained, path, model in networks:
+        model.set_weights(load(trained).get_weights())
+        model.save(path)
+    return PredictionConfig((EnsembleMember(recipe.name, 1.0, recipe, (copy,)),))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
+def test_the_exported_script_makes_the_same_masks_without_the_project(
+    run: RunDir, recipe: Recipe, float32_config: PredictionConfig, samples: list[Sample], tmp_path: Path
+) -> None:
+    """Photos are PNG files here: JPEG files are decoded at a smaller scale, which the script doesn't do.
+
+    A probability that differs in its last digit may be rounded to another level of a patch, so that a few pixels
+    at the threshold may differ.
+    """
+    for sample in samples:
+        Image.fromarray(images.read_photo(sample.path)).save(tmp_path / f"{sample.path.stem}.png")
+    photos = find_photos(str(tmp_path / "*.png"), tmp_path / "cutouts")
+    predicted = predict_stream(
+        WeightedEnsemble.load(float32_config),
+        photos,
+        lambda prediction: rle.edges_to_mask(prediction.edges(recipe.threshold), SIZE),
+        keep_aspect=True,
+    )
+    list(export_ensemble([run], recipe, tmp_path / "exports", "car", ["onnx"]))
+    command = [
+        sys.executable,
+        "-c",
+        RUN_WITHOUT_THE_PROJECT,
+        "exports/car.py",
+        *(photo.name for photo in photos),
+    ]
+    subprocess.run([*command, "--png", "masks"], cwd=tmp_path, check=True)
+    subprocess.run([*command, "--csv", "masks.csv"], cwd=tmp_path, check=True)
+    rows = pd.read_csv(tmp_path / "masks.csv", index_col="img")["rle_mask"]
+    for photo, expected in zip(photos, predicted, strict=True):
+        mask = np.asarray(Image.open(tmp_path / "masks" / photo.name)) > 0
+        assert np.count_nonzero(mask != expected) <= 3
+        assert np.array_equal(rle.decode(rows[photo.name], SIZE), mask)
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    refused = subprocess.run(
+        [*command, "broken.png", "--png", "masks"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == "broken.png: missing, or not an image that OpenCV reads"
