@@ -248,6 +248,10 @@ class Recipe(_Table):
             )
         if self.freeze_encoder_epochs and (self.model == "unet" or self.model.weights == "none"):
             raise ValueError("freeze_encoder_epochs: only with an encoder that comes with weights")
+        if self.refine and any(a < b for a, b in zip(self.refine.size, self.size, strict=True)):
+            raise ValueError(
+                f"refine.size {list(self.refine.size)}: is smaller than the last stage's {list(self.size)}"
+            )
         if self.model != "unet":
             self._check_encoder(self.model)
         return self

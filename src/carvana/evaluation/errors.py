@@ -89,7 +89,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         One row per map, the coarse one first, indexed by its name. Columns: photos, dice (mean, 0..1), wrong (wrong
         pixels per photo), and for each of `COUNT_COLUMNS` its share of the wrong pixels (0..1; NaN without any).
     """
-    by_map = table.groupby("map")
+    by_map = table.groupby("map")  # sorted by name: coarse, refined
     counts = by_map[list(COUNT_COLUMNS)].sum()
     wrong, photos = counts.sum(axis=1), by_map.size()
     means = pd.DataFrame({"photos": photos, "dice": by_map["dice"].mean(), "wrong": wrong / photos})

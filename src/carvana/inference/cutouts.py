@@ -96,7 +96,7 @@ def cut_out(
         threshold: pixels whose probability is above it are car.
         photos: JPEG, PNG or any other image that Pillow reads, of any size.
         folder: NAME.png (transparent) and NAME_mask.png (0 and 255) are written there.
-        maps: also write NAME_map.png, the probability as 0 to 255, at the network's size.
+        maps: also write NAME_map.png, the probability as 0 to 255, at the size of the map.
         advance: called for each photo, with a note on the slowest step.
 
     Yields:

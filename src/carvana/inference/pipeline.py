@@ -244,13 +244,18 @@ def _combine(ensemble: WeightedEnsemble, predicted: _Predicted) -> Prediction:
 
 
 def _same_batches(predicted: Iterable[_Predicted]) -> Iterator[list[_Predicted]]:
-    """Group photos into the batches in which the networks predicted them."""
+    """Group photos into the batches in which the networks predicted them; as `_batches`, if one is broken."""
     batch: list[_Predicted] = []
-    for one in predicted:
-        batch.append(one)
-        if len(batch) == one.n_batch:
+    try:
+        for one in predicted:
+            batch.append(one)
+            if len(batch) == one.n_batch:
+                yield batch
+                batch = []
+    except UserError:
+        if batch:
             yield batch
-            batch = []
+        raise
 
 
 def _batches(

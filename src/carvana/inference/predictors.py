@@ -203,8 +203,9 @@ class WeightedEnsemble:
 
     @property
     def refine(self) -> Refine | None:
-        """Size and spacing of the patches, from the first predictor that refines; None if none does."""
-        return self._refiners[0][1].config if self._refiners else None
+        """Size and patch of the predictors that refine, and the smallest of their spacings; None if none refines."""
+        configs = [refiner.config for _, refiner in self._refiners]
+        return min(configs, key=lambda config: config.spacing, default=None)
 
     @property
     def _refiners(self) -> list[tuple[float, Refiner]]:

@@ -15,7 +15,7 @@ from carvana.models.build import load
 from carvana.recipe import Recipe, Refine
 from carvana.runs import RunDir
 
-_CHUNK = 256
+_CHUNK = 64
 """Patches that go through a network at once; fewer are filled up, because each new shape costs a compilation."""
 
 

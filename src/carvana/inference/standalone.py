@@ -186,14 +186,27 @@ def main(networks: Path) -> None:
     pipeline = Pipeline(networks)
     masks = ((path, pipeline.predict(_read_photo(path))) for path in arguments.photos)
     if arguments.png:
-        arguments.png.mkdir(parents=True, exist_ok=True)
-        for path, mask in masks:
-            cv2.imwrite(str(arguments.png / f"{path.stem}.png"), mask.view(np.uint8) * 255)
+        files = _png_files(arguments.photos, arguments.png)
+        for file, (_, mask) in zip(files, masks, strict=True):
+            if not cv2.imwrite(str(file), mask.view(np.uint8) * 255):
+                sys.exit(f"{file}: cannot be written")
     else:
         with open(arguments.csv, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["img", "rle_mask"])
             writer.writerows((path.name, _encode_rle(mask)) for path, mask in masks)
+
+
+def _png_files(photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Create the folder and return a file in it for each photo; ends the script if one would be overwritten."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{path.stem}.png" for path in photos]
+    overwritten = {path.resolve() for path in photos} & {file.resolve() for file in files}
+    if overwritten:
+        sys.exit(f"{overwritten.pop()}: would be overwritten; choose another folder")
+    if len(set(files)) < len(files):
+        sys.exit("two photos have the same name without its ending; give one at a time")
+    return files
 
 
 def _read_photo(path: Path) -> np.ndarray:

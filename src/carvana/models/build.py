@@ -21,12 +21,17 @@ def build(recipe: Recipe) -> keras.Model:
         UserError: the encoder does not exist, or its weights cannot be loaded.
         ValueError: the recipe's precision is `auto`, which `carvana.training.precision` resolves.
     """
-    if recipe.precision == "auto":
-        raise ValueError("a network cannot be built before its precision is resolved")
+    check_precision(recipe)
     with isolated_seed(recipe.seed):
         if isinstance(recipe.model, Encoder):
             return encoder_model(recipe.model, recipe)
         return unet(recipe)
+
+
+def check_precision(recipe: Recipe) -> None:
+    """Raise ValueError if the recipe's precision is `auto`, which `carvana.training.precision` resolves."""
+    if recipe.precision == "auto":
+        raise ValueError("a network cannot be built before its precision is resolved")
 
 
 def size_spec(recipe: Recipe) -> SizeSpec:

@@ -1,6 +1,7 @@
 """The refinement network: a small U-Net on patches of the photo and of its probability map at full resolution."""
 
 from carvana.backend import isolated_seed, keras
+from carvana.models.build import check_precision
 from carvana.models.unet import unet
 from carvana.recipe import Recipe, Stage
 
@@ -9,6 +10,8 @@ CHANNELS = 4
 
 _BORDER_PIXELS = 17
 """Side of the window in which a pixel's neighbours decide whether it is near the contour: 8 pixels on each side."""
+
+_WARMUP_STEPS = 100
 
 
 def refiner_recipe(recipe: Recipe) -> Recipe:
@@ -39,7 +42,7 @@ def refiner_recipe(recipe: Recipe) -> Recipe:
         optimizer="adamw",
         clip_norm=1.0,
         schedule="cosine",
-        warmup_steps=100,
+        warmup_steps=_WARMUP_STEPS,
         ema_decay=refine.ema_decay,
         seed=recipe.seed,
         augmentation=recipe.augmentation.model_copy(update={"shift": 0.0, "scale": 0.0, "rotate": 0.0}),
@@ -53,5 +56,6 @@ def build_refiner(recipe: Recipe) -> keras.Model:
     Returns:
         A model from patches (n, height, width, 4), 0..255, to probabilities (n, height, width, 1), 0..1.
     """
+    check_precision(recipe)
     with isolated_seed(recipe.seed):
         return unet(recipe, CHANNELS)

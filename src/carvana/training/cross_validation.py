@@ -1,5 +1,6 @@
 """Training of recipes on the folds of a cross-validation: one after the other, or as tasks of a cluster."""
 
+import gc
 import json
 import math
 import shutil
@@ -75,6 +76,7 @@ class FoldTask:
         network.fit()
         history = network.history
         del network  # and with it the photos in memory
+        gc.collect()  # and the device's memory
         if recipe.refine:
             RefinerTrainer(
                 recipe, run, self.train, validator, earlier=history, devices=devices, reporter=reporter
@@ -82,8 +84,7 @@ class FoldTask:
         scores, errors = validator.final_scores(run)
         write_csv(errors, run.errors)
         write_csv(scores, run.scores)
-        run.checkpoint.unlink()
-        run.refiner_checkpoint.unlink(missing_ok=True)
+        _delete_checkpoints(run)
 
     def _photos_per_epoch(self) -> list[int]:
         """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
@@ -200,10 +201,16 @@ def _pending(
                 _delete_files(run)
             _prepare(run, recipe, split)
         if run.finished:
+            _delete_checkpoints(run)  # left by a training that was killed at its very end
             console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
             tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
     return tasks
+
+
+def _delete_checkpoints(run: RunDir) -> None:
+    run.checkpoint.unlink(missing_ok=True)
+    run.refiner_checkpoint.unlink(missing_ok=True)
 
 
 def _delete_files(run: RunDir) -> None:

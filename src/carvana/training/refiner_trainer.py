@@ -33,6 +33,7 @@ class RefinerTrainer(Trainer):
     """
 
     unit = "patches"
+    keys = "refine."
 
     def __init__(
         self,
@@ -58,10 +59,11 @@ class RefinerTrainer(Trainer):
         """
         assert recipe.refine is not None
         self._refine, self._train, self._size = recipe.refine, train, recipe.size
+        n_patches = len(train) * recipe.refine.patches_per_photo
         super().__init__(
-            refiner_recipe(recipe),
+            _with_short_warmup(refiner_recipe(recipe), n_patches),
             run,
-            len(train) * recipe.refine.patches_per_photo,
+            n_patches,
             run.refiner_checkpoint,
             build_refiner,
             earlier=earlier,
@@ -169,3 +171,10 @@ class _PatchBatches(Batches):
         for photos, maps in super().epoch(number):
             levels = np.rint(maps[..., 0, :] * 255).astype(np.uint8)
             yield np.concatenate([photos, levels], axis=-1), maps[..., 1, :]
+
+
+def _with_short_warmup(recipe: Recipe, n_patches: int) -> Recipe:
+    """Limit the warm-up to a tenth of the training, because few photos make few steps."""
+    (stage,) = recipe.stages
+    steps = stage.epochs * n_patches // stage.batch_size
+    return recipe.model_copy(update={"warmup_steps": min(recipe.warmup_steps, steps // 10)})

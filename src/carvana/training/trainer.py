@@ -58,6 +58,8 @@ class Trainer(ABC):
 
     unit = "photos"
     """What the network is trained on, for messages."""
+    keys = ""
+    """Prefix of the recipe's keys that change this training, for messages."""
 
     def __init__(
         self,
@@ -186,14 +188,14 @@ class Trainer(ABC):
         if math.isfinite(loss):
             return
         saved = (
-            f"epoch {self._progress.epoch}'s weights are kept in {self._run.folder}"
+            f"epoch {len(self.history)}'s weights are kept in {self._run.folder}"
             if self._progress.epoch
             else "no epoch was finished"
         )
         raise UserError(
-            f"fold {self._run.fold}: the loss is {loss} in epoch {epoch + 1}, on"
-            f" {', '.join(batches.names(epoch, step))}; {saved}; lower learning_rate, or set clip_norm=1 or"
-            " precision=float32, and train --fresh"
+            f"fold {self._run.fold}: the loss is {loss} in epoch {len(self.history) + 1}, on"
+            f" {', '.join(sorted(set(batches.names(epoch, step))))}; {saved}; lower {self.keys}learning_rate, or set"
+            " clip_norm=1 or precision=float32, and train --fresh"
         )
 
     def _history_row(self, number: int, stage: Stage, measures: Mapping[str, float]) -> dict[str, float]:
@@ -223,7 +225,8 @@ class Trainer(ABC):
         if photos % 2:
             raise UserError(
                 f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device, and"
-                " cannot be halved; choose a smaller size or base_filters, or a batch_size that 2 divides more often"
+                f" cannot be halved; choose a smaller size or {self.keys}base_filters, or a {self.keys}batch_size"
+                " that 2 divides more often"
             )
         self._reporter.message(
             f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device: training"

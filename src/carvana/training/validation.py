@@ -62,10 +62,12 @@ class Validator:
             The tables `scores.csv`, with columns img and dice and one row per sample, in order; and `errors.csv`.
         """
         ensemble = WeightedEnsemble((FoldEnsemble.load([run], self._recipe),))
-        rows = [row for rows in predict_stream(ensemble, self._samples, self._errors) for row in rows]
-        last_of_photo = {img: dice for img, _, dice, _ in rows}
-        scores = pd.DataFrame({"img": list(last_of_photo), "dice": list(last_of_photo.values())})
-        return scores, errors.error_table(rows)
+        by_photo = list(predict_stream(ensemble, self._samples, self._errors))
+        scores = pd.DataFrame(
+            [(img, dice) for *_, (img, _, dice, _) in by_photo],  # the resulting mask is the last one
+            columns=["img", "dice"],
+        )
+        return scores, errors.error_table(row for rows in by_photo for row in rows)
 
     def overlays(self, model: keras.Model, size: tuple[int, int]) -> list[np.ndarray]:
         """Draw the predicted and the true contours over a photo of each of the first few cars.
