@@ -1,0 +1,81 @@
+"""Growth of the Dice with the number of cars that a recipe is trained on.
+
+    ./run.sh benchmark cars --data $CARVANA_DATA --cars 22 --cars 44 --cars 88
+
+The held-out cars are those of one fold, whatever the number of training cars, so that the Dice values are comparable.
+The training cars are drawn once in a random order; a smaller number takes the first of them.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+from carvana import console, machine
+from carvana.data.dataset import Sample, train_samples
+from carvana.data.split import Split
+from carvana.evaluation.scores import mean_with_ci
+from carvana.recipe import read_recipe
+from carvana.runs import RunDir
+from carvana.training.cross_validation import train_folds
+
+
+def benchmark(
+    data: Annotated[Path, typer.Option(help="A folder of the competition's form.")],
+    cars: Annotated[list[int], typer.Option(min=1, help="Number of cars to train on; may be repeated.")],
+    folds: Annotated[Path, typer.Option(help="A fold table: columns car,fold.")] = Path(
+        "folds/carvana-5.csv"
+    ),
+    fold: Annotated[int, typer.Option(help="The fold whose cars are held out.")] = 0,
+    recipe: Annotated[str, typer.Option(help="The recipe to train.")] = "fast",
+    runs: Annotated[Path, typer.Option(help="Folder of the runs; an interrupted one is resumed.")] = Path(
+        "runs/cars"
+    ),
+) -> None:
+    """Train a recipe on several numbers of cars and score each on the same held-out cars."""
+    split = Split.read(train_samples(data), folds)
+    rows = []
+    for number in sorted(cars):
+        run = train_on(number, split, fold, recipe, runs / str(number))
+        dice = mean_with_ci(run.read_scores())
+        minutes = pd.read_csv(run.history)["train_s"].sum() / 60
+        rows.append([str(number), *dice.cells(), f"{minutes:.1f}"])
+    console.show_table(
+        f"{recipe}, fold {fold} held out, on {machine.describe_machine()}",
+        ["cars", "Dice", "95% interval", "photos", "minutes of training"],
+        rows,
+        left=0,
+    )
+
+
+def train_on(number: int, split: Split, fold: int, recipe: str, runs: Path) -> RunDir:
+    """Train a recipe on the first `number` of the shuffled training cars; the held-out ones stay the same."""
+    train, held_out = split.train_val(fold)
+    order = np.random.default_rng(0).permutation(sorted({sample.car for sample in train}))
+    chosen = set(order[:number])
+    if len(chosen) < number:
+        raise typer.BadParameter(f"{number}: only {len(chosen)} cars are not held out")
+    photos = [sample for sample in train if sample.car in chosen] + held_out
+    part = Split.read(sorted(photos, key=_name), _fold_table(photos, split, fold, runs))
+    (run,) = train_folds(read_recipe(recipe), part, [fold], runs)
+    return run
+
+
+def _name(sample: Sample) -> str:
+    return sample.name
+
+
+def _fold_table(photos: list[Sample], split: Split, fold: int, runs: Path) -> Path:
+    """Write a fold table of the photos' cars; those to train on are in the next fold."""
+    runs.mkdir(parents=True, exist_ok=True)
+    path = runs / "folds.csv"
+    cars = sorted({photo.car for photo in photos})
+    table = pd.DataFrame({"car": cars, "fold": [fold + (split.folds[car] != fold) for car in cars]})
+    table.to_csv(path, index=False)
+    return path
+
+
+if __name__ == "__main__":
+    console.run(benchmark)
