@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,23 @@ _PREFETCH = 8
 
 _BYTES_PER_PIXEL = 4
 """3 of the photo and 1 of its mask."""
+
+
+class Samples(Protocol):
+    """Photos, or patches of photos, with their masks at one size."""
+
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The photo of each sample."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, index: int) -> Pair:
+        """Return pixels (height, width, 3) and a mask (height, width[, channels]), both uint8, 0..255."""
 
 
 class ResizedSamples:
@@ -45,7 +63,7 @@ class ResizedSamples:
             cache: resized samples on disk, which are used before the files are decoded.
             memory_limit: bytes that may be kept in memory; by default a quarter of the machine's memory.
         """
-        self.samples = samples
+        self.samples: Sequence[Sample] = samples
         self.size = size
         needed = len(samples) * size[0] * size[1] * _BYTES_PER_PIXEL
         self.fits_memory: bool = needed <= (_quarter_of_memory() if memory_limit is None else memory_limit)
@@ -84,7 +102,7 @@ class ResizedSamples:
 class Batches:
     """Batches of each epoch; the seed and the epoch's number determine its order and augmentation."""
 
-    samples: ResizedSamples
+    samples: Samples
     batch_size: int
     size_spec: SizeSpec
     """Valid sizes of the network: photos are padded to those of its input, masks to those of its map."""

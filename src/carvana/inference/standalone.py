@@ -100,7 +100,7 @@ def patch_corners(probabilities: np.ndarray, size: tuple[int, int], patch: int, 
     height, width = probabilities.shape
     car = (probabilities > _CONTOUR_LEVEL).view(np.uint8)
     eroded = cv2.erode(car, np.ones((3, 3), np.uint8))  # outside the photo counts as car
-    on_contour = (car & ~eroded).view(bool)
+    on_contour = car > eroded
     contours, _ = cv2.findContours(car, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.empty((0, 2), np.int64)
@@ -191,8 +191,8 @@ def main(networks: Path) -> None:
             if not cv2.imwrite(str(file), mask.view(np.uint8) * 255):
                 sys.exit(f"{file}: cannot be written")
     else:
-        with open(arguments.csv, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with open(arguments.csv, "w", newline="") as table:
+            writer = csv.writer(table, lineterminator="\n")
             writer.writerow(["img", "rle_mask"])
             writer.writerows((path.name, _encode_rle(mask)) for path, mask in masks)
 

@@ -224,9 +224,9 @@ class Trainer(ABC):
         photos = stage.batch_size // count
         if photos % 2:
             raise UserError(
-                f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device, and"
-                f" cannot be halved; choose a smaller size or {self.keys}base_filters, or a {self.keys}batch_size"
-                " that 2 divides more often"
+                f"fold {fold}: {self.unit} of {_size(stage)} do not fit the device in micro-batches of {photos},"
+                f" which cannot be halved; choose a smaller size or {self.keys}base_filters, or a"
+                f" {self.keys}batch_size that 2 divides more often"
             )
         self._reporter.message(
             f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device: training"

@@ -40,6 +40,7 @@ class Red:
 
 
 CONFIG = PredictionConfig((), 0.5)
+STAGES = "stages=[{size=[16, 24], epochs=1, batch_size=4, learning_rate=1e-3}]"
 REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1}"
 
 
@@ -91,7 +92,7 @@ def test_a_shard_alone_is_the_same_as_among_others(
     """A shard may be predicted on any machine."""
     red = Red()
     if refines:
-        recipe = read_recipe("miniature", [REFINE])
+        recipe = read_recipe("miniature", [STAGES, REFINE])
         red.refiner = Refiner([build_refiner(refiner_recipe(recipe))], recipe.refine, flip=True)
     ensemble = WeightedEnsemble((red,))
     made = shards.make_shards(photos, tmp_path / "all")

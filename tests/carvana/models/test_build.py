@@ -12,6 +12,7 @@ from carvana.backend import keras
 from carvana.data.padding import pad
 from carvana.models.build import build, load, size_spec
 from carvana.recipe import RECIPES, read_recipe
+from carvana.training.precision import with_faster_precision
 from carvana.training.train_step import TrainStep
 
 SMALL = ["base_filters=2", "tta=none", "stages=[{size=[30, 50], epochs=1, batch_size=2, learning_rate=1e-3}]"]
@@ -24,7 +25,7 @@ def test_every_recipe_trains_predicts_and_survives_saving(name: str, tmp_path: P
         if read_recipe(name).model == "unet"
         else ["model.weights=none", "freeze_encoder_epochs=0"]
     )
-    recipe = read_recipe(name, [*SMALL, *shrink])
+    recipe = with_faster_precision(read_recipe(name, [*SMALL, *shrink]))
     trainer, spec = TrainStep(recipe), size_spec(recipe)
     trainer.start_stage(recipe.stages[0])
     model = _eager(trainer.model)

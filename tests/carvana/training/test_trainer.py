@@ -221,7 +221,7 @@ def test_a_photo_that_does_not_fit_ends_the_training(
 ) -> None:
     _limit_memory_to(100, monkeypatch)
     with pytest.raises(
-        UserError, match=r"1 photo\(s\) of 48x32 does not fit the device, and cannot be halved"
+        UserError, match="photos of 48x32 do not fit the device in micro-batches of 1, which cannot be halved"
     ):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
