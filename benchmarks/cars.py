@@ -19,6 +19,7 @@ from carvana.data.split import Split
 from carvana.evaluation.scores import mean_with_ci
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir
+from carvana.tables import write_csv
 from carvana.training.cross_validation import train_folds
 
 
@@ -57,23 +58,19 @@ def train_on(number: int, split: Split, fold: int, recipe: str, runs: Path) -> R
     chosen = set(order[:number])
     if len(chosen) < number:
         raise typer.BadParameter(f"{number}: only {len(chosen)} cars are not held out")
-    photos = [sample for sample in train if sample.car in chosen] + held_out
-    part = Split.read(sorted(photos, key=_name), _fold_table(photos, split, fold, runs))
+    chosen |= {sample.car for sample in held_out}
+    photos = [sample for sample in split.photos if sample.car in chosen]
+    part = Split.read(photos, _fold_table(photos, split, fold, runs))
     (run,) = train_folds(read_recipe(recipe), part, [fold], runs)
     return run
 
 
-def _name(sample: Sample) -> str:
-    return sample.name
-
-
 def _fold_table(photos: list[Sample], split: Split, fold: int, runs: Path) -> Path:
     """Write a fold table of the photos' cars; those to train on are in the next fold."""
-    runs.mkdir(parents=True, exist_ok=True)
     path = runs / "folds.csv"
     cars = sorted({photo.car for photo in photos})
     table = pd.DataFrame({"car": cars, "fold": [fold + (split.folds[car] != fold) for car in cars]})
-    table.to_csv(path, index=False)
+    write_csv(table, path)
     return path
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measure prediction with the recipe `single` (5 folds, flips, 768x512, without refinement) on this GPU: photos per second, GPU utilization
-# and hours for the test set.
+# Measure prediction with the recipe `single` (5 folds, flips, 768x512, without refinement) on this GPU: photos per
+# second, GPU utilization and hours for the test set.
 #
 #   benchmarks/gpu/predict.sh DATA [ensemble.py's further arguments]
 #

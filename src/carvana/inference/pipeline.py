@@ -7,6 +7,7 @@ Validation, threshold search, test prediction, cut-outs and the report's gallery
 `Prediction.edges`.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from carvana.inference.standalone import cut_patches, paste, patch_corners, resi
 from carvana.models.refiner import CHANNELS
 from carvana.recipe import Refine
 
+T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH_SIZE = 16
@@ -243,33 +245,43 @@ def _combine(ensemble: WeightedEnsemble, predicted: _Predicted) -> Prediction:
     )
 
 
-def _same_batches(predicted: Iterable[_Predicted]) -> Iterator[list[_Predicted]]:
-    """Group photos into the batches in which the networks predicted them; as `_batches`, if one is broken."""
-    batch: list[_Predicted] = []
-    try:
-        for one in predicted:
-            batch.append(one)
-            if len(batch) == one.n_batch:
-                yield batch
-                batch = []
-    except UserError:
-        if batch:
-            yield batch
-        raise
-
-
 def _batches(
     samples: Iterable[PreparedSample], ends: Callable[[int], bool]
 ) -> Iterator[list[PreparedSample]]:
-    """Group samples whose inputs have the same shapes; a broken photo is raised after those before it."""
-    batch: list[PreparedSample] = []
+    """Group samples whose inputs have the same shapes."""
+    numbers = itertools.count(1)
+
+    def is_full(batch: list[PreparedSample]) -> bool:
+        return ends(next(numbers)) or len(batch) == BATCH_SIZE
+
+    return _grouped(samples, is_full, lambda batch, sample: _shapes(sample) == _shapes(batch[0]))
+
+
+def _same_batches(predicted: Iterable[_Predicted]) -> Iterator[list[_Predicted]]:
+    """Group photos into the batches in which the networks predicted them."""
+    return _grouped(predicted, lambda batch: len(batch) == batch[0].n_batch)
+
+
+def _grouped(
+    items: Iterable[T],
+    is_full: Callable[[list[T]], bool],
+    fits: Callable[[list[T], T], bool] = lambda batch, item: True,
+) -> Iterator[list[T]]:
+    """Group items into batches; a broken photo is raised after those before it.
+
+    Args:
+        items: the items, in order.
+        is_full: whether a batch ends; called once after each item.
+        fits: whether an item may join the batch before it.
+    """
+    batch: list[T] = []
     try:
-        for count, prepared in enumerate(samples, start=1):
-            if batch and _shapes(prepared) != _shapes(batch[0]):
+        for item in items:
+            if batch and not fits(batch, item):
                 yield batch
                 batch = []
-            batch.append(prepared)
-            if len(batch) == BATCH_SIZE or ends(count):
+            batch.append(item)
+            if is_full(batch):
                 yield batch
                 batch = []
     except UserError:

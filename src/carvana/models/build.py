@@ -5,6 +5,7 @@ from pathlib import Path
 from carvana.backend import isolated_seed, keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
+from carvana.files import atomic_path
 from carvana.models.encoders import encoder_model, encoder_size_spec
 from carvana.models.unet import unet, unet_size_spec
 from carvana.recipe import Encoder, Recipe
@@ -39,6 +40,12 @@ def size_spec(recipe: Recipe) -> SizeSpec:
     if isinstance(recipe.model, Encoder):
         return encoder_size_spec(recipe.model)
     return unet_size_spec(recipe)
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Save a network for prediction; the file is complete or absent."""
+    with atomic_path(path) as part:
+        keras.saving.save_model(model, part, include_optimizer=False)
 
 
 def load(path: Path) -> keras.Model:

@@ -1,6 +1,5 @@
 """Training of a recipe's refinement network on patches along the contours of the first network's maps."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +11,11 @@ from carvana.data import images
 from carvana.data.batches import Batches
 from carvana.data.dataset import Sample
 from carvana.data.padding import SizeSpec
-from carvana.files import atomic_path
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.inference.refinement import Refiner
 from carvana.inference.standalone import cut_patches, patch_corners
-from carvana.models.build import load, size_spec
+from carvana.models.build import load, save, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
 from carvana.runs import RunDir
@@ -89,14 +87,10 @@ class RefinerTrainer(Trainer):
     def _title(self, number: int, stage: Stage) -> str:
         return f"fold {self._run.fold} refinement {stage.size[1]}x{stage.size[0]}"
 
-    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
-        start = time.perf_counter()
-        with self._train_step.ema_weights() as model:
-            refiner = Refiner([model], self._refine, flip=False)
-            dice = self._validator.mean_dice(self._first, self._size, refiner)
-            with atomic_path(self._run.refiner) as part:
-                keras.saving.save_model(model, part, include_optimizer=False)
-        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, []
+    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
+        save(model, self._run.refiner)
+        refiner = Refiner([model], self._refine, flip=False)
+        return self._validator.mean_dice(self._first, self._size, refiner), []
 
 
 class PatchSamples:

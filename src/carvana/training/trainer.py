@@ -20,8 +20,7 @@ from carvana.data.cache import DiskCache
 from carvana.data.dataset import Sample
 from carvana.data.timing import Throughput
 from carvana.errors import UserError
-from carvana.files import atomic_path
-from carvana.models.build import build, size_spec
+from carvana.models.build import build, save, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.tables import write_csv
@@ -98,11 +97,16 @@ class Trainer(ABC):
         """Return the batches of a stage."""
 
     @abstractmethod
-    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
-        """Score the network, and save it if it is to be kept.
+    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
+        """Score the network after an epoch, and save it if it is to be kept.
+
+        Args:
+            model: the network, with averaged weights if the recipe has `ema_decay`.
+            stage: the epoch's stage.
+            is_first: whether the epoch is the stage's first.
 
         Returns:
-            The columns `dice` and `validation_s` of the history, and overlays for TensorBoard.
+            The mean Dice, and overlays for TensorBoard.
         """
 
     @abstractmethod
@@ -197,6 +201,13 @@ class Trainer(ABC):
             f" {', '.join(sorted(set(batches.names(epoch, step))))}; {saved}; lower {self.keys}learning_rate, or set"
             " clip_norm=1 or precision=float32, and train --fresh"
         )
+
+    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Return the columns `dice` and `validation_s` of the history, and overlays for TensorBoard."""
+        start = time.perf_counter()
+        with self._train_step.ema_weights() as model:
+            dice, overlays = self._score(model, stage, is_first=is_first)
+        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
 
     def _history_row(self, number: int, stage: Stage, measures: Mapping[str, float]) -> dict[str, float]:
         columns = {
@@ -301,16 +312,12 @@ class NetworkTrainer(Trainer):
     def _title(self, number: int, stage: Stage) -> str:
         return f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
 
-    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
-        start = time.perf_counter()
-        with self._train_step.ema_weights() as model:
-            dice = self._validator.mean_dice(model, stage.size)
-            if is_first or dice > self._progress.best_dice:
-                self._progress.best_dice = dice
-                with atomic_path(self._run.model) as part:
-                    keras.saving.save_model(model, part, include_optimizer=False)
-            overlays = self._validator.overlays(model, stage.size)
-        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
+    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
+        dice = self._validator.mean_dice(model, stage.size)
+        if is_first or dice > self._progress.best_dice:
+            self._progress.best_dice = dice
+            save(model, self._run.model)
+        return dice, self._validator.overlays(model, stage.size)
 
 
 class _EpochMeter:

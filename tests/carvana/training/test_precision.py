@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from carvana.backend import AllDevices, Gpu
-from carvana.data.dataset import train_samples
 from carvana.data.split import Split
 from carvana.models.build import build, load
 from carvana.recipe import Recipe, read_recipe, write_recipe
@@ -142,14 +141,8 @@ def test_the_speed_of_any_recipe_can_be_measured(changes: list[str]) -> None:
     assert training_speed(_recipe("precision=mixed_bfloat16", *changes)) > 0
 
 
-def test_auto_trains_like_the_precision_that_it_chooses(rendered: Path, tmp_path: Path) -> None:
+def test_auto_trains_like_the_precision_that_it_chooses(split: Split, tmp_path: Path) -> None:
     """The run's recipe keeps `auto`, so that prediction and a second training accept it."""
-    photos = train_samples(rendered)
-    table = tmp_path / "two.csv"
-    cars = sorted({photo.car for photo in photos})
-    table.write_text("car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars)))
-    split = Split.read(photos, table)
-
     (run,) = train_folds(_recipe(), split, [0], tmp_path / "auto")
     metadata = run.read_metadata()
     speeds = metadata["step_per_s"]

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from carvana.data import images
-from carvana.data.dataset import train_samples
 from carvana.data.split import Split
 from carvana.evaluation.errors import read_errors
 from carvana.inference.config import EnsembleMember
@@ -21,15 +20,6 @@ from carvana.training.refiner_trainer import PatchSamples
 from carvana.training.validation import Validator
 
 REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1, epochs=2, patches_per_photo=8}"
-
-
-@pytest.fixture(scope="module")
-def split(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Split:
-    photos = train_samples(rendered)
-    cars = sorted({photo.car for photo in photos})
-    table = tmp_path_factory.mktemp("folds") / "two.csv"
-    table.write_text("car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars)))
-    return Split.read(photos, table)
 
 
 @pytest.fixture(scope="module")

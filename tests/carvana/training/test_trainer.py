@@ -16,7 +16,6 @@ from carvana import console
 from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
-from carvana.data.dataset import train_samples
 from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -31,15 +30,6 @@ from carvana.training.validation import Validator
 
 SHORT = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-3}]"
 EMA = ["ema_decay=0.9", "augmentation.brightness=0.2"]
-
-
-@pytest.fixture(scope="module")
-def split(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Split:
-    photos = train_samples(rendered)
-    cars = sorted({photo.car for photo in photos})
-    table = tmp_path_factory.mktemp("folds") / "two.csv"
-    table.write_text("car,fold\n" + "".join(f"{car},{n % 2}\n" for n, car in enumerate(cars)))
-    return Split.read(photos, table)
 
 
 @pytest.fixture(scope="module")
