@@ -1,5 +1,36 @@
 """The error for invalid input of the user."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_MAX_LENGTH = 1000
+"""Characters of a message; longer ones lose their middle."""
+
 
 class UserError(Exception):
-    """Invalid input of the user. The message is one line: what is wrong, where, and what to do."""
+    """Invalid input of the user. The message is one line: what is wrong, where, and what to do.
+
+    Names of files and values of others may contain any character. Those that are not printable, line breaks among
+    them, are written as Python's escapes, and a message that is too long is shortened in its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+@contextmanager
+def blame(place: str) -> Iterator[None]:
+    """Prefix the message of a UserError that is raised in the block with the place of the invalid input."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _one_line(message: str) -> str:
+    if not message.isprintable():
+        message = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message)
+    if len(message) > _MAX_LENGTH:
+        half = _MAX_LENGTH // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    return message

@@ -6,8 +6,6 @@ https://www.kaggle.com/competitions/carvana-image-masking-challenge/overview/eva
 
 import numpy as np
 
-from carvana.competition import rle
-
 
 def dice_from_counts(intersection: int, first: int, second: int) -> float:
     """Compute Dice, 0..1, from the pixel counts of the intersection and of the two masks."""
@@ -18,15 +16,6 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Compute Dice, 0..1, of two masks, bool or 0/1, of one shape."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     return dice_from_counts(*(int(np.count_nonzero(mask)) for mask in (first & second, first, second)))
-
-
-def dice_from_rle(first: str, second: str) -> float:
-    """Compute Dice, 0..1, of two masks given as run-length text, without decoding them to pixels.
-
-    Raises:
-        UserError: a text is malformed, as for `rle.parse_runs`.
-    """
-    return dice_from_edges(_edges(first), _edges(second))
 
 
 def dice_from_edges(first: np.ndarray, second: np.ndarray) -> float:
@@ -40,11 +29,6 @@ def dice_from_edges(first: np.ndarray, second: np.ndarray) -> float:
     area = np.concatenate([[0], np.cumsum(stops - starts)])
     shared = _area_before(first[1::2], starts, stops, area) - _area_before(first[::2], starts, stops, area)
     return dice_from_counts(int(shared.sum()), int((first[1::2] - first[::2]).sum()), int(area[-1]))
-
-
-def _edges(text: str) -> np.ndarray:
-    starts, lengths = rle.parse_runs(text)
-    return np.stack([starts, starts + lengths], axis=1).ravel()
 
 
 def _area_before(

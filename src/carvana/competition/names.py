@@ -1,14 +1,15 @@
 """Names of photos and masks: `<car>_<angle>.jpg` and `<car>_<angle>_mask.gif`."""
 
 import re
-from pathlib import PurePath
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 from carvana.errors import UserError
 
 ANGLES = 16
 """Views per car, 22.5 degrees apart: angle 01..16 is the position of the turntable."""
 
-_PHOTO = re.compile(r"(?P<car>[0-9a-f]{12})_(?P<angle>\d{2})\.jpg")
+_PHOTO = re.compile(r"(?P<car>[0-9a-f]{12})_(?P<angle>[0-9]{2})\.jpg")
 
 
 def photo_name(car: str, angle: int) -> str:
@@ -36,3 +37,14 @@ def car_and_angle(photo: str) -> tuple[str, int]:
 def car_id(photo: str) -> str:
     """Return the car (12 hex digits) of a photo's name."""
     return car_and_angle(photo)[0]
+
+
+def check_listed_once(photos: Sequence[str], path: Path) -> None:
+    """Raise UserError if the table at `path`, which lists these photos, lists none, or one more than once."""
+    if not photos:
+        raise UserError(f"{path}: lists no photos; it has no row below its header")
+    n_duplicates = len(photos) - len(set(photos))
+    if n_duplicates:
+        present: set[str] = set()
+        first = next(photo for photo in photos if photo in present or present.add(photo))
+        raise UserError(f"{path}: has {first} more than once ({n_duplicates} duplicate rows in all)")

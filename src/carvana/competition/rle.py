@@ -9,6 +9,12 @@ import numpy as np
 
 from carvana.errors import UserError
 
+_SHOWN_CHARACTERS = 30
+"""Characters of an invalid number in a message."""
+
+_MAX_NUMBER = 2**31 - 1
+"""Largest start and length of a run, in pixels. More pixels than any photo has, and sums of two do not overflow."""
+
 
 def encode(mask: np.ndarray) -> str:
     """Encode a mask (height, width), bool or 0/1, as run-length text; "" when it is empty.
@@ -65,17 +71,17 @@ def parse_runs(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Parse run-length text to starts (indices from 0) and lengths, two int64 arrays of one length.
 
     Raises:
-        UserError: the text contains something other than whole numbers, an odd number of them, a start or a length
-            below 1, or runs that are unsorted or overlap.
+        UserError: the text contains something other than whole numbers in ASCII digits, an odd number of them, a
+            start or a length that is below 1 or beyond any photo, or runs that are unsorted or overlap.
     """
     try:
         numbers = np.fromstring(text, dtype=np.int64, sep=" ")  # five times as fast as str.split
-    except ValueError as error:
-        raise UserError(f"run-length text contains something that is no whole number ({error})") from None
-    if numbers.size and numbers.max() == np.iinfo(np.int64).max:  # larger numbers are read as this one
-        raise UserError(
-            "run-length text contains a number beyond any photo's pixels, which is no whole number"
-        )
+    except ValueError:  # it accepts digits, ASCII's white space, and signs
+        raise _not_a_number(text) from None
+    if "-" in text or "+" in text or text.isspace():
+        raise _not_a_number(text)
+    if numbers.size and numbers.max() > _MAX_NUMBER:
+        raise _too_large(text, numbers)
     if numbers.size % 2:
         raise UserError(f"run-length text holds {numbers.size} numbers; it needs pairs of start and length")
     starts, lengths = numbers[::2] - 1, numbers[1::2]
@@ -90,6 +96,16 @@ def parse_runs(text: str) -> tuple[np.ndarray, np.ndarray]:
     if overlapping.any():
         raise UserError(f"run {_first(overlapping) + 1} overlaps the previous run")
     return starts, lengths
+
+
+def rle_to_edges(text: str) -> np.ndarray:
+    """Parse run-length text to edges, as `mask_to_edges` returns them.
+
+    Raises:
+        UserError: the text is malformed, see `parse_runs`.
+    """
+    starts, lengths = parse_runs(text)
+    return np.stack([starts, starts + lengths], axis=1).ravel()
 
 
 def decode(text: str, size: tuple[int, int]) -> np.ndarray:
@@ -111,6 +127,24 @@ def check_bounds(starts: np.ndarray, lengths: np.ndarray, size: tuple[int, int])
         raise UserError(
             f"run {starts.size} ends at pixel {end}, past the {pixels} pixels of {size[1]}x{size[0]}"
         )
+
+
+def _not_a_number(text: str) -> UserError:
+    """Describe the first part of a run-length text that is no whole number in ASCII digits."""
+    invalid = next((part for part in text.split() if not (part.isascii() and part.isdecimal())), text)
+    if not invalid.strip():
+        return UserError("run-length text is blank; that of an empty mask has no characters")
+    return UserError(f"run-length text contains {_shortened(invalid)!r}, which is no whole number")
+
+
+def _too_large(text: str, numbers: np.ndarray) -> UserError:
+    index = int(np.argmax(numbers > _MAX_NUMBER))
+    number = _shortened(text.split()[index])
+    return UserError(f"run {index // 2 + 1} contains {number}, more than any photo has pixels")
+
+
+def _shortened(part: str) -> str:
+    return part if len(part) <= _SHOWN_CHARACTERS else f"{part[:_SHOWN_CHARACTERS]}..."
 
 
 def _first(invalid: np.ndarray) -> int:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from carvana.competition import names, rle
 from carvana.data import images
-from carvana.errors import UserError
+from carvana.errors import UserError, blame
 from carvana.files import sha256_of_text
 from carvana.tables import read_csv
 
@@ -84,21 +84,36 @@ def test_samples(root: Path) -> list[Sample]:
 
 
 def submission_order(root: Path) -> list[str]:
-    """Return the photo names of a submission's rows, in order."""
-    return read_csv(root / "sample_submission.csv", ["img"])["img"].tolist()
+    """Return the photo names of a submission's rows, in order.
+
+    Raises:
+        UserError: the sample submission is missing or malformed, or lists no photos, or one more than once.
+    """
+    path = root / "sample_submission.csv"
+    listed = read_csv(path, ["img"])["img"].tolist()
+    names.check_listed_once(listed, path)
+    return listed
 
 
 def car_mask_areas(root: Path) -> pd.Series:
-    """Compute each training car's mean mask area in pixels from `train_masks.csv`; sorted index of cars."""
+    """Compute each training car's mean mask area in pixels from `train_masks.csv`; sorted index of cars.
+
+    Raises:
+        UserError: the table is malformed, lists a photo more than once, or lacks a photo of `train`.
+    """
     path = root / "train_masks.csv"
     masks = read_csv(path, ["img", "rle_mask"])
+    names.check_listed_once(masks["img"].tolist(), path)
     listed, photos = set(masks["img"]), train_samples(root)
     for photo in photos:
         if photo.name not in listed:
             raise UserError(f"{path}: has no row for {photo.name}, which is in train/")
     masks = masks[masks["img"].isin([photo.name for photo in photos])]
-    areas = masks["rle_mask"].map(lambda text: int(rle.parse_runs(text)[1].sum()))
-    return areas.groupby(masks["img"].map(names.car_id)).mean().sort_index()
+    areas = pd.Series(
+        [_area(mask, name, path) for name, mask in zip(masks["img"], masks["rle_mask"], strict=True)],
+        index=masks["img"],
+    )
+    return areas.groupby(names.car_id).mean().rename_axis("img").sort_index()
 
 
 def check_sizes(samples: Sequence[Sample]) -> None:
@@ -133,6 +148,12 @@ def _photos(folder: Path) -> list[Path]:
     for path in paths:
         names.car_and_angle(path.name)
     return paths
+
+
+def _area(mask: str, name: str, path: Path) -> int:
+    """Return the pixels of the mask of the photo `name` in the table at `path`."""
+    with blame(f"{path}: {name}"):
+        return int(rle.parse_runs(mask)[1].sum())
 
 
 def _check_size(sample: Sample) -> None:

@@ -1,6 +1,7 @@
 """Reading of photos and masks, at no more than the resolution that is needed.
 
 A size is (height, width) in pixels. A photo is RGB, uint8, 0..255, (height, width, 3).
+Of an animated image, the first frame is read.
 """
 
 import io
@@ -11,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carvana.errors import UserError
 
@@ -22,6 +23,16 @@ _HEADER_BYTES = 65_536
 _SCALES = (1, 2, 4, 8)
 """Scales, in eighths, at which libjpeg-turbo decodes fast: 7/8, for 1024x1536, takes 13 ms, the whole photo 5."""
 _JPEG_MARK = b"\xff\xd8\xff"
+_MAX_PIXELS = 200_000_000
+"""Pixels up to which an image is decoded: those of the largest phone cameras. Its header alone may claim any size."""
+_WHITE_LEVELS = (1, 255, 65_535)
+"""Levels that mean white in a mask without black pixels."""
+_COLOURED = -1
+"""Level of a pixel of a mask that is not grey."""
+_SHOWN_LEVELS = 5
+"""Levels of an invalid mask in the message."""
+
+Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` refuses large images, with one line and without a warning
 
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -36,7 +47,7 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         (height, width, 3), uint8, RGB.
 
     Raises:
-        UserError: the file is missing or is not a complete JPEG.
+        UserError: the file is missing, is not a complete JPEG, or is too large.
     """
     (photo,), _ = read_photo_sizes(path, [size])
     return photo
@@ -55,7 +66,7 @@ def read_photo_sizes(
         The photos, each (height, width, 3), uint8, RGB, and the (height, width) of the file's photo.
 
     Raises:
-        UserError: the file is missing or is not a complete JPEG.
+        UserError: the file is missing, is not a complete JPEG, or is too large.
     """
     data = _bytes(path)
     height, width, colours = _header(path, data)
@@ -65,7 +76,7 @@ def read_photo_sizes(
     try:
         return [_decode(data, (height, width), size) for size in sizes], (height, width)
     except ValueError as error:
-        raise _broken(path, error) from None
+        raise _broken(path, "JPEG", error) from None
 
 
 def read_image_sizes(
@@ -96,16 +107,13 @@ def read_image(path: Path) -> np.ndarray:
         (height, width, 3), uint8, RGB; transparent pixels are blended with white.
 
     Raises:
-        UserError: the file is missing or is not a complete image.
+        UserError: the file is missing, is not a complete image, is too large, or has pixels of 32 bits.
     """
     data = _bytes(path)
     if data.startswith(_JPEG_MARK):
         return read_photo(path)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a whole image ({error})") from None
+    with _opened(path, data, "image") as image:
+        upright = _to_8_bits(path, ImageOps.exif_transpose(image)).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.array(Image.alpha_composite(white, upright).convert("RGB"))
 
@@ -122,18 +130,25 @@ def photo_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a GIF mask with pixels 0 and 1 (or 0 and 255) as bool (height, width).
+    """Read a mask, an image (GIF in the competition) of two grey levels, of which the brighter one is car.
+
+    The palette is applied. If all its entries have the same colour, the indices of the pixels are their levels. An
+    image of one level is an empty mask if it is black, and a full one if it is white. Transparent pixels are black.
+
+    Returns:
+        (height, width), bool.
 
     Raises:
-        UserError: the file is missing or is not a complete image.
+        UserError: the file is missing, is not a complete image, is too large, or has other than two levels.
     """
-    with _opened_mask(path) as image:
-        return np.asarray(image if image.mode == "P" else image.convert("L")) > 0
+    with _opened(path, _bytes(path), "GIF") as image:
+        pixels, levels = _mask_pixels(image)
+    return _is_car(path, pixels, levels)
 
 
 def mask_size(path: Path) -> tuple[int, int]:
     """Read a mask's (height, width) from the file's header."""
-    with _opened_mask(path) as image:
+    with _opened(path, _bytes(path), "GIF") as image:
         return image.height, image.width
 
 
@@ -150,16 +165,101 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def _mask_pixels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the pixels of a mask, and for an image with a palette the level of each index.
+
+    Returns:
+        Pixels (height, width), and None if they are levels, else levels (256,), int64; those that are no grey are
+        `_COLOURED`.
+    """
+    if image.mode == "P" and "transparency" not in image.info:
+        return np.asarray(image), _palette_levels(image)
+    if image.mode == "L" or image.mode.startswith(("I", "F")):
+        return np.asarray(image), None
+    if image.mode == "1":
+        return np.asarray(image.convert("L")), None
+    rgba = np.asarray(image.convert("RGBA")).astype(np.int64)
+    levels = (rgba[..., 0] * rgba[..., 3] + 127) // 255
+    return np.where(_is_grey(rgba) | (rgba[..., 3] == 0), levels, _COLOURED), None
+
+
+def _palette_levels(image: Image.Image) -> np.ndarray:
+    """Return the level (256,), int64, of each index of a palette."""
+    levels = np.full(256, _COLOURED)
+    colours = np.array(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)[:256]
+    if (colours == colours[:1]).all():  # nobody chose this palette
+        return np.arange(256)
+    levels[: len(colours)] = np.where(_is_grey(colours), colours[:, 0], _COLOURED)
+    return levels
+
+
+def _is_grey(colours: np.ndarray) -> np.ndarray:
+    return (colours[..., 0] == colours[..., 1]) & (colours[..., 1] == colours[..., 2])
+
+
+def _is_car(path: Path, pixels: np.ndarray, levels: np.ndarray | None) -> np.ndarray:
+    """Return the brighter pixels of a mask of two levels; the arguments are those that `_mask_pixels` returns."""
+    lowest, highest = pixels.min(), pixels.max()
+    is_highest = pixels == highest
+    if (
+        highest - lowest > 1
+        and np.count_nonzero(is_highest) + np.count_nonzero(pixels == lowest) < pixels.size
+    ):
+        if levels is None:
+            raise _invalid_levels(path, pixels)
+        return _is_car(path, levels[pixels], None)  # several indices may have the same colour
+    dark, bright = (lowest, highest) if levels is None else (levels[lowest], levels[highest])
+    if lowest == highest and (dark == 0 or dark in _WHITE_LEVELS):
+        return is_highest if dark else ~is_highest
+    if dark == bright or _COLOURED in (dark, bright):
+        raise _invalid_levels(path, pixels if levels is None else levels[pixels])
+    return is_highest if bright > dark else ~is_highest
+
+
+def _invalid_levels(path: Path, levels: np.ndarray) -> UserError:
+    """Describe a mask of other than two levels."""
+    different = np.unique(levels)
+    shown = ["coloured" if level == _COLOURED else f"{level:g}" for level in different[:_SHOWN_LEVELS]]
+    more = f" and {len(different) - len(shown)} more" if len(different) > len(shown) else ""
+    return UserError(
+        f"{path}: is not a mask; its pixels are {', '.join(shown)}{more}, not two greys, of which the brighter is car"
+    )
+
+
 @contextmanager
-def _opened_mask(path: Path) -> Iterator[Image.Image]:
-    """Open a mask, and raise errors of the file in the block as UserError."""
+def _opened(path: Path, data: bytes, kind: str) -> Iterator[Image.Image]:
+    """Open an image with Pillow, and raise errors of the file in the block as UserError.
+
+    Args:
+        path: the file, for messages.
+        data: its content.
+        kind: the kind of file, for messages.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_pixels(path, image.height, image.width)
             yield image
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such mask") from None
-    except (OSError, EOFError, SyntaxError) as error:
-        raise UserError(f"{path}: not a whole GIF ({error}); download it again") from None
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise _broken(path, kind, "it has the form of no kind of image") from None
+    except Exception as error:  # a damaged file leads Pillow's readers to errors of almost every type
+        raise _broken(path, kind, error) from None
+
+
+def _check_pixels(path: Path, height: int, width: int) -> None:
+    """Raise UserError if an image has too many pixels to be decoded, or none."""
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise UserError(
+            f"{path}: is {width}x{height}; images have from 1 to {_MAX_PIXELS // 1_000_000} million pixels"
+        )
+
+
+def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
+    """Convert a grey image of 16 bits to 8; Pillow's own conversion turns all but the darkest pixels white."""
+    if image.mode in ("I", "F"):
+        raise UserError(f"{path}: has pixels of 32 bits, whose range is not known; save it with 8 bits")
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode[:2] == "I;" else image
 
 
 def _bytes(path: Path, limit: int = -1) -> bytes:
@@ -176,27 +276,30 @@ def _header(path: Path, data: bytes) -> tuple[int, int, str]:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
-        raise _broken(path, error) from None
+        raise _broken(path, "JPEG", error) from None
+    _check_pixels(path, height, width)
     return height, width, colours
 
 
-def _broken(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a whole JPEG ({error}); download it again")
+def _broken(path: Path, kind: str, reason: object) -> UserError:
+    return UserError(f"{path}: not a whole {kind} ({reason}); download it again")
 
 
 def _orientation(data: bytes) -> int:
     """Return the EXIF orientation, 1 (upright) to 8; from 5 on, height and width are swapped."""
     if data.find(_EXIF_MARK, 0, _HEADER_BYTES) < 0:  # Pillow takes 0.5 ms, a third of a scaled decoding
         return 1
-    return Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1)
+    try:
+        orientation = Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # damaged metadata leads Pillow to errors of many types; the photo itself may be whole
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _read_by_pillow(path: Path, data: bytes) -> np.ndarray:
     """Decode a photo that libjpeg-turbo does not rotate or convert. This is slow, but such photos are rare."""
-    try:
-        return np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-    except OSError as error:
-        raise _broken(path, error) from None
+    with _opened(path, data, "JPEG") as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def _decode(data: bytes, full: tuple[int, int], size: tuple[int, int] | None) -> np.ndarray:

@@ -3,12 +3,12 @@
 import shutil
 import stat
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from carvana import console
+from carvana.compression import DAMAGE_ERRORS
 from carvana.errors import UserError
 from carvana.files import atomic_path
 
@@ -31,6 +31,8 @@ _HQ = ("train", "test")
 """Parts that are also available as high-resolution photos."""
 _BLOCK = 4096
 """Allocation unit of file systems, in bytes."""
+_READ_BYTES = 1 << 20
+"""Bytes that are read at once."""
 
 
 def missing_parts(data: Path) -> list[str]:
@@ -132,8 +134,8 @@ def _members(source: Path, part: str) -> Sequence[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(source) as archive:
             everything = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise UserError(f"{source}: not a whole zip ({error}); download it again") from None
+    except (*DAMAGE_ERRORS, ValueError) as error:
+        raise _damaged(source, str(error)) from None
     for member in everything:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in member.filename or _is_link(member):
@@ -160,17 +162,32 @@ def _extract(
         for member in members:
             target = folder / PurePosixPath(member.filename).name
             try:
-                with archive.open(member) as compressed, open(target, "xb") as file:
-                    shutil.copyfileobj(compressed, file, 1 << 20)
+                with open(target, "xb") as file:
+                    for block in _blocks(source, archive, member):
+                        file.write(block)
             except FileExistsError:
                 raise UserError(f"{source}: holds {target.name} twice") from None
             except OSError as error:
                 raise UserError(f"{target}: cannot be written ({error.strerror or error})") from None
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-                raise UserError(
-                    f"{source}: not a whole zip ({member.filename}: {error}); download it again"
-                ) from None
             advance()
+
+
+def _blocks(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the content of a file in the zip `source`, in blocks.
+
+    Raises:
+        UserError: the zip is damaged there.
+    """
+    try:
+        with archive.open(member) as compressed:
+            while block := compressed.read(_READ_BYTES):
+                yield block
+    except (*DAMAGE_ERRORS, ValueError) as error:
+        raise _damaged(source, f"{member.filename}: {error}") from None
+
+
+def _damaged(source: Path, reason: str) -> UserError:
+    return UserError(f"{source}: not a whole zip ({reason}); download it again")
 
 
 def _move(unpacked: Path, target: Path) -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.competition.dice import dice_from_rle
-from carvana.competition.names import car_id
-from carvana.errors import UserError
+from carvana.competition import rle
+from carvana.competition.dice import dice_from_edges
+from carvana.competition.names import car_id, check_listed_once
+from carvana.errors import UserError, blame
 from carvana.tables import read_csv
 
 RESAMPLES = 10_000
 """Bootstrap samples behind an interval."""
+
+_USAGES = ("public", "private", "ignored")
+"""Values of the column Usage in lower case; Kaggle scores ignored photos on no board."""
 
 
 def format_dice(value: float) -> str:
@@ -110,30 +114,31 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
 
     Args:
         submission: a CSV file with the columns img and rle_mask.
-        truth: a CSV file with the same columns, and optionally Usage (Public or Private).
+        truth: a CSV file with the same columns, and optionally Usage (Public, Private or Ignored).
 
     Returns:
         Columns img and dice, and Usage where the truth has it: one photo per row, in the order of the truth.
 
     Raises:
-        UserError: the files do not hold the same photos, each once, or a mask is malformed.
+        UserError: the files do not hold the same photos, each once, or a mask or a Usage is malformed.
     """
     masks = read_csv(submission, ["img", "rle_mask"])
     truths = read_csv(truth, ["img", "rle_mask"])
+    check_listed_once(truths["img"].tolist(), truth)
+    _check_usages(truths, truth)
     check_names(masks["img"], truths["img"].tolist(), submission)
     pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
-    pairs["dice"] = [_photo_dice(*row, submission) for row in rows]
+    pairs["dice"] = [
+        dice_from_edges(_edges(known, name, truth), _edges(submitted, name, submission))
+        for name, known, submitted in rows
+    ]
     return pairs[[column for column in ("img", "dice", "Usage") if column in pairs]]
 
 
 def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
     """Raise UserError where the photos named in the file at `path` are not the expected ones, each once."""
-    duplicates = names[names.duplicated()]
-    if len(duplicates):
-        raise UserError(
-            f"{path}: has {duplicates.iloc[0]} more than once ({len(duplicates)} duplicate rows in all)"
-        )
+    check_listed_once(names.tolist(), path)
     present = set(names)
     missing = [name for name in expected if name not in present]
     if missing:
@@ -143,8 +148,16 @@ def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
         raise UserError(f"{path}: has {len(extra)} unexpected photos, the first {extra.iloc[0]}")
 
 
-def _photo_dice(name: str, truth: str, submitted: str, path: Path) -> float:
-    try:
-        return dice_from_rle(truth, submitted)
-    except UserError as error:
-        raise UserError(f"{path}: {name}: {error}") from None
+def _edges(mask: str, name: str, path: Path) -> np.ndarray:
+    """Parse the mask of the photo `name` in the table at `path`."""
+    with blame(f"{path}: {name}"):
+        return rle.rle_to_edges(mask)
+
+
+def _check_usages(truths: pd.DataFrame, path: Path) -> None:
+    if "Usage" not in truths:
+        return
+    invalid = truths[~truths["Usage"].str.lower().isin(_USAGES)]
+    if len(invalid):
+        photo, usage = invalid[["img", "Usage"]].iloc[0]
+        raise UserError(f"{path}: {photo}: its Usage is {usage!r}; expected Public, Private or Ignored")

@@ -1,6 +1,5 @@
 """A submission: a gzipped CSV file of `img,rle_mask`, written and checked row by row."""
 
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition import rle
+from carvana.compression import DAMAGE_ERRORS
 from carvana.data import images
 from carvana.data.dataset import Sample
-from carvana.errors import UserError
+from carvana.errors import UserError, blame
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
 from carvana.tables import csv_stem
@@ -103,15 +103,13 @@ def _read_chunks(path: Path) -> Iterator[pd.DataFrame]:
             yield table
     except FileNotFoundError:
         raise UserError(f"{path}: no such submission") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
+    except (*DAMAGE_ERRORS, ValueError) as error:
         raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
 
 
 def _count_runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
     """Return the number of runs of a mask, after checking it."""
-    try:
+    with blame(f"{path}: {name}"):
         starts, lengths = rle.parse_runs(text)
         rle.check_bounds(starts, lengths, size)
-    except UserError as error:
-        raise UserError(f"{path}: {name}: {error}") from None
     return len(starts)

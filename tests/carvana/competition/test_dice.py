@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as nps
 
 from carvana.competition import rle
-from carvana.competition.dice import dice, dice_from_edges, dice_from_rle
+from carvana.competition.dice import dice, dice_from_edges
 
 
 def test_dice_of_half_a_mask() -> None:
@@ -21,6 +21,10 @@ def test_dice_of_two_empty_masks_is_one() -> None:
 def test_dice_of_an_empty_and_a_nonempty_mask_is_zero() -> None:
     assert dice(np.zeros(4), np.ones(4)) == 0
     assert dice_from_rle("", "1 4") == dice_from_rle("1 4", "") == 0
+
+
+def dice_from_rle(first: str, second: str) -> float:
+    return dice_from_edges(rle.rle_to_edges(first), rle.rle_to_edges(second))
 
 
 @given(nps.arrays(bool, (2, 5, 7)))
