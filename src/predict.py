@@ -1,5 +1,6 @@
 """Predict test photos into submissions, or cut cars out of any photos."""
 
+import os
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -111,6 +112,8 @@ def predict(
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold requires --recipe")
+    if cluster == "":
+        raise typer.BadParameter("--cluster: the address is empty")
     if cluster and images is not None:
         raise typer.BadParameter("--cluster requires --data; cut-outs are made on this machine")
     if cluster:  # workers on other machines need absolute paths
@@ -145,7 +148,7 @@ def _member_weights(recipe: str | None, blend: str | None) -> dict[str, float]:
 
 def _absolute_folder(member: str) -> str:
     """Make a folder of saved maps absolute; a recipe's name is returned as it is."""
-    return str(Path(member).absolute()) if Path(member).is_dir() else member
+    return str(Path(member).absolute()) if os.path.isdir(member) else member
 
 
 def _parse_threshold(threshold: str) -> float:

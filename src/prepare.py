@@ -7,11 +7,15 @@ from typing import Annotated
 import typer
 
 from carvana import console
+from carvana.arguments import parse_integer
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
 from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
+
+_MAX_SIDE = 4_096
+"""Largest side of a rendered photo, in pixels."""
 
 
 class Source(StrEnum):
@@ -40,8 +44,8 @@ def prepare(
         bool | None,
         typer.Option(help="Kaggle: keep zips after unpacking. [default: keep yours, remove downloaded ones]"),
     ] = None,
-    cars: Annotated[int, typer.Option(min=2, help="Turntable: number of training cars.")] = 24,
-    test_cars: Annotated[int, typer.Option(min=1, help="Turntable: number of test cars.")] = 8,
+    cars: Annotated[int, typer.Option(min=2, max=100_000, help="Turntable: number of training cars.")] = 24,
+    test_cars: Annotated[int, typer.Option(min=1, max=100_000, help="Turntable: number of test cars.")] = 8,
     size: Annotated[str, typer.Option(help="Turntable: WIDTHxHEIGHT of the photos, in pixels.")] = "480x320",
     seed: Annotated[
         int, typer.Option(min=0, help="Turntable: random seed; the same seed renders the same files.")
@@ -86,10 +90,11 @@ def prepare(
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, times, height = text.partition("x")
-    if not (times and width.isdigit() and height.isdigit() and int(width) >= 32 and int(height) >= 32):
-        raise UserError(f"--size {text}: expected WIDTHxHEIGHT, each at least 32, e.g. 480x320")
-    return int(height), int(width)
+    width_text, _, height_text = text.partition("x")
+    width, height = parse_integer(width_text, 32, _MAX_SIDE), parse_integer(height_text, 32, _MAX_SIDE)
+    if width is None or height is None:
+        raise UserError(f"--size {text}: expected WIDTHxHEIGHT, each from 32 to {_MAX_SIDE}, e.g. 480x320")
+    return height, width
 
 
 def _row(part: str, samples: list[Sample]) -> list[str]:

@@ -1,5 +1,6 @@
 """Assign the cars to cross-validation folds."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def split(
 
         ./run.sh split --data data --n-folds 10 --out folds/ten.csv
     """
-    out = out or Path("folds") / f"{data.resolve().name}-{n_folds}.csv"
+    out = out or Path("folds") / f"{Path(os.path.realpath(data)).name}-{n_folds}.csv"
     areas = car_mask_areas(data)
     if out.exists():
         folds = select_folds(read_folds(out), set(areas.index), out)

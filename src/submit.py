@@ -1,5 +1,6 @@
 """Check a submission, submit it to a board, and write its scores into the ledger."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
+from carvana.arguments import parse_fold_number
 from carvana.errors import UserError
 from carvana.submission.ledger import Ledger
 
@@ -38,7 +40,9 @@ def submit(
     again: Annotated[
         bool, typer.Option("--again", help="Kaggle: also submit a file that was submitted before.")
     ] = False,
-    wait: Annotated[float, typer.Option(min=0, help="Kaggle: minutes to wait for the scores.")] = 10,
+    wait: Annotated[
+        float, typer.Option(min=0, max=10_000, help="Kaggle: minutes to wait for the scores.")
+    ] = 10,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the submission, print the board, and end.")
     ] = False,
@@ -61,6 +65,8 @@ def submit(
     from carvana.submission.csv_file import check_submission
     from carvana.submission.local_board import submit_to_local_board
 
+    if math.isnan(wait):  # it is in every range
+        raise typer.BadParameter("--wait nan: expected a number of minutes")
     submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
     paths = [*_fold_submissions(submission), submission] if each_fold else [submission]
     board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
@@ -101,7 +107,8 @@ def _fold_submissions(submission: Path) -> list[Path]:
     from carvana.submission.csv_file import fold_path
 
     rows = Ledger.beside(submission).rows()
-    folds = sorted({int(row["fold"]) for row in rows if row["fold"].isdigit()})
+    numbers = {parse_fold_number(row["fold"]) for row in rows}
+    folds = sorted(number for number in numbers if number is not None)
     known = {row["submission"] for row in rows}
     paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
     if not paths:

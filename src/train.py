@@ -56,6 +56,8 @@ def train(
     recipes = [read_recipe(name, set_) for name in recipe]
     if len({one.name for one in recipes}) < len(recipes):
         raise typer.BadParameter("--recipe: two have the same name, and would be written to the same runs")
+    if cluster == "":
+        raise typer.BadParameter("--cluster: the address is empty")
     if cluster and gpus == "all":
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"

@@ -1,5 +1,6 @@
 """A description of the machine, for the figures that are measured on it."""
 
+import os
 import platform
 import re
 from pathlib import Path
@@ -16,3 +17,8 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name as Linux or the system gives it, e.g. `AMD EPYC 9R14`; at least `x86_64`."""
     match = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else None
     return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,6 +1,7 @@
 """A recipe: the network, its training, and how it predicts, in one validated TOML file."""
 
-import tomllib
+import os
+import reprlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +12,15 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    PositiveInt,
     Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from carvana.arguments import parse_integer
 from carvana.errors import UserError
+from carvana.toml import parse_toml, read_toml
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -37,6 +39,27 @@ _UNET_ONLY = (
 
 Loss = Literal["bce", "bce_dice", "bce_log_dice"]
 
+# The upper bounds are far beyond what trains in practice: they catch slips of the keyboard, and keep every product of
+# two keys within the numbers that the libraries accept.
+Side = Annotated[int, Field(ge=1, le=16_384)]
+"""Height or width in pixels."""
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
+"""Samples per optimizer step."""
+Filters = Annotated[int, Field(ge=1, le=4_096)]
+"""Filters of the first level of a network."""
+Depth = Annotated[int, Field(ge=1, le=12)]
+"""Number of times that an encoder halves the resolution."""
+LearningRate = Annotated[float, Field(gt=0, le=100)]
+BorderWeight = Annotated[float, Field(ge=1, le=10_000)]
+"""Weight in the loss of pixels near the car's contour."""
+
+_MAX_SEED = 2**32 - 1
+"""Largest seed that NumPy, and with it Keras, accepts."""
+_MAX_STAGES = 100
+_MAX_KEY_PARTS = 8
+"""Parts of a key that `--set` changes, separated by dots."""
+
 _UNKNOWN_KEY = "unknown_key"
 """Type of the validation error that names an unknown key; pydantic's own does not know the other keys."""
 
@@ -44,7 +67,7 @@ _UNKNOWN_KEY = "unknown_key"
 class _Table(BaseModel):
     """Base of the tables of a recipe: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,14 +83,14 @@ class _Table(BaseModel):
 class Stage(_Table):
     """Training at one resolution; stages are trained in order (progressive resizing)."""
 
-    size: tuple[PositiveInt, PositiveInt]
+    size: tuple[Side, Side]
     """Height and width in pixels to which photos are resized."""
-    epochs: PositiveInt
-    batch_size: PositiveInt
+    epochs: Epochs
+    batch_size: BatchSize
     """Photos per optimizer step."""
-    accumulation_steps: PositiveInt = 1
+    accumulation_steps: BatchSize = 1
     """Micro-batches that a batch is split into where it does not fit the device; their gradients are averaged."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: LearningRate
     """Learning rate at the start of the stage, before the schedule's factor."""
 
     @model_validator(mode="after")
@@ -117,26 +140,26 @@ class Encoder(_Table):
 class Refine(_Table):
     """Refinement of probability maps along their contours, by a second network on patches at full resolution."""
 
-    size: tuple[PositiveInt, PositiveInt] = (1280, 1918)
+    size: tuple[Side, Side] = (1280, 1918)
     """Height and width in pixels of the photos that patches are cut from: the photos' own, or less."""
-    patch: PositiveInt = 64
+    patch: Side = 64
     """Side of a patch in pixels."""
-    spacing: PositiveInt = 32
+    spacing: Side = 32
     """Smallest distance of two patches along a contour, in pixels."""
-    base_filters: PositiveInt = 24
+    base_filters: Filters = 24
     """Filters of the first level of the refinement network, a U-Net on blocks of 2x2 pixels."""
-    depth: PositiveInt = 3
+    depth: Depth = 3
     """Number of times that its encoder halves the resolution."""
-    epochs: PositiveInt = 4
-    patches_per_photo: PositiveInt = 64
+    epochs: Epochs = 4
+    patches_per_photo: int = Field(64, ge=1, le=100_000)
     """Patches of each training photo, drawn at random from those along its contour."""
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     """Patches per optimizer step."""
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: LearningRate = 3e-3
     """Learning rate after the warm-up, which decays to zero with a cosine."""
     loss: Loss = "bce_log_dice"
     """As the recipe's `loss`, per patch."""
-    border_weight: float = Field(4.0, ge=1)
+    border_weight: BorderWeight = 4.0
     """Weight in the loss of pixels within 8 pixels of the car's contour."""
     ema_decay: float = Field(0.995, ge=0, lt=1)
     """Decay per step of the moving average of the weights that is saved."""
@@ -173,17 +196,17 @@ class Recipe(_Table):
         Annotated[Literal["unet"], Tag(_UNET)] | Annotated[Encoder, Tag(_ENCODER)], Discriminator(_kind)
     ] = "unet"
     """`unet`, or a table with the keys of `Encoder`."""
-    base_filters: PositiveInt = 64
+    base_filters: Filters = 64
     """Filters of the first level; each level below has twice as many. With an encoder: filters of
     its decoder, where 16 gives the library's default. unet: filters of the last block; each block before it has twice
     as many. linknet: filters of the last block only. fpn: a sixteenth of the filters of each pyramid block. pspnet: a
     32nd of the filters of each convolution of the pyramid pooling."""
-    depth: PositiveInt = 4
+    depth: Depth = 4
     """Number of times that the encoder halves the resolution."""
     norm: Literal["none", "batch", "weight_standardized"] = "none"
     """Normalisation: batch normalisation after each 3x3 convolution, or weight standardisation of its filters, which
     costs less and does not depend on the batch."""
-    space_to_depth: PositiveInt = 1
+    space_to_depth: int = Field(1, ge=1, le=64)
     """Side of the pixel blocks that become channels before the network, and pixels again after it, so that it
     computes smaller feature maps; 1 leaves photos as they are."""
     residual: bool = False
@@ -205,27 +228,27 @@ class Recipe(_Table):
 
     loss: Loss = "bce"
     """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""
-    border_weight: float = Field(1.0, ge=1)
+    border_weight: BorderWeight = 1.0
     """Weight in the loss of pixels near the car's contour; the winners used 3."""
-    border_window: float = Field(41 / 1024, gt=0)
+    border_window: float = Field(41 / 1024, gt=0, le=1)
     """Side of the window that defines these pixels, as a share of the height; the winners' 41 pixels at 1024."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    weight_decay: float = Field(0.004, ge=0)
+    weight_decay: float = Field(0.004, ge=0, le=100)
     """Weight decay of AdamW; Adam has none."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest global norm of the gradients; without it they are not clipped."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Cosine: one decay to zero over all stages, in proportion to the pixels trained on."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, le=1_000_000_000)
     """Steps in which the learning rate rises linearly from zero."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the exponential moving average of the weights that is evaluated and saved; 0 saves the last
     weights."""
-    freeze_encoder_epochs: int = Field(0, ge=0)
+    freeze_encoder_epochs: int = Field(0, ge=0, le=10_000_000)
     """Number of first epochs in which a pretrained encoder is not trained."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=_MAX_SEED)
     augmentation: Augmentation = Augmentation()
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=_MAX_STAGES)
     refine: Refine | None = None
     """Refinement along the contour; without the table, the network's map is the result."""
 
@@ -278,7 +301,7 @@ class Recipe(_Table):
 
 def is_recipe_name(name: str) -> bool:
     """Return True if `src/recipes` contains a recipe of this name."""
-    return (RECIPES / f"{name}.toml").is_file()
+    return os.path.isfile(RECIPES / f"{name}.toml")
 
 
 def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
@@ -293,20 +316,27 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        table = tomllib.loads(path.read_text())
+        table = read_toml(path)
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
         raise UserError(f"{name}: no such recipe; known are {known}, or give a .toml file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a TOML file ({error})") from None
     for change in changes or []:
         _set_key(table, change)
     return _validate(table, path)
 
 
+def check_recipe_name(name: str, path: Path) -> None:
+    """Raise UserError if the name of a recipe, which `path` gives it, is not that of a folder for its runs."""
+    if name.startswith(".") or "/" in name or "\\" in name or not name.isprintable() or not name.strip():
+        raise UserError(
+            f"{path}: a recipe cannot be named {name!r}; its runs are written to RUNS/NAME, so that a name has no"
+            " slash and does not begin with a dot"
+        )
+
+
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe with all keys, including those at their defaults."""
-    path.write_text(tomli_w.dumps(recipe.model_dump(exclude_none=True)))
+    path.write_text(tomli_w.dumps(recipe.model_dump(exclude_none=True)), encoding="utf-8")
 
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
@@ -331,20 +361,29 @@ def _set_key(table: dict[str, Any], change: str) -> None:
     if not separator or not key:
         raise UserError(f"--set {change}: expected key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text  # a bare word stands for a string
-    *parents, last = key.split(".")
+    *parents, last = key.split(".", _MAX_KEY_PARTS)
     target: Any = table
     try:
         for step in parents:
-            target = target.setdefault(step, {}) if isinstance(target, dict) else target[int(step)]
-        target[last if isinstance(target, dict) else int(last)] = value
-    except (IndexError, TypeError, ValueError):
+            target = target.setdefault(step, {}) if isinstance(target, dict) else target[_index(step)]
+        target[last if isinstance(target, dict) else _index(last)] = value
+    except (IndexError, TypeError):
         raise UserError(f"--set {change}: the recipe has no {key}") from None
 
 
+def _index(step: str) -> int:
+    """Return the index of an item of a list that a part of a key names."""
+    index = parse_integer(step, 0, _MAX_STAGES)
+    if index is None:
+        raise IndexError
+    return index
+
+
 def _validate(table: dict[str, Any], path: Path) -> Recipe:
+    check_recipe_name(path.stem, path)
     if "name" in table:
         raise UserError(f"{path}: unknown key 'name'; a recipe is named by its file")
     try:
@@ -365,4 +404,12 @@ def _describe(error: ValidationError) -> str:
         return f"unknown key {prefix + unknown!r}; {hint}"
     if first["type"] == "value_error":  # keys that cannot be combined
         return f"{key}{': ' if key else ''}{first['ctx']['error']}"
-    return f"{key}: {first['msg'].lower()}, not {first.get('input')!r}"
+    return f"{key}: {first['msg'].lower()}, not {_repr(first.get('input'))}"
+
+
+def _repr(value: object) -> str:
+    """Return the text of an invalid value, which may be a number of any length or a list within lists."""
+    try:
+        return reprlib.repr(value)
+    except (ValueError, RecursionError):
+        return f"this {type(value).__name__}"

@@ -12,10 +12,14 @@ import dask
 from distributed import Client, LocalCluster
 
 from carvana import console
+from carvana.arguments import parse_integer
 from carvana.errors import UserError
 
 ANSWER_TIMEOUT_S = 10
 """Time within which a scheduler must answer."""
+
+_MAX_LOCAL = 1_024
+"""Largest number of processes on this machine."""
 
 _IGNORE_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 """Code for workers on this machine: a terminal sends `Ctrl-C` to them, too, but this process ends them in order."""
@@ -60,10 +64,12 @@ def _check_versions(client: Client, address: str) -> None:
 
 
 def check_address(address: str) -> None:
-    """Raise UserError if an address starts with `local:` and has no number of processes."""
-    count = address.removeprefix("local:")
-    if _is_local(address) and not (count.isdecimal() and int(count) > 0):
-        raise UserError(f"--cluster {address}: expected local:N, N processes on this machine, or an address")
+    """Raise UserError if an address starts with `local:` and has no valid number of processes."""
+    if _is_local(address) and parse_integer(address.removeprefix("local:"), 1, _MAX_LOCAL) is None:
+        raise UserError(
+            f"--cluster {address}: expected local:N, with N from 1 to {_MAX_LOCAL} processes on this machine, or an"
+            " address"
+        )
 
 
 def _is_local(address: str) -> bool:
@@ -85,8 +91,10 @@ class _Client(Client):
 def _remote(address: str) -> Iterator[Client]:
     try:
         client = _Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (
+        Exception
+    ) as error:  # an invalid address leads Dask to errors of many types, some without a message
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
             " `./run.sh dask scheduler` starts one"

@@ -1,6 +1,5 @@
 """Batches of photos and masks at a stage's size."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from carvana.data.dataset import Sample
 from carvana.data.padding import SizeSpec, pad
 from carvana.data.prefetch import prefetch
 from carvana.data.timing import Throughput
+from carvana.machine import memory_bytes
 from carvana.recipe import Augmentation
 
 _PREFETCH = 8
@@ -66,7 +66,7 @@ class ResizedSamples:
         self.samples: Sequence[Sample] = samples
         self.size = size
         needed = len(samples) * size[0] * size[1] * _BYTES_PER_PIXEL
-        self.fits_memory: bool = needed <= (_quarter_of_memory() if memory_limit is None else memory_limit)
+        self.fits_memory: bool = needed <= (memory_bytes() // 4 if memory_limit is None else memory_limit)
         self._cache = cache
         self._larger = larger if larger is not None and larger.fits_memory else None
         self._in_memory: dict[int, Pair] = {}
@@ -152,7 +152,3 @@ class Batches:
         rng = np.random.default_rng([self.seed, number])
         order = np.resize(rng.permutation(len(self.samples)), (len(self), self.batch_size))
         return order, rng.integers(2**31, size=order.shape)
-
-
-def _quarter_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4

@@ -60,7 +60,7 @@ class DiskCache:
 
     def _path(self, sample: Sample, size: tuple[int, int]) -> Path:
         files = [
-            (str(file.resolve()), file.stat().st_mtime_ns) for file in (sample.path, sample.mask) if file
+            (os.path.realpath(file), file.stat().st_mtime_ns) for file in (sample.path, sample.mask) if file
         ]
         return self._folder / f"{sha256_of_text(repr((files, size)))[:32]}.npz"
 

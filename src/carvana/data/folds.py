@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from carvana.arguments import parse_fold_number
 from carvana.errors import UserError
 from carvana.tables import read_csv, write_csv
 
@@ -48,9 +49,9 @@ def read_folds(path: Path) -> pd.Series:
     duplicates = table["car"][table["car"].duplicated()]
     if len(duplicates):
         raise UserError(f"{path}: names the car {duplicates.iloc[0]} twice; a car belongs to one fold")
-    invalid = table["fold"][~table["fold"].str.fullmatch(r"\d+")]
-    if len(invalid):
-        raise UserError(f"{path}: {invalid.iloc[0]!r} is not a fold; folds are numbered 0, 1, 2, ...")
+    for car, fold in zip(table["car"], table["fold"], strict=True):
+        if parse_fold_number(fold) is None:
+            raise UserError(f"{path}: car {car}: {fold!r} is not a fold; folds are numbered 0, 1, 2, ...")
     return table.set_index("car")["fold"].astype(int)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from carvana.arguments import parse_fold_number
 from carvana.data.dataset import Sample
 from carvana.data.folds import read_folds, select_folds
 from carvana.errors import UserError
@@ -66,6 +67,7 @@ def parse_fold(text: str) -> int | None:
     Raises:
         UserError: the text is neither a number nor `all`.
     """
-    if text != "all" and not text.isdigit():
-        raise UserError(f"--fold {text}: expected a number, or all")
-    return None if text == "all" else int(text)
+    number = parse_fold_number(text)
+    if number is None and text != "all":
+        raise UserError(f"--fold {text}: expected the number of a fold (0, 1, 2, ...), or all")
+    return number

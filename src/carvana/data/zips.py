@@ -63,7 +63,7 @@ def find_sources(data: Path, folders: Iterable[Path], hq: bool) -> dict[str, Pat
 
 def check_space(folder: Path, needed: float) -> None:
     """Raise UserError if the disk of `folder`, which need not exist, has less than `needed` bytes free."""
-    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(

@@ -1,10 +1,10 @@
 """A study: recipes trained on the same folds, each with its paired difference from a baseline."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from carvana.errors import UserError
 from carvana.evaluation.scores import ScoreSummary, difference_cells, mean_with_ci, paired_difference
 from carvana.files import atomic_path
-from carvana.recipe import Recipe, read_recipe
+from carvana.recipe import Recipe, check_recipe_name, read_recipe
 from carvana.runs import RunDir
+from carvana.toml import read_toml
 
 HEADINGS = [
     "recipe",
@@ -39,12 +40,12 @@ class Study(BaseModel):
     common: tuple[str, ...] = ()
     """`key=value` changes of every recipe."""
     recipes: dict[str, tuple[str, ...]]
-    """Further changes of each recipe, by its name; `NAME@VARIANT` is another variant of the recipe NAME."""
+    """Further changes of each recipe, by its name or file; `NAME@VARIANT` is another variant of the recipe NAME."""
 
     def recipe(self, name: str) -> Recipe:
         """Return one of the recipes with the study's changes."""
         changed = read_recipe(name.partition("@")[0], [*self.common, *self.recipes[name]])
-        return changed.model_copy(update={"name": name})
+        return changed.model_copy(update={"name": _run_name(name)})
 
 
 def read_study(path: Path) -> Study:
@@ -54,17 +55,29 @@ def read_study(path: Path) -> Study:
         UserError: the file is missing or malformed, or lacks its own baseline.
     """
     try:
-        study = Study(**tomllib.loads(path.read_text()))
+        study = Study.model_validate(read_toml(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such study") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a TOML file ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
     if study.baseline not in study.recipes:
         raise UserError(f"{path}: its baseline {study.baseline!r} is not among its recipes")
+    names: dict[str, str] = {}
+    for key in study.recipes:
+        name = _run_name(key)
+        check_recipe_name(name, path)
+        if name in names:
+            raise UserError(f"{path}: {names[name]} and {key}: would be written to the same runs, {name}")
+        names[name] = key
     return study
+
+
+def _run_name(key: str) -> str:
+    """Return the name of the runs of one of a study's recipes: of a file, its name without folder and ending."""
+    recipe, at, variant = key.partition("@")
+    stem = Path(recipe).stem if recipe.endswith(".toml") else recipe
+    return f"{stem}{at}{variant}"
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,11 @@ def draw(study: Study, results: Sequence[Result], path: Path) -> None:
     compared = [
         (result.name, result.difference) for result in reversed(results) if result.difference is not None
     ]
+    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
+        _draw_differences(study, compared).savefig(path, dpi=120)
+
+
+def _draw_differences(study: Study, compared: Sequence[tuple[str, ScoreSummary]]) -> Figure:
     figure = Figure(figsize=(8, 0.6 + 0.45 * len(compared)), layout="constrained")
     axes = figure.subplots()
     for place, (_, difference) in enumerate(compared):
@@ -179,4 +197,4 @@ def draw(study: Study, results: Sequence[Result], path: Path) -> None:
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(range(len(compared)), [name for name, _ in compared])
     axes.set_xlabel(f"Dice minus that of {study.baseline} (95% interval over cars)")
-    figure.savefig(path, dpi=120)
+    return figure

@@ -4,6 +4,7 @@ This module does not import Keras.
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,9 @@ from carvana.runs import RunDir, finished_runs
 
 DEFAULT_THRESHOLD = 0.5
 """Threshold of saved maps, which have no recipe."""
+
+_MIN_WEIGHT, _MAX_WEIGHT = 1e-6, 1e6
+"""Weights of an ensemble's members whose normalised values are exact enough."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ def resolve_member(
     Raises:
         UserError: there is no such recipe, or it is not trained.
     """
-    if Path(name).is_dir() and not is_recipe_name(name):
-        return EnsembleMember(Path(name).name, weight, maps=Path(name))
+    if os.path.isdir(name) and not is_recipe_name(name):
+        return EnsembleMember(os.path.basename(os.path.abspath(name)), weight, maps=Path(name))
     recipe = read_recipe(name, changes)
     return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))
 
@@ -142,8 +146,10 @@ def parse_blend(blend: str) -> dict[str, float]:
             weights[name] = float(number)
         except ValueError:
             raise UserError(f"--blend {blend}: expected NAME=WEIGHT,NAME=WEIGHT, not {entry!r}") from None
-        if not name or not 0 < weights[name] < float("inf"):
-            raise UserError(f"--blend {blend}: {entry!r} needs a name and a weight above 0")
+        if not name or not _MIN_WEIGHT <= weights[name] <= _MAX_WEIGHT:
+            raise UserError(
+                f"--blend {blend}: {entry!r} needs a name and a weight above 0, at most 1,000,000"
+            )
     if len(weights) != blend.count(",") + 1:
         raise UserError(f"--blend {blend}: names a member twice")
     return weights

@@ -1,6 +1,7 @@
 """Cut-outs of cars from any photos: a transparent PNG and a mask of each."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,7 @@ def find_photos(pattern: str, folder: Path) -> list[Sample]:
     Raises:
         UserError: there is no photo, two photos have the same cut-out file, or a photo would be overwritten.
     """
-    path = Path(pattern).expanduser()
-    found = glob.glob(str(path / "*" if path.is_dir() else path), recursive=True)
+    found = glob.glob(_literal_brackets(os.path.expanduser(pattern)), recursive=True)
     paths = sorted(path for path in map(Path, found) if path.is_file())
     if not paths:
         raise UserError(f"--images {pattern}: names no photo; quote a pattern, as in --images 'photos/*.jpg'")
@@ -55,11 +55,23 @@ def find_photos(pattern: str, folder: Path) -> list[Sample]:
                 f"{by_stem[path.stem]} and {path}: would both become {path.stem}.png; give one at a time"
             )
         by_stem[path.stem] = path
-    written = {file.resolve() for path in paths for file in _files(path, folder)}
-    overwritten = [path for path in paths if path.resolve() in written]
+    written = {os.path.realpath(file) for path in paths for file in _files(path, folder)}
+    overwritten = [path for path in paths if os.path.realpath(path) in written]
     if overwritten:
         raise UserError(f"{overwritten[0]}: would be overwritten; choose another folder with --cutouts")
     return [Sample(path) for path in paths]
+
+
+def _literal_brackets(pattern: str) -> str:
+    """Return a pattern whose brackets are literal where they belong to the name of an existing file or folder.
+
+    A folder stands for all files in it.
+    """
+    path = Path(pattern)
+    if os.path.isdir(path):
+        return str(Path(glob.escape(str(path))) / "*")
+    existing = next(one for one in (path, *path.parents) if os.path.exists(one))
+    return str(Path(str(existing).replace("[", "[[]")) / path.relative_to(existing))
 
 
 def pending(config: PredictionConfig, photos: Sequence[Sample], folder: Path, *, maps: bool) -> list[Sample]:

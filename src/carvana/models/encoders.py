@@ -49,6 +49,13 @@ def encoder_model(encoder: Encoder, recipe: Recipe) -> keras.Model:
     return keras.Model(photo, car, name=f"{encoder.encoder}_{encoder.decoder}")
 
 
+def count_decoder_weights(encoder: Encoder, base_filters: int) -> int:
+    """Count the weights of the largest filters that a decoder is sure to have, without building it."""
+    if encoder.decoder in ("unet", "fpn"):  # a 3x3 convolution of its widest blocks
+        return 9 * (base_filters << 4) ** 2
+    return 0
+
+
 def encoder_size_spec(encoder: Encoder) -> SizeSpec:
     """Return the valid input sizes: encoders halve the photo five times; a PSPNet pools an eighth of it by 6."""
     return SizeSpec(48 if encoder.decoder == "pspnet" else 32)

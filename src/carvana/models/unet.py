@@ -62,6 +62,24 @@ def unet(recipe: Recipe, channels: int = 3) -> keras.Model:
     return keras.Model(photo, _head(x, recipe.space_to_depth), name="unet")
 
 
+def count_filter_weights(recipe: Recipe, channels: int = 3) -> int:
+    """Count the weights of the filters of a recipe's U-Net without building it.
+
+    It is a little less than the number of all weights: biases, normalisation, the residual blocks' 1x1 convolutions
+    and the further convolutions of a dilated bottleneck are left out.
+    """
+    inputs, weights = channels * recipe.space_to_depth**2, 0
+    for level in range(recipe.depth + 1):  # the last one is the bottleneck
+        filters = recipe.base_filters << level
+        weights += 9 * (inputs * filters + filters**2)
+        if (
+            level < recipe.depth
+        ):  # the decoder: upsampling, and two convolutions of the skip and the upsampled map
+            weights += 4 * 2 * filters**2 + 9 * (2 * filters**2 + filters**2)
+        inputs = filters
+    return weights
+
+
 def unet_size_spec(recipe: Recipe) -> SizeSpec:
     """Return the valid input sizes of a recipe's U-Net.
 

@@ -227,6 +227,7 @@ def _svg(key: str, title: str, draw: Callable[[Axes], None], height: float = 3.0
             "axes.spines.right": False,
             "axes.grid": True,
             "grid.alpha": 0.25,
+            "text.parse_math": False,  # a dollar sign in a name is one
         }
     ):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")

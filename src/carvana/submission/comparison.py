@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from carvana.arguments import parse_fold_number
 from carvana.evaluation import errors
 from carvana.evaluation.scores import format_dice, format_difference, format_interval
 from carvana.submission.ledger import LedgerRow
@@ -64,7 +65,7 @@ def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
     Returns:
         Rows of text under `AGREEMENT_HEADINGS`; cells without enough scores are empty.
     """
-    folds = pd.DataFrame([row for row in newest(rows) if row["fold"].isdigit() and row["board"]])
+    folds = pd.DataFrame([row for row in newest(rows) if _is_fold(row) and row["board"]])
     if folds.empty:
         return []
     for column in ("cv_dice", "public", "private"):
@@ -131,9 +132,20 @@ def _agreement_cells(folds: pd.DataFrame) -> list[str]:
     return [*correlations, *differences]
 
 
+def _is_fold(row: LedgerRow) -> bool:
+    """Return True for a submission of one fold, False for that of an ensemble."""
+    return parse_fold_number(row["fold"]) is not None
+
+
 def _sort_key(row: LedgerRow) -> tuple[str, str, str, bool, str, str]:
-    is_ensemble = not row["fold"].isdigit()
-    return row["recipe"], row["board"], row["folds"], is_ensemble, row["fold"].zfill(4), row["submission"]
+    return (
+        row["recipe"],
+        row["board"],
+        row["folds"],
+        not _is_fold(row),
+        row["fold"].zfill(4),
+        row["submission"],
+    )
 
 
 def _cells(row: LedgerRow) -> list[str]:
