@@ -5,6 +5,7 @@ Of an animated image, the first frame is read.
 """
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,18 @@ _SCALES = (1, 2, 4, 8)
 _JPEG_MARK = b"\xff\xd8\xff"
 _MAX_PIXELS = 200_000_000
 """Pixels up to which an image is decoded: those of the largest phone cameras. Its header alone may claim any size."""
+_MAX_SIDE = 65_535
+"""Largest height or width, as in a JPEG; a PNG of a cut-out may not have over a million."""
 _WHITE_LEVELS = (1, 255, 65_535)
 """Levels that mean white in a mask without black pixels."""
-_COLOURED = -1
-"""Level of a pixel of a mask that is not grey."""
+_COLOURED, _TRANSPARENT = -1, -2
+"""Levels of pixels of a mask that are not grey, and of transparent ones in an image of a single level."""
+_NO_GREYS = {_COLOURED: "coloured", _TRANSPARENT: "transparent"}
 _SHOWN_LEVELS = 5
 """Levels of an invalid mask in the message."""
 
 Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` refuses large images, with one line and without a warning
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which the pixels do not depend on
 
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -152,6 +157,18 @@ def mask_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
+def read_levels(path: Path) -> np.ndarray:
+    """Read a grey image of 8 bits: (height, width), uint8.
+
+    Raises:
+        UserError: the file is missing, is not a complete image, is too large, or is not grey with 8 bits.
+    """
+    with _opened(path, _bytes(path), "image") as image:
+        if image.mode != "L":
+            raise UserError(f"{path}: not grey with 8 bits")
+        return np.array(image)
+
+
 def mask_coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a bool mask (h, w) to its coverage of each pixel of `size` (height, width): uint8, 0..255."""
     return resize(mask.view(np.uint8) * np.uint8(255), size)
@@ -179,8 +196,11 @@ def _mask_pixels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if image.mode == "1":
         return np.asarray(image.convert("L")), None
     rgba = np.asarray(image.convert("RGBA")).astype(np.int64)
-    levels = (rgba[..., 0] * rgba[..., 3] + 127) // 255
-    return np.where(_is_grey(rgba) | (rgba[..., 3] == 0), levels, _COLOURED), None
+    alpha = rgba[..., 3]
+    levels = np.where(_is_grey(rgba) | (alpha == 0), (rgba[..., 0] * alpha + 127) // 255, _COLOURED)
+    if levels.min() == levels.max() and alpha.min() != alpha.max():
+        levels[alpha == 0] = _TRANSPARENT
+    return levels, None
 
 
 def _palette_levels(image: Image.Image) -> np.ndarray:
@@ -211,7 +231,7 @@ def _is_car(path: Path, pixels: np.ndarray, levels: np.ndarray | None) -> np.nda
     dark, bright = (lowest, highest) if levels is None else (levels[lowest], levels[highest])
     if lowest == highest and (dark == 0 or dark in _WHITE_LEVELS):
         return is_highest if dark else ~is_highest
-    if dark == bright or _COLOURED in (dark, bright):
+    if dark == bright or min(dark, bright) < 0:
         raise _invalid_levels(path, pixels if levels is None else levels[pixels])
     return is_highest if bright > dark else ~is_highest
 
@@ -219,7 +239,7 @@ def _is_car(path: Path, pixels: np.ndarray, levels: np.ndarray | None) -> np.nda
 def _invalid_levels(path: Path, levels: np.ndarray) -> UserError:
     """Describe a mask of other than two levels."""
     different = np.unique(levels)
-    shown = ["coloured" if level == _COLOURED else f"{level:g}" for level in different[:_SHOWN_LEVELS]]
+    shown = [_NO_GREYS.get(level, f"{level:g}") for level in different[:_SHOWN_LEVELS]]
     more = f" and {len(different) - len(shown)} more" if len(different) > len(shown) else ""
     return UserError(
         f"{path}: is not a mask; its pixels are {', '.join(shown)}{more}, not two greys, of which the brighter is car"
@@ -249,9 +269,10 @@ def _opened(path: Path, data: bytes, kind: str) -> Iterator[Image.Image]:
 
 def _check_pixels(path: Path, height: int, width: int) -> None:
     """Raise UserError if an image has too many pixels to be decoded, or none."""
-    if not 0 < height * width <= _MAX_PIXELS:
+    if not (0 < height * width <= _MAX_PIXELS and max(height, width) <= _MAX_SIDE):
         raise UserError(
-            f"{path}: is {width}x{height}; images have from 1 to {_MAX_PIXELS // 1_000_000} million pixels"
+            f"{path}: is {width}x{height}; an image has at most {_MAX_PIXELS // 1_000_000} million pixels, and"
+            f" {_MAX_SIDE} on a side"
         )
 
 

@@ -173,13 +173,12 @@ class SavedMaps:
         """Read the saved map of a photo: (h, w), float32, 0..1.
 
         Raises:
-            UserError: the photo has no map.
+            UserError: the photo has no map, or it is damaged.
         """
         path = map_path(self.folder, photo)
-        levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-        if levels is None:
+        if not path.is_file():
             raise UserError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
-        return levels.astype(np.float32) / _PNG_LEVELS
+        return images.read_levels(path).astype(np.float32) / _PNG_LEVELS
 
     def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
         """Return the maps that were read."""
