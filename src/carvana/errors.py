@@ -1,9 +1,12 @@
 """The error for invalid input of the user."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_MAX_LENGTH = 1000
+_LONG_WORD = re.compile(r"(\S{60})\S{200,}(\S{20})")
+"""A word of which a message shows the beginning and the end."""
+_MAX_LENGTH = 2_000
 """Characters of a message; longer ones lose their middle."""
 
 
@@ -11,7 +14,7 @@ class UserError(Exception):
     """Invalid input of the user. The message is one line: what is wrong, where, and what to do.
 
     Names of files and values of others may contain any character. Those that are not printable, line breaks among
-    them, are written as Python's escapes, and a message that is too long is shortened in its middle.
+    them, are written as Python's escapes, and words and messages that are too long are shortened.
     """
 
     def __init__(self, message: str) -> None:
@@ -30,6 +33,7 @@ def blame(place: str) -> Iterator[None]:
 def _one_line(message: str) -> str:
     if not message.isprintable():
         message = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message)
+    message = _LONG_WORD.sub(r"\1...\2", message)
     if len(message) > _MAX_LENGTH:
         half = _MAX_LENGTH // 2
         message = f"{message[:half]} ... {message[-half:]}"

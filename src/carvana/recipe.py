@@ -41,14 +41,14 @@ Loss = Literal["bce", "bce_dice", "bce_log_dice"]
 
 # The upper bounds are far beyond what trains in practice: they catch slips of the keyboard, and keep every product of
 # two keys within the numbers that the libraries accept.
-Side = Annotated[int, Field(ge=1, le=16_384)]
+Side = Annotated[int, Field(gt=0, le=16_384)]
 """Height or width in pixels."""
-Epochs = Annotated[int, Field(ge=1, le=100_000)]
-BatchSize = Annotated[int, Field(ge=1, le=65_536)]
+Epochs = Annotated[int, Field(gt=0, le=100_000)]
+BatchSize = Annotated[int, Field(gt=0, le=65_536)]
 """Samples per optimizer step."""
-Filters = Annotated[int, Field(ge=1, le=4_096)]
+Filters = Annotated[int, Field(gt=0, le=4_096)]
 """Filters of the first level of a network."""
-Depth = Annotated[int, Field(ge=1, le=12)]
+Depth = Annotated[int, Field(gt=0, le=12)]
 """Number of times that an encoder halves the resolution."""
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 BorderWeight = Annotated[float, Field(ge=1, le=10_000)]
@@ -151,7 +151,7 @@ class Refine(_Table):
     depth: Depth = 3
     """Number of times that its encoder halves the resolution."""
     epochs: Epochs = 4
-    patches_per_photo: int = Field(64, ge=1, le=100_000)
+    patches_per_photo: int = Field(64, gt=0, le=100_000)
     """Patches of each training photo, drawn at random from those along its contour."""
     batch_size: BatchSize = 64
     """Patches per optimizer step."""
@@ -206,7 +206,7 @@ class Recipe(_Table):
     norm: Literal["none", "batch", "weight_standardized"] = "none"
     """Normalisation: batch normalisation after each 3x3 convolution, or weight standardisation of its filters, which
     costs less and does not depend on the batch."""
-    space_to_depth: int = Field(1, ge=1, le=64)
+    space_to_depth: int = Field(1, gt=0, le=64)
     """Side of the pixel blocks that become channels before the network, and pixels again after it, so that it
     computes smaller feature maps; 1 leaves photos as they are."""
     residual: bool = False

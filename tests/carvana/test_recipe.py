@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from carvana.errors import UserError
-from carvana.recipe import RECIPES, differences, read_recipe, write_recipe
+from carvana.recipe import RECIPES, differences, is_recipe_name, read_recipe, write_recipe
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
@@ -85,11 +87,90 @@ def test_changes_override_keys() -> None:
         ("replay={recipe='fast'}", "unknown key 'replay'"),
         ("model={decoder='unet'}", "model.encoder: field required"),
         ("model={encoder='vgg16', decoder='deeplab'}", "model.decoder: .*'pspnet'"),
+        ("seed=8589934592", "seed: .*less than or equal to 4294967295, not 8589934592"),
+        ("seed=-1", "seed: .*greater than or equal to 0, not -1"),
+        ("seed=1.5", "seed: .*valid integer.*, not 1.5"),
+        ("seed=²", "seed: .*valid integer.*, not '²'"),
+        ("seed=" + "9" * 5_000, "seed: .*"),
+        ("seed=0x" + "f" * 5_000, "seed: .*, not this int"),
+        ("seed=" + "[" * 3_000, "seed: .*valid integer"),
+        ("seed=[[[[[[[[[[1]]]]]]]]]]", "seed: .*valid integer"),
+        ("seed={a.b.c.d.e.f.g.h.i.j=1}", "seed: .*valid integer"),
+        ("seed=2000-01-01", "seed: .*valid integer"),
+        ("base_filters=1000000", "base_filters: .*less than or equal to 4096"),
+        ("depth=40", "depth: .*less than or equal to 12"),
+        ("stages.0.size=[10000000,10000000]", "stages.0.size.0: .*less than or equal to 16384"),
+        ("stages.0.size=[288]", "stages.0.size.1: field required"),
+        ("stages.0.size=[288,432,3]", "stages.0.size: .*at most 2"),
+        ("stages.0.batch_size=1000000", "stages.0.batch_size: .*less than or equal to 65536"),
+        ("stages.0.epochs=1000000000000", "stages.0.epochs: .*less than or equal to 100000"),
+        ("stages.0.learning_rate=inf", "stages.0.learning_rate: .*finite number"),
+        ("stages.0.learning_rate=nan", "stages.0.learning_rate: .*finite number"),
+        ("stages.0.learning_rate=1e300", "stages.0.learning_rate: .*less than or equal to 100"),
+        ("stages.0.learning_rate=0", "stages.0.learning_rate: .*greater than 0"),
+        ("stages.-1.epochs=4", "has no stages.-1.epochs"),
+        ("stages.².epochs=4", "has no stages.².epochs"),
+        ("stages.99999999999999999999.epochs=4", "has no stages.9*.epochs"),
+        (f"stages.{'9' * 5_000}.epochs=4", "has no stages.9*"),
+        (f"augmentation{'.a' * 5_000}=1", "unknown key 'augmentation.a'"),
+        ("stages=" + str([{"size": [8, 8]}] * 101).replace("'size':", "size="), "stages"),
+        ("warmup_steps=1e99", "warmup_steps: .*integer"),
+        ("border_window=2", "border_window: .*less than or equal to 1"),
+        ("border_weight=inf", "border_weight: .*finite number"),
+        ("weight_decay=-inf", "weight_decay: .*finite number"),
+        ("clip_norm=nan", "clip_norm: .*finite number"),
+        ("dropout=1", "dropout: .*less than 1"),
+        ("ema_decay=1", "ema_decay: .*less than 1"),
+        ("threshold=1", "threshold: .*less than 1"),
+        ("space_to_depth=1000", "space_to_depth: .*less than or equal to 64"),
+        ("refine={patch=1000000}", "refine.patch: .*less than or equal to 16384"),
+        ("refine={depth=40}", "refine.depth: .*less than or equal to 12"),
+        ("refine={size=[1,1]}", r"patch 64 does not fit a size of \[1, 1\]"),
+        ("augmentation.rotate=1e9", "augmentation.rotate: .*less than or equal to 180"),
+        ("augmentation=1", "augmentation: .*"),
+        ("", "expected key=value"),
+        ("=1", "expected key=value"),
+        (".=1", "unknown key ''"),
     ],
 )
 def test_invalid_keys_and_values_are_named(change: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_recipe("baseline", [change])
+
+
+@given(
+    st.sampled_from(
+        ["seed", "depth", "stages", "stages.0", "stages.0.size", "refine", "augmentation.flip", "model"]
+    ),
+    st.text(alphabet="[]{}=\"'\n.,0123456789abc_-+: e²nif", max_size=30) | st.integers().map(str),
+)
+def test_any_value_is_valid_or_refused_in_one_line(key: str, value: str) -> None:
+    try:
+        read_recipe("fast", [f"{key}={value}"])
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["..toml", "...toml", ".toml", "....toml", ".hidden.toml", "a\nb.toml", " .toml"]
+)
+def test_names_that_are_no_folder_for_runs_are_refused(tmp_path: Path, name: str) -> None:
+    write_recipe(read_recipe("fast"), tmp_path / name)
+    with pytest.raises(UserError, match="a recipe cannot be named"):
+        read_recipe(str(tmp_path / name))
+
+
+def test_names_may_have_dots_and_any_letters(tmp_path: Path) -> None:
+    for name in ("v1.2", "größer", "車", "$x$", "a b", "br[1]"):
+        write_recipe(read_recipe("fast"), tmp_path / f"{name}.toml")
+        assert read_recipe(str(tmp_path / f"{name}.toml")).name == name
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".toml", "null\0", "no/such/folder", ""])
+def test_names_without_a_file_are_refused(name: str) -> None:
+    assert not is_recipe_name(name)
+    with pytest.raises(UserError, match=r"no such recipe|cannot be read"):
+        read_recipe(name)
 
 
 def test_keys_that_cannot_be_combined_are_named() -> None:

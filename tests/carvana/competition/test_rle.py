@@ -70,14 +70,53 @@ def test_adjacent_runs_are_valid() -> None:
         ("6 2", "run 1 ends at pixel 7, past the 6 pixels of 3x2"),
         ("0 2", "run 1 starts at 0"),
         ("1 0", "run 1 is 0 pixels long"),
-        ("1 -2", "run 1 is -2 pixels long"),
-        ("1 two", "no whole number"),
-        ("1 99999999999999999999", "no whole number"),
+        ("1 -2", "contains '-2', which is no whole number"),
+        ("1 two", "contains 'two', which is no whole number"),
+        ("1 99999999999999999999", "run 1 contains 99999999999999999999, more than any photo has pixels"),
+        ("100 9223372036854775806", "run 1 contains 9223372036854775806, more than"),
+        ("9223372036854775807 1", "run 1 contains 9223372036854775807, more than"),
+        ("1 1 9223372036854775808 1", "run 2 contains 9223372036854775808, more than"),
+        ("2147483648 1", "run 1 contains 2147483648, more than"),
+        ("2147483647 2147483647", "run 1 ends at pixel 4294967293, past the 6 pixels"),
+        (f"1 {'9' * 5000}", r"run 1 contains 9{30}\.\.\., more than"),
+        ("-9223372036854775808 1", "contains '-9223372036854775808', which is no whole number"),
+        ("-99999999999999999999 1", "which is no whole number"),
+        ("+1 2", r"contains '\+1', which is no whole number"),
+        ("1 2.0", "contains '2.0', which is no whole number"),
+        ("1e0 2", "no whole number"),
+        ("0x1 2", "no whole number"),
+        ("1_0 2", "no whole number"),
+        ("1,2", "contains '1,2', which is no whole number"),
+        ("nan 2", "no whole number"),
+        ("² 2", "contains '²', which is no whole number"),
+        ("١ 2", "no whole number"),
+        ("１ 2", "no whole number"),
+        ("1 2\0", "no whole number"),
+        ("\0", "no whole number"),
+        ("1\N{NO-BREAK SPACE}2 3", "no whole number"),
+        (" ", "is blank"),
+        ("\n", "is blank"),
+        (f"1 {'x' * 5000}", r"contains 'x{30}\.\.\.', which"),
     ],
 )
 def test_malformed_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         rle.decode(text, (2, 3))
+
+
+@given(st.text(alphabet="0123456789 -+.e_x\t\n\0²٣", max_size=40) | st.text(max_size=10))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    try:
+        starts, lengths = rle.parse_runs(text)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    numbers = [int(part) for part in text.split()]
+    assert np.array_equal(starts, np.array(numbers[::2], dtype=np.int64) - 1)
+    assert np.array_equal(lengths, numbers[1::2])
+    assert (starts >= 0).all()
+    assert (lengths >= 1).all()
+    assert (starts[1:] >= (starts + lengths)[:-1]).all()
 
 
 @pytest.mark.slow

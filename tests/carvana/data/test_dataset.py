@@ -76,3 +76,27 @@ def test_photo_without_a_row_in_train_masks_csv_is_refused(data: Path) -> None:
     masks[1:].to_csv(data / "train_masks.csv", index=False)
     with pytest.raises(UserError, match=f"has no row for {masks['img'][0]}"):
         car_mask_areas(data)
+
+
+@pytest.mark.parametrize("mask", ["1 2 3", "100 9223372036854775806", "many"])
+def test_a_malformed_mask_in_train_masks_csv_is_named(data: Path, mask: str) -> None:
+    masks = pd.read_csv(data / "train_masks.csv")
+    masks.loc[7, "rle_mask"] = mask
+    masks.to_csv(data / "train_masks.csv", index=False)
+    with pytest.raises(UserError, match=rf"train_masks\.csv: {masks['img'][7]}: run"):
+        car_mask_areas(data)
+
+
+def test_a_photo_that_a_table_lists_twice_is_refused(data: Path) -> None:
+    for name in ("train_masks.csv", "sample_submission.csv"):
+        table = pd.read_csv(data / name, dtype=str, keep_default_na=False)
+        pd.concat([table, table[3:5]]).to_csv(data / name, index=False)
+        with pytest.raises(UserError, match=rf"{name}: has {table['img'][3]} more than once \(2 duplicate"):
+            _ = car_mask_areas(data) if name == "train_masks.csv" else test_samples(data)
+
+
+def test_tables_without_rows_are_refused(data: Path) -> None:
+    for name in ("train_masks.csv", "sample_submission.csv"):
+        (data / name).write_text("img,rle_mask\n")
+        with pytest.raises(UserError, match=f"{name}: lists no photos"):
+            _ = car_mask_areas(data) if name == "train_masks.csv" else test_samples(data)

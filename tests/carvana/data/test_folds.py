@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from carvana.data.dataset import train_samples
 from carvana.data.folds import assign_folds, read_folds, write_folds
-from carvana.data.split import Split
+from carvana.data.split import Split, parse_fold
 from carvana.errors import UserError
 
 TRACKED = Path(__file__).parents[3] / "folds" / "carvana-5.csv"
@@ -91,3 +91,22 @@ def test_tracked_table_contains_all_318_cars() -> None:
 def test_tracked_table_is_assigned_from_the_mask_areas(real_data: Path) -> None:
     areas = pd.read_csv(real_data / "car_areas.csv", index_col="car")["mean_mask_pixels"]
     assert assign_folds(areas, 5).to_dict() == read_folds(TRACKED).to_dict()
+
+
+@pytest.mark.parametrize(
+    "fold", ["", "²", "٣", "-1", "1.0", "99999999999999999999", "1e3", "nan", "all", "x" * 9_999]
+)
+def test_a_malformed_fold_is_refused(tmp_path: Path, fold: str) -> None:
+    (tmp_path / "folds.csv").write_text(f"car,fold\nabc,0\nabd,{fold}\n")
+    with pytest.raises(UserError, match=r"folds\.csv: car abd: '.* is not a fold"):
+        read_folds(tmp_path / "folds.csv")
+
+
+@pytest.mark.parametrize("fold", ["", "²", "٣", "-1", "+1", "1_0", "1.0", "9" * 20, "9" * 5_000, "All", " 1"])
+def test_a_malformed_fold_of_the_command_line_is_refused(fold: str) -> None:
+    with pytest.raises(UserError, match="--fold "):
+        parse_fold(fold)
+
+
+def test_folds_of_the_command_line() -> None:
+    assert [parse_fold(text) for text in ("all", "0", "07", "12")] == [None, 0, 7, 12]

@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana.data import zips as zips_module
 from carvana.data.dataset import car_mask_areas, train_samples
-from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, unpack, unpack_found
+from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, space_of, unpack, unpack_found
 from carvana.errors import UserError
 
 
@@ -119,6 +120,69 @@ def test_damaged_zip_leaves_no_files(tmp_path: Path, damage: Callable[[Path], No
         unpack(source, "train", data)
     assert not data.exists() or list(data.iterdir()) == []
     assert source.exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("position", [40, 60, 200, 900, -10])
+def test_damage_within_any_compression_leaves_no_files(tmp_path: Path, method: int, position: int) -> None:
+    source, noise = tmp_path / "train.zip", np.random.default_rng(0).bytes(3000)
+    with zipfile.ZipFile(source, "w", method) as archive:
+        archive.writestr("train/a_01.jpg", noise)
+    data = bytearray(source.read_bytes())
+    data[position : position + 3] = b"\xff\xfe\xfd"[: len(data[position : position + 3])]
+    source.write_bytes(data)
+    with pytest.raises(UserError, match=r"train\.zip: (not a whole zip|holds)"):
+        unpack(source, "train", tmp_path / "data")
+    assert not (tmp_path / "data" / "train").exists()
+
+
+def _encrypted(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+
+
+def _of_unknown_method(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[8] = data[data.index(b"PK\x01\x02") + 10] = 97
+    path.write_bytes(data)
+
+
+def _page(path: Path) -> None:
+    path.write_text("<html>Sign in to download</html>")
+
+
+def _nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("change", [_encrypted, _of_unknown_method, _page, _nothing])
+def test_zips_that_cannot_be_unpacked_are_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    for part, name in (("train", "train/a_01.jpg"), ("metadata.csv", "metadata.csv")):
+        source = _zip(tmp_path / f"{part}.zip", name)
+        change(source)
+        with pytest.raises(UserError, match=rf"{source.name}: not a whole zip .*; download it again"):
+            unpack(source, part, tmp_path / "data")
+
+
+@given(st.data())
+def test_a_damaged_zip_is_unpacked_or_refused(data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        source = Path(folder) / "train.zip"
+        method = data.draw(st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))
+        with zipfile.ZipFile(source, "w", method) as archive:
+            archive.writestr("train/a_01.jpg", b"photo" * 20)
+            archive.writestr("train/b_01.jpg", b"")
+        content = bytearray(source.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        source.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+        try:
+            space_of("train", source)
+            unpack(source, "train", Path(folder) / "data")
+        except UserError as error:
+            assert "train.zip: " in str(error)
 
 
 def test_zip_without_the_parts_files_is_refused(tmp_path: Path) -> None:

@@ -49,6 +49,28 @@ def test_an_invalid_submission_is_refused(tmp_path: Path, truth: Path, rows: str
         score_submission(_write(tmp_path / "mine.csv", "img,rle_mask\n" + rows), truth)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("", "lists no photos"),
+        ("a_01.jpg,1 4,Public\na_01.jpg,1 4,Public\n", "has a_01.jpg more than once"),
+        ("a_01.jpg,1 2 3,Public\n", "a_01.jpg: run-length text holds 3 numbers"),
+        (
+            "a_01.jpg,100 9223372036854775806,Public\n",
+            "a_01.jpg: run 1 contains 9223372036854775806, more than",
+        ),
+        ("a_01.jpg,1 4,recipe\n", "a_01.jpg: its Usage is 'recipe'; expected Public, Private or Ignored"),
+        ("a_01.jpg,1 4,\n", "a_01.jpg: its Usage is ''"),
+    ],
+)
+def test_an_invalid_truth_is_not_blamed_on_the_submission(tmp_path: Path, rows: str, message: str) -> None:
+    truth = _write(tmp_path / "truth.csv", "img,rle_mask,Usage\n" + rows)
+    submission = _write(tmp_path / "mine.csv", "img,rle_mask\na_01.jpg,1 4\n")
+    with pytest.raises(UserError, match=rf"truth\.csv: {message}") as error:
+        score_submission(submission, truth)
+    assert "mine.csv" not in str(error.value)
+
+
 def _scores(by_car: np.ndarray) -> pd.DataFrame:
     names = [f"{car:012x}_{angle + 1:02d}.jpg" for car in range(len(by_car)) for angle in range(16)]
     return pd.DataFrame({"img": names, "dice": np.repeat(by_car, 16)})

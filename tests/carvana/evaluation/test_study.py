@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from carvana.errors import UserError
-from carvana.evaluation.study import Study, cells, read_study, summarize_runs, write_study
+from carvana.evaluation.scores import mean_with_ci
+from carvana.evaluation.study import Result, Study, cells, read_study, summarize_runs, write_study
+from carvana.recipe import read_recipe, write_recipe
 from carvana.runs import RunDir
 
 
@@ -64,12 +66,49 @@ def test_a_recipe_may_have_several_variants() -> None:
     assert study.recipe("fast@again").model == study.recipe("fast").model
 
 
+def test_runs_of_a_recipes_file_have_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    write_recipe(read_recipe("fast"), path)
+    study = Study(title="x", baseline="fast", recipes={f"{path}@deep": ("depth=3",)})
+    assert study.recipe(f"{path}@deep").name == "mine@deep"
+
+
+def test_dollar_signs_in_names_are_drawn_as_they_are(tmp_path: Path) -> None:
+    names = ["$plain$", "$x^{$", r"$\\frac$", "$"]
+    study = Study(title="x", baseline=names[0], recipes=dict.fromkeys(names, ()))
+    difference = mean_with_ci(_scores(np.array([0.1, 0.2])))
+    results = [
+        Result(
+            name,
+            difference,
+            None if name == names[0] else difference,
+            parameters=1,
+            minutes=1,
+            photos_per_s=1,
+        )
+        for name in names
+    ]
+    write_study(study, results, "On two cars.", tmp_path / "page.md")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('title = "x"\nbaseline = "a"\nrecipes = {b = []}', "its baseline 'a' is not among its recipes"),
         ('title = "x"\nbaseline = "a"\nrecipe = {a = []}', "recipes: field required"),
         ("title", "not a TOML file"),
+        (
+            'title = "x"\nbaseline = "a"\nrecipes = {a = [], "a@../../b" = []}',
+            "a recipe cannot be named 'a@../../b'",
+        ),
+        ('title = "x"\nbaseline = ".."\nrecipes = {".." = []}', r"a recipe cannot be named '\.\.'"),
+        ('title = "x"\nbaseline = "..toml"\nrecipes = {"..toml" = []}', r"a recipe cannot be named '\.'"),
+        ('title = "x"\nbaseline = "a\\u0000"\nrecipes = {"a\\u0000" = []}', "a recipe cannot be named"),
+        (
+            'title = "x"\nbaseline = "a"\nrecipes = {a = [], "my/a.toml" = []}',
+            "a and my/a.toml: would be written to the same runs, a",
+        ),
     ],
 )
 def test_a_malformed_study_is_refused(tmp_path: Path, text: str, message: str) -> None:

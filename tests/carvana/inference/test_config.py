@@ -22,7 +22,25 @@ def test_weights_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    "blend", ["", "a", "a=", "=1", "a=0,b=1", "a=-1,b=1", "a=x", "a=nan", "a=1,a=2", "a=1,"]
+    "blend",
+    [
+        *(
+            "",
+            "a",
+            "a=",
+            "=1",
+            "a=0,b=1",
+            "a=-1,b=1",
+            "a=x",
+            "a=nan",
+            "a=1,a=2",
+            "a=1,",
+            "a=1,,b=1",
+            "a==",
+            ",",
+        ),
+        *("a=inf", "a=1e309", "a=1e308,b=1e308", "a=1e-300", "a=-0", "a=²"),
+    ],
 )
 def test_malformed_weights_are_refused(blend: str) -> None:
     with pytest.raises(UserError, match="--blend"):

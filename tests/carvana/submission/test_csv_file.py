@@ -1,6 +1,7 @@
 """Writing and checking submissions."""
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def test_an_interrupted_write_leaves_no_file(tmp_path: Path) -> None:
         ),
         ([f"{photo},1 2 2" for photo in PHOTOS], f"{PHOTOS[0]}: run-length text holds 3 numbers"),
         ([f"{photo},5 1 1 1" for photo in PHOTOS], "run 2 starts before"),
+        (
+            [f"{photo},100 9223372036854775806" for photo in PHOTOS],
+            f"{PHOTOS[0]}: run 1 contains 922.*, more than",
+        ),
+        ([f"{photo},² 1" for photo in PHOTOS], f"{PHOTOS[0]}: run-length text contains '²'"),
+        ([f'{photo},"1\n1"\n' for photo in PHOTOS[:2]], "lacks 1 of 3"),
     ],
 )
 def test_an_invalid_submission_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
@@ -82,6 +89,41 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(UserError, match=r"cut\.csv\.gz: not a whole CSV file"):
         _check(path)
+
+
+def _zipped(path: Path, *names: str) -> None:
+    rows = "\n".join(["img,rle_mask", *(f"{photo},1 1" for photo in PHOTOS), ""])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, rows)
+
+
+def test_a_zipped_submission_is_checked(tmp_path: Path) -> None:
+    _zipped(tmp_path / "mine.csv.zip", "mine.csv")
+    assert _check(tmp_path / "mine.csv.zip") == Check(photos=3, empty=0, runs=1)
+
+
+@pytest.mark.parametrize("ending", ["csv", "zip", "gz", "bz2", "xz", "zst", "tar", "tar.gz"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b", b"\xff" * 99, b"\0" * 99, b"img", b'"'])
+def test_a_file_that_is_not_what_its_name_says_is_refused(
+    tmp_path: Path, ending: str, content: bytes
+) -> None:
+    path = tmp_path / f"odd.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"odd\.{ending}: (not a whole CSV file|has the columns)"):
+        _check(path)
+
+
+def test_zips_of_no_file_or_of_two_are_refused(tmp_path: Path) -> None:
+    for names in ([], ["one.csv", "two.csv"]):
+        _zipped(tmp_path / "odd.zip", *names)
+        with pytest.raises(UserError, match=r"odd\.zip: not a whole CSV file"):
+            _check(tmp_path / "odd.zip")
+
+
+def test_a_submission_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"bad\.csv\.gz: lists no photos"):
+        _check(_write(tmp_path / "bad.csv.gz"))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
