@@ -1,11 +1,13 @@
 """Output of the scripts: commands, messages, progress, tables, and one line for invalid input."""
 
 import functools
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from carvana.errors import UserError
+from carvana.files import describe_os_error
 
 LINE_INTERVAL_S = 15.0
 """Seconds between the plain lines that replace the progress bar where there is no terminal."""
@@ -40,7 +43,8 @@ class Reporter(Protocol):
 def run(script: Callable[..., None]) -> None:
     """Run a script's function as a command of the command line.
 
-    Exit status: 1 with one line for a `UserError`, 2 for invalid arguments, 130 for Ctrl-C.
+    Exit status: 1 with one line for a `UserError` and for errors of the system, such as a full disk; 2 for invalid
+    arguments; 130 for Ctrl-C. Where the output ends early, as in `... | head`, the command ends without a message.
 
     Lazy imports: TensorFlow, Dask, Kaggle's client and matplotlib take seconds to import. A script imports only what
     its arguments need at the top and everything else inside its command function, so that every `--help` and
@@ -54,11 +58,19 @@ def command(script: Callable[..., None]) -> typer.Typer:
 
     @functools.wraps(script)
     def guarded(*arguments: Any, **options: Any) -> None:
+        _make_streams_robust()
         try:
             script(*arguments, **options)
+            sys.stdout.flush()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _fail(str(error))
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # nothing is left to flush at the exit
             sys.exit(1)
+        except OSError as error:
+            _fail(describe_os_error(error))
         except KeyboardInterrupt:
             print(
                 "stopped; what is finished is kept, and the same command continues from there",
@@ -69,6 +81,22 @@ def command(script: Callable[..., None]) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     app.command()(guarded)
     return app
+
+
+def _fail(reason: str) -> NoReturn:
+    """End the process with exit status 1 and one line."""
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _make_streams_robust() -> None:
+    """Replace closed standard streams, and write characters that the terminal's encoding lacks as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  stays open until the exit
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def message(text: str) -> None:

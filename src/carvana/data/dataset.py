@@ -17,7 +17,7 @@ from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError
 from carvana.files import sha256_of_text
-from carvana.tables import read_csv
+from carvana.tables import TEXT, read_csv
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def test_samples(root: Path) -> list[Sample]:
 
 def submission_order(root: Path) -> list[str]:
     """Return the photo names of a submission's rows, in order."""
-    return read_csv(root / "sample_submission.csv", ["img"])["img"].tolist()
+    return read_csv(root / "sample_submission.csv", {"img": TEXT})["img"].tolist()
 
 
 def car_mask_areas(root: Path) -> pd.Series:
     """Compute each training car's mean mask area in pixels from `train_masks.csv`; sorted index of cars."""
     path = root / "train_masks.csv"
-    masks = read_csv(path, ["img", "rle_mask"])
+    masks = read_csv(path, {"img": TEXT, "rle_mask": TEXT})
     listed, photos = set(masks["img"]), train_samples(root)
     for photo in photos:
         if photo.name not in listed:

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 
 from carvana.errors import UserError
-from carvana.tables import read_csv, write_csv
+from carvana.tables import TEXT, Number, read_csv, write_csv
+
+MAX_FOLD = 9_999
+"""Highest number of a fold."""
 
 
 def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
@@ -44,14 +47,11 @@ def read_folds(path: Path) -> pd.Series:
     Raises:
         UserError: the file is missing or malformed, or contains a car twice.
     """
-    table = read_csv(path, ["car", "fold"])
+    table = read_csv(path, {"car": TEXT, "fold": Number(0, MAX_FOLD, integer=True)})
     duplicates = table["car"][table["car"].duplicated()]
     if len(duplicates):
         raise UserError(f"{path}: names the car {duplicates.iloc[0]} twice; a car belongs to one fold")
-    invalid = table["fold"][~table["fold"].str.fullmatch(r"\d+")]
-    if len(invalid):
-        raise UserError(f"{path}: {invalid.iloc[0]!r} is not a fold; folds are numbered 0, 1, 2, ...")
-    return table.set_index("car")["fold"].astype(int)
+    return table.set_index("car")["fold"]
 
 
 def select_folds(table: pd.Series, cars: set[str], path: Path) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 from carvana.competition.dice import dice_from_rle
 from carvana.competition.names import car_id
 from carvana.errors import UserError
-from carvana.tables import read_csv
+from carvana.tables import TEXT, Text, check_column, read_csv
 
 RESAMPLES = 10_000
 """Bootstrap samples behind an interval."""
@@ -118,8 +118,10 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
     Raises:
         UserError: the files do not hold the same photos, each once, or a mask is malformed.
     """
-    masks = read_csv(submission, ["img", "rle_mask"])
-    truths = read_csv(truth, ["img", "rle_mask"])
+    masks = read_csv(submission, {"img": TEXT, "rle_mask": TEXT})
+    truths = read_csv(truth, {"img": TEXT, "rle_mask": TEXT})
+    if "Usage" in truths:
+        check_column(truth, truths["Usage"], Text("(?i)public|private", "Public or Private"))
     check_names(masks["img"], truths["img"].tolist(), submission)
     pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)

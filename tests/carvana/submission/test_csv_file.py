@@ -73,7 +73,7 @@ def test_an_invalid_submission_is_refused(tmp_path: Path, rows: list[str], messa
 
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has the columns img, mask; expected img,rle_mask"):
+    with pytest.raises(UserError, match="has no column 'rle_mask'; it has img, mask"):
         _check(_write(tmp_path / "bad.csv.gz", heading="img,mask"))
 
 
@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such submission"):
+    with pytest.raises(UserError, match="no such file"):
         _check(tmp_path / "none.csv.gz")
 
 
