@@ -1,5 +1,8 @@
 """Assign the cars to cross-validation folds."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 

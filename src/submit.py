@@ -1,5 +1,8 @@
 """Check a submission, submit it to a board, and write its scores into the ledger."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,8 @@
 """Train a recipe's network on one fold or on all folds of a cross-validation."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal

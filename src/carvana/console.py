@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,11 @@ def run(script: Callable[..., None]) -> None:
     its arguments need at the top and everything else inside its command function, so that every `--help` and
     `compare` stay under two seconds; package modules import at their top.
     """
-    command(script)()
+    _open_standard_streams()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `carvana.startup`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _errors_in_one_line():
+        command(script)()
 
 
 def command(script: Callable[..., None]) -> typer.Typer:
@@ -58,29 +63,30 @@ def command(script: Callable[..., None]) -> typer.Typer:
 
     @functools.wraps(script)
     def guarded(*arguments: Any, **options: Any) -> None:
-        _make_streams_robust()
-        try:
+        with _errors_in_one_line():
             script(*arguments, **options)
-            sys.stdout.flush()
-        except UserError as error:
-            _fail(str(error))
-        except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # nothing is left to flush at the exit
-            sys.exit(1)
-        except OSError as error:
-            _fail(describe_os_error(error))
-        except KeyboardInterrupt:
-            print(
-                "stopped; what is finished is kept, and the same command continues from there",
-                file=sys.stderr,
-            )
-            sys.exit(130)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     app.command()(guarded)
     return app
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """End the process, as described in `run`, if the block ends with an error that is the user's to solve."""
+    try:
+        yield
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at the exit
+        sys.exit(1)
+    except OSError as error:
+        _fail(describe_os_error(error))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command continues from there", file=sys.stderr)
+        sys.exit(130)
 
 
 def _fail(reason: str) -> NoReturn:
@@ -89,12 +95,20 @@ def _fail(reason: str) -> NoReturn:
     sys.exit(1)
 
 
-def _make_streams_robust() -> None:
-    """Replace closed standard streams, and write characters that the terminal's encoding lacks as escapes."""
+def _open_standard_streams() -> None:
+    """Open closed standard streams, and write characters that the terminal's encoding lacks as escapes.
+
+    A closed stream's number would be given to the next file that is opened, into which libraries then write.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  stays open until the exit
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115  until the exit
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

@@ -61,7 +61,8 @@ def describe_os_error(error: OSError) -> str:
     """Describe an error of the system in one line, with the file that it is about."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return f"{' and '.join(names)}: {reason}{_HINTS.get(error.errno or 0, '')}" if names else reason
+    described = f"{' and '.join(names)}: {reason}" if names else reason
+    return described + _HINTS.get(error.errno or 0, "")
 
 
 def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:

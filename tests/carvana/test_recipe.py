@@ -92,6 +92,11 @@ def test_invalid_keys_and_values_are_named(change: str, message: str) -> None:
         read_recipe("baseline", [change])
 
 
+def test_none_takes_the_refinement_out() -> None:
+    assert read_recipe("fast").refine is not None
+    assert read_recipe("fast", ["refine=none"]).refine is None
+
+
 def test_keys_that_cannot_be_combined_are_named() -> None:
     with pytest.raises(UserError, match=r'baseline\.toml: padding = "valid" goes with bottleneck'):
         read_recipe("baseline", ["padding=valid", "bottleneck=dilated"])
