@@ -124,15 +124,33 @@ def on_terminal() -> bool:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print a table of text; the first `left` columns are aligned to the left, the others to the right."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    # Print a table that is wider than the terminal in full: a truncated number is a wrong number.
-    needed = Console(width=1000).measure(table).maximum
+    """Print a table of text; the first `left` columns are aligned to the left, the others to the right.
+
+    Where a terminal is too narrow, several columns are stacked in one; a number is never broken.
+    """
+    for stacked in range(1, len(columns) + 1):
+        table = _table(title, columns, rows, left, stacked)
+        needed = Console(width=1000).measure(table).maximum
+        if needed <= Console().width or not on_terminal():
+            break
     Console(width=max(Console().width, needed)).print(table)
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int, stacked: int
+) -> Table:
+    """Make a table of text, `stacked` columns of which are one column, in lines below each other."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", show_lines=stacked > 1)
+
+    def stack(cells: Sequence[str]) -> list[str]:
+        groups = [cells[first : first + stacked] for first in range(0, len(cells), stacked)]
+        return [escape("\n".join(group)) for group in groups]
+
+    for number, heading in enumerate(stack(columns)):
+        table.add_column(heading, justify="left" if number * stacked < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*stack(row))
+    return table
 
 
 @contextmanager
@@ -158,12 +176,13 @@ class DetailedProgress(Progress):
     def __init__(self, *columns: ProgressColumn, details: Callable[[], Sequence[str]]) -> None:
         """Create a bar of some columns; `details` returns the lines below it at each update."""
         self._details = details
-        super().__init__(*columns)
+        super().__init__(*columns, expand=True)
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """Yield the bar and the lines below it."""
+        """Yield the bar, the note of its task, and the lines below it."""
         yield from super().get_renderables()
-        for line in self._details():
+        notes = [task.fields["note"] for task in self.tasks if task.fields.get("note")]
+        for line in [*notes, *self._details()]:
             yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -178,11 +197,10 @@ def _bar(
 ) -> Iterator[ProgressCallback]:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         _RateColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
     with DetailedProgress(*columns, details=details) as bar:
         task = bar.add_task(title, total=total, note="")

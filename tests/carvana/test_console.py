@@ -51,6 +51,25 @@ def test_details_follow_each_plain_line(
     assert lines[-1].startswith("train: 1 photos in ")
 
 
+@pytest.mark.parametrize(("width", "lines"), [(100, 1), (30, 2), (22, 3)])
+def test_columns_are_stacked_on_a_narrow_terminal(
+    width: int, lines: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(console, "on_terminal", lambda: True)
+    cells = ["0.995656", "0.996192", "fast.csv.gz"]
+    console.show_table("Scores", ["CV Dice", "public", "submission"], [cells])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    assert all(cell in text for cell in cells)
+    assert sum(any(cell in line for cell in cells) for line in text.splitlines()) == lines
+
+
+def test_a_table_is_wide_where_there_is_no_terminal(capsys: pytest.CaptureFixture) -> None:
+    console.show_table("Scores", [f"column {number}" for number in range(20)], [["x"] * 20])
+    assert "column 0 ┃ column 1 ┃" in capsys.readouterr().out
+
+
 def test_details_follow_the_bar() -> None:
     bar = console.DetailedProgress(details=lambda: ["a  fold 0 [not markup]"])
     output = Console(file=io.StringIO(), width=40)
