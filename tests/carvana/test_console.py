@@ -149,7 +149,7 @@ def test_ctrl_c_during_the_imports_ends_a_script_without_a_word(tmp_path: Path, 
 
 def test_help_of_every_script_and_compare_import_nothing_heavy() -> None:
     """One process runs all of them; see `console.run` for the rule."""
-    ledger = SRC.parent / "submissions" / "ledger.csv"
+    ledger = SRC.parent / "submissions" / "real-ledger.csv"
     code = [sys.executable, "-c", RUN_SCRIPTS, str(SRC), str(ledger)]
     done = subprocess.run(code, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
