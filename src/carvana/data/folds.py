@@ -36,6 +36,11 @@ def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
     return pd.Series(np.concatenate(folds)[: len(by_area)], index=by_area, name="fold").sort_index()
 
 
+def default_table(data: Path, n_folds: int = 5) -> Path:
+    """Return the path of the fold table that belongs to a data folder, e.g. `folds/data-5.csv`."""
+    return Path("folds") / f"{data.resolve().name}-{n_folds}.csv"
+
+
 def write_folds(folds: pd.Series, path: Path) -> None:
     """Write a fold table: columns `car,fold`."""
     write_csv(folds.rename_axis("car").rename("fold").reset_index(), path)
@@ -47,6 +52,8 @@ def read_folds(path: Path) -> pd.Series:
     Raises:
         UserError: the file is missing or malformed, or contains a car twice.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such fold table; `./run.sh split --out {path}` writes it")
     table = read_csv(path, {"car": TEXT, "fold": Number(0, MAX_FOLD, integer=True)})
     duplicates = table["car"][table["car"].duplicated()]
     if len(duplicates):
