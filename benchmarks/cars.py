@@ -41,7 +41,7 @@ def benchmark(
     for number in sorted(cars):
         run = train_on(number, split, fold, recipe, runs / str(number))
         dice = mean_with_ci(run.read_scores())
-        minutes = pd.read_csv(run.history)["train_s"].sum() / 60
+        minutes = run.read_history()["train_s"].sum() / 60
         rows.append([str(number), *dice.cells(), f"{minutes:.1f}"])
     console.show_table(
         f"{recipe}, fold {fold} held out, on {machine.describe_machine()}",

@@ -1,5 +1,8 @@
 """Compare cross-validation with leaderboard scores, list where wrong pixels lie, and write the report."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 

@@ -1,5 +1,8 @@
 """Export a recipe's ensemble as ONNX, with a script that makes masks, and as TensorFlow's SavedModel."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,8 @@
 """Predict test photos into submissions, or cut cars out of any photos."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 import os
 from dataclasses import replace
 from enum import StrEnum

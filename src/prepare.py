@@ -1,5 +1,8 @@
 """Prepare the data folder: from existing files, the competition's zips, Kaggle, or the renderer."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,8 @@
 """Score a submission against known masks."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 

@@ -1,6 +1,8 @@
 """Assign the cars to cross-validation folds."""
 
-import os
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +10,12 @@ import typer
 
 from carvana import console
 from carvana.data.dataset import car_mask_areas
-from carvana.data.folds import assign_folds, read_folds, select_folds, write_folds
+from carvana.data.folds import assign_folds, default_table, read_folds, select_folds, write_folds
 from carvana.errors import UserError
 
 
 def split(
-    data: Annotated[Path, typer.Option(help="A data folder in the competition's layout.")],
+    data: Annotated[Path, typer.Option(help="A data folder in the competition's layout.")] = Path("data"),
     n_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the assignment.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The fold table. [default: folds/DATA-N.csv]")] = None,
@@ -24,11 +26,11 @@ def split(
 
     Examples:
 
-        ./run.sh split --data data
+        ./run.sh split
 
         ./run.sh split --data data --n-folds 10 --out folds/ten.csv
     """
-    out = out or Path("folds") / f"{Path(os.path.realpath(data)).name}-{n_folds}.csv"
+    out = out or default_table(data, n_folds)
     areas = car_mask_areas(data)
     if out.exists():
         folds = select_folds(read_folds(out), set(areas.index), out)

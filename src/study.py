@@ -1,5 +1,8 @@
 """Train several recipes on the same folds, and compare them in one table with paired differences."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 

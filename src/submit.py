@@ -1,5 +1,8 @@
 """Check a submission, submit it to a board, and write its scores into the ledger."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import Annotated
 import typer
 
 from carvana import console
-from carvana.arguments import parse_fold_number
+from carvana.data.folds import parse_fold_number
 from carvana.errors import UserError
 from carvana.submission.ledger import Ledger
 

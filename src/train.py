@@ -1,5 +1,8 @@
 """Train a recipe's network on one fold or on all folds of a cross-validation."""
 
+import carvana.startup  # noqa: F401  first, see there
+
+# isort: split
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +11,7 @@ import typer
 
 from carvana import console
 from carvana.data.dataset import check_sizes, train_samples
+from carvana.data.folds import default_table
 from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import mean_with_ci
 from carvana.recipe import read_recipe
@@ -19,8 +23,10 @@ def train(
         list[str],
         typer.Option(help="Name of a recipe in src/recipes, or a TOML file; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder in the competition's form.")],
-    folds: Annotated[Path, typer.Option(help="Fold table with the columns car,fold.")],
+    data: Annotated[Path, typer.Option(help="Data folder in the competition's form.")] = Path("data"),
+    folds: Annotated[
+        Path | None, typer.Option(help="Fold table with the columns car,fold. [default: folds/DATA-5.csv]")
+    ] = None,
     fold: Annotated[str, typer.Option(help="Fold to hold out, or `all`, one after the other.")] = "all",
     runs: Annotated[Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K.")] = Path("runs"),
     set_: Annotated[
@@ -47,11 +53,11 @@ def train(
 
     Examples:
 
-        ./run.sh train --recipe miniature --data data --folds folds/data-5.csv
+        ./run.sh train --recipe miniature
 
-        ./run.sh train --recipe baseline --data data --folds folds/data-5.csv --fold 0 --set stages.0.batch_size=4
+        ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
-        ./run.sh train --recipe baseline --recipe resnet34 --data data --folds folds/data-5.csv --cluster tcp://HOST:8786
+        ./run.sh train --recipe baseline --recipe resnet34 --cluster tcp://HOST:8786
     """
     recipes = [read_recipe(name, set_) for name in recipe]
     if len({one.name for one in recipes}) < len(recipes):
@@ -64,6 +70,7 @@ def train(
         )
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
+    folds = folds or default_table(data)
     samples = train_samples(data)
     split = Split.read(samples, folds)
     number = parse_fold(fold)

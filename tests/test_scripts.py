@@ -381,3 +381,17 @@ def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
 def test_the_comparison_is_quick(finished: Path) -> None:
     _, seconds = cpu_seconds("compare", cwd=finished)
     assert seconds < 2
+
+
+def test_data_and_fold_table_have_defaults(tmp_path: Path) -> None:
+    output_of(
+        "prepare", "--source", "turntable", "--cars", 5, "--test-cars", 1, "--size", "96x64", cwd=tmp_path
+    )
+    missing = error_of("train", "--recipe", "miniature", *SMALL, cwd=tmp_path)
+    assert (
+        missing
+        == "error: folds/data-5.csv: no such fold table; `./run.sh split --out folds/data-5.csv` writes it\n"
+    )
+    output_of("split", "--out", "folds/data-5.csv", cwd=tmp_path)
+    output_of("train", "--recipe", "miniature", "--fold", 4, *SMALL, cwd=tmp_path)
+    assert (tmp_path / "runs" / "miniature" / "fold-4" / "scores.csv").is_file()

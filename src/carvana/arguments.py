@@ -1,7 +1,4 @@
-"""Whole numbers in arguments of the command line and in tables, bounded where they are parsed."""
-
-MAX_FOLD = 9_999
-"""Largest number of a fold. A fold holds at least one car, and the competition has 318 to train on."""
+"""Whole numbers in arguments of the command line, bounded where they are parsed."""
 
 
 def parse_integer(text: str, minimum: int, maximum: int) -> int | None:
@@ -13,8 +10,3 @@ def parse_integer(text: str, minimum: int, maximum: int) -> int | None:
         return None
     number = int(text)
     return number if minimum <= number <= maximum else None
-
-
-def parse_fold_number(text: str) -> int | None:
-    """Parse the number of a fold; None if the text is no such number."""
-    return parse_integer(text, 0, MAX_FOLD)

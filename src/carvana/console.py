@@ -1,11 +1,14 @@
 """Output of the scripts: commands, messages, progress, tables, and one line for invalid input."""
 
 import functools
+import io
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from carvana.errors import UserError
+from carvana.files import describe_os_error
 
 LINE_INTERVAL_S = 15.0
 """Seconds between the plain lines that replace the progress bar where there is no terminal."""
@@ -40,13 +44,18 @@ class Reporter(Protocol):
 def run(script: Callable[..., None]) -> None:
     """Run a script's function as a command of the command line.
 
-    Exit status: 1 with one line for a `UserError`, 2 for invalid arguments, 130 for Ctrl-C.
+    Exit status: 1 with one line for a `UserError` and for errors of the system, such as a full disk; 2 for invalid
+    arguments; 130 for Ctrl-C. Where the output ends early, as in `... | head`, the command ends without a message.
 
     Lazy imports: TensorFlow, Dask, Kaggle's client and matplotlib take seconds to import. A script imports only what
     its arguments need at the top and everything else inside its command function, so that every `--help` and
     `compare` stay under two seconds; package modules import at their top.
     """
-    command(script)()
+    _open_standard_streams()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `carvana.startup`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _errors_in_one_line():
+        command(script)()
 
 
 def command(script: Callable[..., None]) -> typer.Typer:
@@ -54,21 +63,54 @@ def command(script: Callable[..., None]) -> typer.Typer:
 
     @functools.wraps(script)
     def guarded(*arguments: Any, **options: Any) -> None:
-        try:
+        with _errors_in_one_line():
             script(*arguments, **options)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            print(
-                "stopped; what is finished is kept, and the same command continues from there",
-                file=sys.stderr,
-            )
-            sys.exit(130)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     app.command()(guarded)
     return app
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """End the process, as described in `run`, if the block ends with an error that is the user's to solve."""
+    try:
+        yield
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at the exit
+        sys.exit(1)
+    except OSError as error:
+        _fail(describe_os_error(error))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command continues from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(reason: str) -> NoReturn:
+    """End the process with exit status 1 and one line."""
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Open closed standard streams, and write characters that the terminal's encoding lacks as escapes.
+
+    A closed stream's number would be given to the next file that is opened, into which libraries then write.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115  until the exit
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def message(text: str) -> None:
@@ -82,15 +124,33 @@ def on_terminal() -> bool:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """Print a table of text; the first `left` columns are aligned to the left, the others to the right."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number < left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    # Print a table that is wider than the terminal in full: a truncated number is a wrong number.
-    needed = Console(width=1000).measure(table).maximum
+    """Print a table of text; the first `left` columns are aligned to the left, the others to the right.
+
+    Where a terminal is too narrow, several columns are stacked in one; a number is never broken.
+    """
+    for stacked in range(1, len(columns) + 1):
+        table = _table(title, columns, rows, left, stacked)
+        needed = Console(width=1000).measure(table).maximum
+        if needed <= Console().width or not on_terminal():
+            break
     Console(width=max(Console().width, needed)).print(table)
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int, stacked: int
+) -> Table:
+    """Make a table of text, `stacked` columns of which are one column, in lines below each other."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", show_lines=stacked > 1)
+
+    def stack(cells: Sequence[str]) -> list[str]:
+        groups = [cells[first : first + stacked] for first in range(0, len(cells), stacked)]
+        return [escape("\n".join(group)) for group in groups]
+
+    for number, heading in enumerate(stack(columns)):
+        table.add_column(heading, justify="left" if number * stacked < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*stack(row))
+    return table
 
 
 @contextmanager
@@ -116,12 +176,13 @@ class DetailedProgress(Progress):
     def __init__(self, *columns: ProgressColumn, details: Callable[[], Sequence[str]]) -> None:
         """Create a bar of some columns; `details` returns the lines below it at each update."""
         self._details = details
-        super().__init__(*columns)
+        super().__init__(*columns, expand=True)
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """Yield the bar and the lines below it."""
+        """Yield the bar, the note of its task, and the lines below it."""
         yield from super().get_renderables()
-        for line in self._details():
+        notes = [task.fields["note"] for task in self.tasks if task.fields.get("note")]
+        for line in [*notes, *self._details()]:
             yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -136,11 +197,10 @@ def _bar(
 ) -> Iterator[ProgressCallback]:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         _RateColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
     with DetailedProgress(*columns, details=details) as bar:
         task = bar.add_task(title, total=total, note="")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 _LONG_WORD = re.compile(r"(\S{60})\S{200,}(\S{20})")
 """A word of which a message shows the beginning and the end."""
 _MAX_LENGTH = 2_000
@@ -13,8 +14,8 @@ _MAX_LENGTH = 2_000
 class UserError(Exception):
     """Invalid input of the user. The message is one line: what is wrong, where, and what to do.
 
-    Names of files and values of others may contain any character. Those that are not printable, line breaks among
-    them, are written as Python's escapes, and words and messages that are too long are shortened.
+    Names of files and values of others may contain any character. Line breaks become spaces, other characters that
+    are not printable are written as Python's escapes, and words and messages that are too long are shortened.
     """
 
     def __init__(self, message: str) -> None:
@@ -31,6 +32,7 @@ def blame(place: str) -> Iterator[None]:
 
 
 def _one_line(message: str) -> str:
+    message = _LINE_BREAK.sub(" ", message)
     if not message.isprintable():
         message = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message)
     message = _LONG_WORD.sub(r"\1...\2", message)

@@ -1,33 +1,98 @@
-"""Writing of files that are complete or absent, gzip, and checksums."""
+"""Files: writing that leaves them complete or absent, JSON, gzip, and checksums."""
 
+import errno
+import fcntl
 import hashlib
 import io
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from isal import igzip
 
+from carvana.errors import UserError
+
 _GZIP_LEVEL = 2
 """Compression level of ISA-L. On run-length text, zlib's highest level takes 40 times as long for 3% less."""
+
+
+_HINTS = {
+    errno.ENOSPC: "; free some space and run the same command again",
+    errno.EDQUOT: "; free some space and run the same command again",
+    errno.EACCES: "; choose a folder that you may write to",
+    errno.EPERM: "; choose a folder that you may write to",
+    errno.EROFS: "; choose a folder that you may write to",
+}
+"""What to do about an error of the system, by its number."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
-    The temporary name keeps the ending (`.csv.gz`, `.keras`), from which some writers infer the format.
+    The temporary name keeps the ending (`.csv.gz`, `.keras`), from which some writers infer the format. Processes
+    that write the same file do so one after the other, and what a killed one left is overwritten by the next.
+
+    Raises:
+        UserError: the file cannot be written, e.g. because the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(part):
+            try:
+                yield part
+                os.replace(part, path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        if isinstance(error, ConnectionError | TimeoutError) or _names_another_file(error, path, part):
+            raise
+        reason = error.strerror or " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be written ({reason}){_HINTS.get(error.errno or 0, '')}") from error
+
+
+def describe_os_error(error: OSError) -> str:
+    """Describe an error of the system in one line, with the file that it is about."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    described = f"{' and '.join(names)}: {reason}" if names else reason
+    return described + _HINTS.get(error.errno or 0, "")
+
+
+def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: the file.
+        keys: the keys that it must have, and the type of their values; others are read, too.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(describe_os_error(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a whole JSON file ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds {type(values).__name__}; expected an object with {', '.join(keys)}")
+    for key, of_type in keys.items():
+        if not isinstance(values.get(key), of_type):
+            raise UserError(f"{path}: {key} is {values.get(key)!r}; expected {of_type.__name__}")
+    return values
+
+
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Write an object as a JSON file for people, too; the file is complete or absent."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 
 @contextmanager
@@ -61,3 +126,38 @@ def sha256_of_file(path: Path) -> str:
 def sha256_of_text(text: str) -> str:
     """Compute the SHA-256 of a text in UTF-8, in hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _exclusive(part: Path) -> Iterator[None]:
+    """Hold the lock of a temporary file, which is created, while the block lasts.
+
+    The lock belongs to the file and not to its name: after waiting for a process that renamed the file, the name
+    must be opened again.
+    """
+    while True:
+        file = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_named(file, part):
+                yield
+                return
+        finally:
+            os.close(file)
+
+
+def _is_named(file: int, path: Path) -> bool:
+    """Return whether an open file still has the name `path`."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _names_another_file(error: OSError, *own: Path) -> bool:
+    """Return whether an error is about another file than `own`, or than the folder of these."""
+    if not isinstance(error.filename, str | bytes):
+        return False
+    named = Path(os.fsdecode(error.filename))
+    return all(named != path and named not in path.parents for path in own)

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -250,13 +251,19 @@ class Recipe(_Table):
     augmentation: Augmentation = Augmentation()
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=_MAX_STAGES)
     refine: Refine | None = None
-    """Refinement along the contour; without the table, the network's map is the result."""
+    """Refinement along the contour; without the table, or with `none`, the network's map is the result."""
 
     tta: Literal["none", "flip", "scales"] = "flip"
     """Test-time augmentation, the mean over views of a photo: `flip` adds the mirrored photo, `scales` both views at
     0.9 and 1.1 times the size."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """Probability above which a pixel belongs to the mask."""
+
+    @field_validator("refine", mode="before")
+    @classmethod
+    def _none_is_no_refinement(cls, value: object) -> object:
+        """Return None for the text `none`: TOML has no null, and a study changes recipes that refine."""
+        return None if value == "none" else value
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

@@ -1,6 +1,5 @@
 """The folder of a run, that is of a recipe trained on a fold, and its files. Importing this imports no Keras."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +7,26 @@ import pandas as pd
 
 from carvana import recipe as recipes
 from carvana.errors import UserError
+from carvana.files import read_json
 from carvana.recipe import Recipe
-from carvana.tables import read_csv
+from carvana.tables import COUNT, DICE, TEXT, Number, read_csv
 
 _PREDICTION_KEYS = ("tta", "threshold")
 """Keys of a recipe that do not affect the weights."""
+
+
+_HISTORY_COLUMNS = {
+    "epoch": COUNT,
+    "stage": COUNT,
+    "height": COUNT,
+    "width": COUNT,
+    "learning_rate": Number(),
+    "loss": Number(),
+    "dice": DICE,
+    "train_s": Number(0),
+    "validation_s": Number(0),
+}
+"""Columns of `history.csv` that other code reads."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +121,30 @@ class RunDir:
         """
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
-        return read_csv(self.scores, ["img", "dice"]).astype({"dice": float})
+        scores = read_csv(self.scores, {"img": TEXT, "dice": DICE})
+        if scores.empty:
+            raise UserError(f"{self.scores}: holds no scores; train again with --fresh")
+        return scores
+
+    def read_history(self) -> pd.DataFrame:
+        """Read the history: its columns are numbers, one row per finished epoch.
+
+        Raises:
+            UserError: the file is missing or malformed.
+        """
+        return read_csv(self.history, _HISTORY_COLUMNS)
 
     def read_recipe(self) -> Recipe:
         """Read the recipe with which the run was trained."""
         return recipes.read_recipe(str(self.recipe))
 
     def read_metadata(self) -> dict:
-        """Read the metadata: fold table, its folds, fingerprint of the split, backend and Keras version."""
-        return json.loads(self.metadata.read_text())
+        """Read the metadata: fold table, its folds, fingerprint of the split, backend and Keras version.
+
+        Raises:
+            UserError: the file is missing or malformed.
+        """
+        return read_json(self.metadata, {"table": str, "folds": list, "split": str, "backend": str})
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UserError if this run was trained with another recipe than `recipe`.

@@ -15,7 +15,8 @@ def test_a_message_is_one_printable_line(text: str) -> None:
 
 
 def test_characters_that_are_not_printable_are_escaped() -> None:
-    assert str(UserError("a\nb.csv: \x00 \udcff é 車")) == r"a\nb.csv: \x00 \udcff é 車"
+    assert str(UserError("a\tb.csv: \x00 \udcff é 車")) == r"a\tb.csv: \x00 \udcff é 車"
+    assert str(UserError("a.csv: two\n lines\r\n")) == "a.csv: two lines "
 
 
 def test_long_words_and_messages_are_shortened() -> None:

@@ -173,6 +173,11 @@ def test_names_without_a_file_are_refused(name: str) -> None:
         read_recipe(name)
 
 
+def test_none_takes_the_refinement_out() -> None:
+    assert read_recipe("fast").refine is not None
+    assert read_recipe("fast", ["refine=none"]).refine is None
+
+
 def test_keys_that_cannot_be_combined_are_named() -> None:
     with pytest.raises(UserError, match=r'baseline\.toml: padding = "valid" goes with bottleneck'):
         read_recipe("baseline", ["padding=valid", "bottleneck=dilated"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from carvana.data.dataset import Sample
+from carvana.errors import UserError
 from carvana.files import atomic_path, sha256_of_text
 
 LIMIT = 8 * 2**30
@@ -55,7 +56,7 @@ class DiskCache:
         try:
             with atomic_path(path) as part:
                 np.savez(part, photo=pair[0], mask=pair[1])
-        except OSError:  # a full disk, or another process wrote it first
+        except UserError:  # a full disk: the photos can be decoded again
             return
 
     def _path(self, sample: Sample, size: tuple[int, int]) -> Path:

@@ -17,7 +17,7 @@ from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError, blame
 from carvana.files import sha256_of_text
-from carvana.tables import read_csv
+from carvana.tables import TEXT, read_csv
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def submission_order(root: Path) -> list[str]:
         UserError: the sample submission is missing or malformed, or lists no photos, or one more than once.
     """
     path = root / "sample_submission.csv"
-    listed = read_csv(path, ["img"])["img"].tolist()
+    listed = read_csv(path, {"img": TEXT})["img"].tolist()
     names.check_listed_once(listed, path)
     return listed
 
@@ -102,7 +102,7 @@ def car_mask_areas(root: Path) -> pd.Series:
         UserError: the table is malformed, lists a photo more than once, or lacks a photo of `train`.
     """
     path = root / "train_masks.csv"
-    masks = read_csv(path, ["img", "rle_mask"])
+    masks = read_csv(path, {"img": TEXT, "rle_mask": TEXT})
     names.check_listed_once(masks["img"].tolist(), path)
     listed, photos = set(masks["img"]), train_samples(root)
     for photo in photos:

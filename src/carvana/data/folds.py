@@ -1,13 +1,17 @@
 """Cross-validation folds by car: the 16 views of a car are always in the same fold."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from carvana.arguments import parse_fold_number
+from carvana.arguments import parse_integer
 from carvana.errors import UserError
-from carvana.tables import read_csv, write_csv
+from carvana.tables import TEXT, Number, read_csv, write_csv
+
+MAX_FOLD = 9_999
+"""Highest number of a fold."""
 
 
 def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
@@ -34,9 +38,19 @@ def assign_folds(areas: pd.Series, n_folds: int, seed: int = 0) -> pd.Series:
     return pd.Series(np.concatenate(folds)[: len(by_area)], index=by_area, name="fold").sort_index()
 
 
+def default_table(data: Path, n_folds: int = 5) -> Path:
+    """Return the path of the fold table that belongs to a data folder, e.g. `folds/data-5.csv`."""
+    return Path("folds") / f"{os.path.basename(os.path.realpath(data))}-{n_folds}.csv"
+
+
 def write_folds(folds: pd.Series, path: Path) -> None:
     """Write a fold table: columns `car,fold`."""
     write_csv(folds.rename_axis("car").rename("fold").reset_index(), path)
+
+
+def parse_fold_number(text: str) -> int | None:
+    """Parse the number of a fold; None if the text is no such number."""
+    return parse_integer(text, 0, MAX_FOLD)
 
 
 def read_folds(path: Path) -> pd.Series:
@@ -45,14 +59,13 @@ def read_folds(path: Path) -> pd.Series:
     Raises:
         UserError: the file is missing or malformed, or contains a car twice.
     """
-    table = read_csv(path, ["car", "fold"])
+    if not path.exists():
+        raise UserError(f"{path}: no such fold table; `./run.sh split --out {path}` writes it")
+    table = read_csv(path, {"car": TEXT, "fold": Number(0, MAX_FOLD, integer=True)})
     duplicates = table["car"][table["car"].duplicated()]
     if len(duplicates):
         raise UserError(f"{path}: names the car {duplicates.iloc[0]} twice; a car belongs to one fold")
-    for car, fold in zip(table["car"], table["fold"], strict=True):
-        if parse_fold_number(fold) is None:
-            raise UserError(f"{path}: car {car}: {fold!r} is not a fold; folds are numbered 0, 1, 2, ...")
-    return table.set_index("car")["fold"].astype(int)
+    return table.set_index("car")["fold"]
 
 
 def select_folds(table: pd.Series, cars: set[str], path: Path) -> pd.Series:

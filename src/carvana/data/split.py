@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.arguments import parse_fold_number
 from carvana.data.dataset import Sample
-from carvana.data.folds import read_folds, select_folds
+from carvana.data.folds import parse_fold_number, read_folds, select_folds
 from carvana.errors import UserError
 from carvana.files import sha256_of_text
 

@@ -1,14 +1,15 @@
 """The competition's zips: finding them, checking them, and unpacking them safely into a data folder."""
 
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from carvana import console
-from carvana.compression import DAMAGE_ERRORS
 from carvana.errors import UserError
 from carvana.files import atomic_path
 
@@ -31,6 +32,8 @@ _HQ = ("train", "test")
 """Parts that are also available as high-resolution photos."""
 _BLOCK = 4096
 """Allocation unit of file systems, in bytes."""
+_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
+"""Errors that zipfile raises for a file that is damaged, encrypted or of an unknown kind."""
 _READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
@@ -134,7 +137,7 @@ def _members(source: Path, part: str) -> Sequence[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(source) as archive:
             everything = archive.infolist()
-    except (*DAMAGE_ERRORS, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(source, str(error)) from None
     for member in everything:
         path = PurePosixPath(member.filename.replace("\\", "/"))
@@ -182,7 +185,7 @@ def _blocks(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
         with archive.open(member) as compressed:
             while block := compressed.read(_READ_BYTES):
                 yield block
-    except (*DAMAGE_ERRORS, ValueError) as error:
+    except _DAMAGE as error:
         raise _damaged(source, f"{member.filename}: {error}") from None
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.errors import UserError
 from carvana.runs import finished_runs_by_recipe
-from carvana.tables import read_csv
+from carvana.tables import COUNT, DICE, TEXT, Text, read_csv
 
 DISTANCES = (2, 4, 8, 16, 32)
 """Upper ends of the bins of distance, in pixels, each belonging to its bin; a last bin lies beyond them."""
@@ -28,6 +27,12 @@ COLUMNS = ("img", "map", "dice", *COUNT_COLUMNS)
 
 COARSE, REFINED = "coarse", "refined"
 """Values of the column map: the mask of the networks' map, and that of the map after refinement."""
+
+_COLUMN_TYPES = {
+    "img": TEXT,
+    "map": Text(f"{COARSE}|{REFINED}", f"{COARSE} or {REFINED}"),
+    "dice": DICE,
+} | dict.fromkeys(COUNT_COLUMNS, COUNT)
 
 
 def error_table(rows: Iterable[tuple[str, str, float, np.ndarray]]) -> pd.DataFrame:
@@ -51,14 +56,7 @@ def read_errors(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or malformed.
     """
-    table = read_csv(path, COLUMNS)[list(COLUMNS)]
-    unknown = table["map"][~table["map"].isin([COARSE, REFINED])]
-    if len(unknown):
-        raise UserError(f"{path}: has the map {unknown.iloc[0]!r}; it must be {COARSE} or {REFINED}")
-    try:
-        return table.astype({"dice": float} | dict.fromkeys(COUNT_COLUMNS, int))
-    except ValueError as error:
-        raise UserError(f"{path}: Dice and wrong pixels must be numbers ({error})") from None
+    return read_csv(path, _COLUMN_TYPES)[list(COLUMNS)]
 
 
 def errors_by_recipe(runs: Path) -> dict[str, pd.DataFrame]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
-from carvana.tables import csv_stem, read_csv, write_csv
+from carvana.tables import COUNT, TEXT, Number, csv_stem, read_csv, write_csv
 
 MAX_SUSPECTS = 50
 """Photos on the list of suspects."""
@@ -151,9 +151,11 @@ def read_suspects(path: Path) -> list[Suspect]:
     """Read a list of suspects, the most suspect first.
 
     Raises:
-        UserError: the file is missing, or lacks a column.
+        UserError: the file is missing or malformed.
     """
-    table = read_csv(path, Suspect._fields)[list(Suspect._fields)].astype(get_type_hints(Suspect))
+    types = {str: TEXT, int: COUNT, float: Number()}
+    columns = {name: types[of_type] for name, of_type in get_type_hints(Suspect).items()}
+    table = read_csv(path, columns)[list(columns)]
     return [Suspect(*row) for row in table.itertuples(index=False)]
 
 

@@ -10,13 +10,10 @@ from carvana.competition import rle
 from carvana.competition.dice import dice_from_edges
 from carvana.competition.names import car_id, check_listed_once
 from carvana.errors import UserError, blame
-from carvana.tables import read_csv
+from carvana.tables import TEXT, Text, check_column, read_csv
 
 RESAMPLES = 10_000
 """Bootstrap samples behind an interval."""
-
-_USAGES = ("public", "private", "ignored")
-"""Values of the column Usage in lower case; Kaggle scores ignored photos on no board."""
 
 
 def format_dice(value: float) -> str:
@@ -114,7 +111,7 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
 
     Args:
         submission: a CSV file with the columns img and rle_mask.
-        truth: a CSV file with the same columns, and optionally Usage (Public, Private or Ignored).
+        truth: a CSV file with the same columns, and optionally Usage (Public or Private).
 
     Returns:
         Columns img and dice, and Usage where the truth has it: one photo per row, in the order of the truth.
@@ -122,10 +119,11 @@ def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
     Raises:
         UserError: the files do not hold the same photos, each once, or a mask or a Usage is malformed.
     """
-    masks = read_csv(submission, ["img", "rle_mask"])
-    truths = read_csv(truth, ["img", "rle_mask"])
+    masks = read_csv(submission, {"img": TEXT, "rle_mask": TEXT})
+    truths = read_csv(truth, {"img": TEXT, "rle_mask": TEXT})
     check_listed_once(truths["img"].tolist(), truth)
-    _check_usages(truths, truth)
+    if "Usage" in truths:
+        check_column(truth, truths["Usage"], Text("(?i)public|private", "Public or Private"))
     check_names(masks["img"], truths["img"].tolist(), submission)
     pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
@@ -152,12 +150,3 @@ def _edges(mask: str, name: str, path: Path) -> np.ndarray:
     """Parse the mask of the photo `name` in the table at `path`."""
     with blame(f"{path}: {name}"):
         return rle.rle_to_edges(mask)
-
-
-def _check_usages(truths: pd.DataFrame, path: Path) -> None:
-    if "Usage" not in truths:
-        return
-    invalid = truths[~truths["Usage"].str.lower().isin(_USAGES)]
-    if len(invalid):
-        photo, usage = invalid[["img", "Usage"]].iloc[0]
-        raise UserError(f"{path}: {photo}: its Usage is {usage!r}; expected Public, Private or Ignored")

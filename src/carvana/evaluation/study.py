@@ -108,7 +108,7 @@ def summarize_runs(
         photos: the number of training photos in an epoch, all folds together.
     """
     scores, baseline_scores = (pd.concat([run.read_scores() for run in side]) for side in (runs, baseline))
-    histories = [pd.read_csv(run.history) for run in runs]
+    histories = [run.read_history() for run in runs]
     seconds = sum(history["train_s"].sum() for history in histories)
     is_baseline = [run.folder for run in runs] == [run.folder for run in baseline]
     return Result(

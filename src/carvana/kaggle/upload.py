@@ -21,6 +21,7 @@ from carvana.kaggle.scores import (
     record_score,
     submission_message,
 )
+from carvana.locks import file_lock
 from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 
 if TYPE_CHECKING:
@@ -66,20 +67,24 @@ def submit(
             submission or cannot score it. Submissions that Kaggle has accepted until then are in the ledger.
     """
     ledger = Ledger.beside(paths[0])
-    skipped = {} if again else {path: row for path in paths if (row := _submitted_before(ledger, path))}
-    if len(skipped) == len(paths):
-        others = f", and so were the other {len(paths) - 1}" if len(paths) > 1 else ""
-        raise UserError(
-            f"{_describe_earlier(paths[0], skipped[paths[0]])}{others}; --again submits it once more"
-        )
-    for path, row in skipped.items():
-        console.message(f"{_describe_earlier(path, row)}; skipped")
-    api = sign_in()
-    pending = [path for path in paths if path not in skipped]
-    remaining = remaining_submissions(api)
-    if remaining is not None:
-        console.message(f"Kaggle accepts {remaining} more submissions today (UTC); {len(pending)} to upload")
-    uploads, failures = _upload_all(api, pending, message, remaining)
+    # Two commands would both find that a file was not submitted before.
+    with file_lock(ledger.path.with_name(".kaggle.lock"), console):
+        skipped = {} if again else {path: row for path in paths if (row := _submitted_before(ledger, path))}
+        if len(skipped) == len(paths):
+            others = f", and so were the other {len(paths) - 1}" if len(paths) > 1 else ""
+            raise UserError(
+                f"{_describe_earlier(paths[0], skipped[paths[0]])}{others}; --again submits it once more"
+            )
+        for path, row in skipped.items():
+            console.message(f"{_describe_earlier(path, row)}; skipped")
+        api = sign_in()
+        pending = [path for path in paths if path not in skipped]
+        remaining = remaining_submissions(api)
+        if remaining is not None:
+            console.message(
+                f"Kaggle accepts {remaining} more submissions today (UTC); {len(pending)} to upload"
+            )
+        uploads, failures = _upload_all(api, pending, message, remaining)
     rows, unscored = wait_for_scores(api, ledger, uploads, wait_s, first_pause_s)
     failures += unscored
     if failures:

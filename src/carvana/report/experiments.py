@@ -10,7 +10,7 @@ import pandas as pd
 from carvana.competition.names import car_and_angle
 from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
 from carvana.runs import RunDir, finished_runs_by_recipe
-from carvana.tables import read_csv
+from carvana.tables import TEXT, read_csv
 
 UNKNOWN = "unknown"
 """The make of a car that metadata.csv does not list."""
@@ -33,7 +33,7 @@ class Experiment:
     @cached_property
     def histories(self) -> dict[int, pd.DataFrame]:
         """The training history of each fold, one epoch per row."""
-        return {run.fold: pd.read_csv(run.history) for run in self.runs if run.history.is_file()}
+        return {run.fold: run.read_history() for run in self.runs if run.history.is_file()}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def read_makes(data: Path) -> pd.Series:
     path = data / "metadata.csv"
     if not path.is_file():
         return pd.Series(dtype=str)
-    table = read_csv(path, ["id", "make"]).drop_duplicates("id").set_index("id")["make"].str.strip()
+    table = (
+        read_csv(path, {"id": TEXT, "make": TEXT}).drop_duplicates("id").set_index("id")["make"].str.strip()
+    )
     return table.where(table != "", UNKNOWN)
 
 

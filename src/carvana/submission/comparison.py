@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from carvana.arguments import parse_fold_number
+from carvana.data.folds import parse_fold_number
 from carvana.evaluation import errors
 from carvana.evaluation.scores import format_dice, format_difference, format_interval
 from carvana.submission.ledger import LedgerRow

@@ -8,13 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from carvana.competition import rle
-from carvana.compression import DAMAGE_ERRORS
 from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError, blame
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
-from carvana.tables import csv_stem
+from carvana.tables import TEXT, csv_stem, read_csv_chunks
 
 _COLUMNS = ["img", "rle_mask"]
 _CHUNK_ROWS = 2_000
@@ -96,15 +95,10 @@ def read_masks(path: Path, photos: Collection[str]) -> dict[str, str]:
 
 
 def _read_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    try:
-        for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_CHUNK_ROWS):
-            if table.columns.tolist() != _COLUMNS:
-                raise UserError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
-            yield table
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such submission") from None
-    except (*DAMAGE_ERRORS, ValueError) as error:
-        raise UserError(f"{path}: not a whole CSV file ({str(error).strip()})") from None
+    for table in read_csv_chunks(path, dict.fromkeys(_COLUMNS, TEXT), _CHUNK_ROWS):
+        if table.columns.tolist() != _COLUMNS:
+            raise UserError(f"{path}: has the columns {', '.join(table.columns)}; expected img,rle_mask")
+        yield table
 
 
 def _count_runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:

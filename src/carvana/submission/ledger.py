@@ -2,13 +2,16 @@
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from carvana import console
 from carvana.files import sha256_of_file
-from carvana.tables import read_csv, write_csv
+from carvana.locks import file_lock
+from carvana.tables import TEXT, Columns, Number, Text, check_column, read_csv, write_csv
 
 COLUMNS = [
     *("submission", "recipe", "folds", "fold", "tta", "threshold", "cv_dice", "cv_low", "cv_high"),
@@ -22,12 +25,25 @@ scored yet). `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_
 of the submission's file.
 """
 
+_SCORE = Number(0, 1, optional=True)
+_COLUMN_TYPES: Columns = (
+    dict.fromkeys(COLUMNS, TEXT)
+    | dict.fromkeys(["cv_dice", "cv_low", "cv_high", "public", "private"], _SCORE)
+    | {
+        "submission": Text(r"[^/\\]+", "a file name"),
+        "fold": Text(r"[0-9]{1,4}|all", "a fold's number or `all`"),
+        "board": Text("kaggle|local|", "kaggle, local or nothing"),
+        "when": Text(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?", "a time such as 2026-01-31T12:00:00Z"),
+        "sha256": Text("[0-9a-f]{64}", "a SHA-256 of 64 hex digits"),
+    }
+)
+
 LedgerRow = dict[str, str]
 """A row of the ledger: the text of each column, "" where the value is unknown."""
 
 
 class Ledger:
-    """The ledger's file, which need not exist yet."""
+    """The ledger's file, which need not exist yet. Processes change it one after the other."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,8 +54,17 @@ class Ledger:
         return cls(submission.parent / "ledger.csv")
 
     def rows(self) -> list[LedgerRow]:
-        """Return all rows, the oldest first."""
-        return read_csv(self.path, COLUMNS)[COLUMNS].to_dict("records") if self.path.exists() else []
+        """Return all rows, the oldest first.
+
+        Raises:
+            UserError: the file is malformed, e.g. because its last row is incomplete.
+        """
+        if not self.path.exists():
+            return []
+        table = read_csv(self.path, dict.fromkeys(COLUMNS, TEXT))[COLUMNS]
+        for name, column in _COLUMN_TYPES.items():
+            check_column(self.path, table[name], column)
+        return table.to_dict("records")
 
     def find(self, submission: str, sha256: str, board: str | None = None) -> LedgerRow | None:
         """Return the newest row of a submission's file, or None.
@@ -71,16 +96,22 @@ class Ledger:
         SHA-256) on the same board.
         """
         row = {column: row.get(column, "") for column in COLUMNS}
-        kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
-        kept = [old for old in kept if (_file_key(old), old["board"]) != (_file_key(row), row["board"])]
-        self._write([*kept, row])
+        with self._locked():
+            kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
+            kept = [old for old in kept if (_file_key(old), old["board"]) != (_file_key(row), row["board"])]
+            self._write([*kept, row])
 
     def clear_score(self, row: LedgerRow) -> None:
         """Remove a row from its board; a file without any other row keeps it as an unscored one."""
-        rows = self.rows()
-        others = [old for old in rows if old != row]
-        has_other = any(_file_key(old) == _file_key(row) for old in others)
-        self._write(others if has_other else [row | {"board": ""} if old == row else old for old in rows])
+        with self._locked():
+            rows = self.rows()
+            others = [old for old in rows if old != row]
+            has_other = any(_file_key(old) == _file_key(row) for old in others)
+            self._write(others if has_other else [row | {"board": ""} if old == row else old for old in rows])
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """Hold the lock under which the ledger is read, changed and written."""
+        return file_lock(self.path.with_name(f".{self.path.stem}.lock"), console)
 
     def _write(self, rows: Sequence[LedgerRow]) -> None:
         write_csv(pd.DataFrame(rows, columns=COLUMNS), self.path)

@@ -1,7 +1,6 @@
 """Training of recipes on the folds of a cross-validation: one after the other, or as tasks of a cluster."""
 
 import gc
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from carvana.backend import AllDevices, keras
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
-from carvana.files import atomic_path
+from carvana.files import atomic_path, write_json
 from carvana.locks import file_lock
 from carvana.models.refiner import refiner_recipe
 from carvana.recipe import Recipe, Stage, read_recipe, write_recipe
@@ -241,5 +240,4 @@ def _prepare(run: RunDir, recipe: Recipe, split: Split) -> None:
     }
     with atomic_path(run.recipe) as part:
         write_recipe(recipe, part)
-    with atomic_path(run.metadata) as part:
-        part.write_text(json.dumps(metadata, indent=2) + "\n")
+    write_json(metadata, run.metadata)

@@ -2,7 +2,6 @@
 
 import filecmp
 import gc
-import json
 import time
 from collections.abc import Callable
 from statistics import median
@@ -12,7 +11,7 @@ import numpy as np
 
 from carvana import console
 from carvana.backend import AllDevices, Gpu, first_gpu, is_out_of_memory
-from carvana.files import atomic_path
+from carvana.files import write_json
 from carvana.machine import describe_machine
 from carvana.models.build import size_spec
 from carvana.recipe import Recipe
@@ -84,8 +83,7 @@ def resolve_precision(
             speeds = _measure_speeds(recipe, gpu, devices, measure)
         chosen = max(speeds, key=speeds.__getitem__)
         metadata |= {"precision": chosen, "device": device, "step_per_s": speeds}
-        with atomic_path(run.metadata) as part:
-            part.write_text(json.dumps(metadata, indent=2) + "\n")
+        write_json(metadata, run.metadata)
     reporter.message(f"fold {run.fold}: precision {_choice(metadata)}")
     return _with_precision(recipe, metadata["precision"])
 

@@ -145,7 +145,8 @@ class Trainer(ABC):
                         row = self._history_row(number, stage, training | validation)
                         self._save_checkpoint(row)
                         log.write_epoch(row, overlays)
-                        self._reporter.message(_epoch_line(row, stage, epoch - epochs.start + 1))
+                        line = _epoch_line(row, stage, epoch - epochs.start + 1)
+                        self._reporter.message(f"fold {self._run.fold}, {line}")
                 plot_history(pd.DataFrame(self.history), self._run.curve)
             except Exception as error:
                 if not is_out_of_memory(error):

@@ -34,8 +34,11 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("img,map,dice\n", "has no column 'within_2'"),
-        (",".join(errors.COLUMNS) + "\na.jpg,fine,0.9,1,1,1,1,1,1\n", "has the map 'fine'"),
-        (",".join(errors.COLUMNS) + "\na.jpg,coarse,0.9,1,1,many,1,1,1\n", "must be numbers"),
+        (
+            ",".join(errors.COLUMNS) + "\na.jpg,fine,0.9,1,1,1,1,1,1\n",
+            "map is 'fine'; expected coarse or refined",
+        ),
+        (",".join(errors.COLUMNS) + "\na.jpg,coarse,0.9,1,1,many,1,1,1\n", "within_8 is 'many'"),
     ],
 )
 def test_a_malformed_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:

@@ -59,8 +59,8 @@ def test_an_invalid_submission_is_refused(tmp_path: Path, truth: Path, rows: str
             "a_01.jpg,100 9223372036854775806,Public\n",
             "a_01.jpg: run 1 contains 9223372036854775806, more than",
         ),
-        ("a_01.jpg,1 4,recipe\n", "a_01.jpg: its Usage is 'recipe'; expected Public, Private or Ignored"),
-        ("a_01.jpg,1 4,\n", "a_01.jpg: its Usage is ''"),
+        ("a_01.jpg,1 4,recipe\n", "row 1: Usage is 'recipe'; expected Public or Private"),
+        ("a_01.jpg,1 4,\n", "row 1: Usage is ''"),
     ],
 )
 def test_an_invalid_truth_is_not_blamed_on_the_submission(tmp_path: Path, rows: str, message: str) -> None:

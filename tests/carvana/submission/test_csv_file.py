@@ -80,7 +80,7 @@ def test_an_invalid_submission_is_refused(tmp_path: Path, rows: list[str], messa
 
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has the columns img, mask; expected img,rle_mask"):
+    with pytest.raises(UserError, match="has no column 'rle_mask'; it has img, mask"):
         _check(_write(tmp_path / "bad.csv.gz", heading="img,mask"))
 
 
@@ -104,14 +104,14 @@ def test_a_zipped_submission_is_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "zip", "gz", "bz2", "xz", "zst", "tar", "tar.gz"])
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b", b"\xff" * 99, b"\0" * 99, b"img", b'"'])
-def test_a_file_that_is_not_what_its_name_says_is_refused(
-    tmp_path: Path, ending: str, content: bytes
-) -> None:
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"odd.{ending}"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"odd\.{ending}: (not a whole CSV file|has the columns)"):
-        _check(path)
+    for content in (b"", b"PK\x03\x04", b"\x1f\x8b", b"\xff" * 99, b"\0" * 99, b"img", b'"'):
+        path.write_bytes(content)
+        with pytest.raises(
+            UserError, match=rf"odd\.{ending}: (not a whole CSV|cannot be read|has no column)"
+        ):
+            _check(path)
 
 
 def test_zips_of_no_file_or_of_two_are_refused(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_submission_without_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such submission"):
+    with pytest.raises(UserError, match="no such file"):
         _check(tmp_path / "none.csv.gz")
 
 
