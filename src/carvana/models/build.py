@@ -55,7 +55,8 @@ def check_memory(recipe: Recipe) -> None:
         weights = count_filter_weights(recipe)
     # On a processor, gradients and Adam's two averages are in the same memory; a GPU may have more than the machine.
     _check_memory(
-        f"a network of over {weights:,} weights (base_filters {recipe.base_filters}, depth {recipe.depth})",
+        f"recipe {recipe.name}: a network of over {weights:,} weights"
+        f" (base_filters {recipe.base_filters}, depth {recipe.depth})",
         weights * (_WEIGHT_BYTES if on_gpu else 4 * _WEIGHT_BYTES),
         available,
     )
@@ -67,7 +68,8 @@ def check_memory(recipe: Recipe) -> None:
             map_values = pixels // recipe.space_to_depth**2 * recipe.base_filters
             needed += 2 * map_values * value_bytes // stage.accumulation_steps
         size = f"{stage.size[1]}x{stage.size[0]}"
-        _check_memory(f"a stage of {size} with a batch_size of {stage.batch_size}", needed, available)
+        what = f"recipe {recipe.name}: a stage of {size} with a batch_size of {stage.batch_size}"
+        _check_memory(what, needed, available)
 
 
 def _check_memory(what: str, needed: int, available: int) -> None:

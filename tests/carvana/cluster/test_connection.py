@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from carvana.cluster.connection import connect
+from carvana.cluster.connection import check_address, connect
 from carvana.errors import UserError
 
 
@@ -33,4 +33,49 @@ def test_each_local_worker_gets_its_own_gpu(two_gpus: None, capsys: pytest.Captu
 
 def test_more_local_workers_than_gpus_are_an_error(two_gpus: None) -> None:
     with pytest.raises(UserError, match="this machine has 2 GPUs"), connect("local:3"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "count", ["", "0", "-1", "+1", "²", "٣", "1.5", "1_0", " 1", "two", "1025", "9" * 20, "9" * 5_000]
+)
+def test_a_malformed_number_of_local_workers_is_refused(count: str) -> None:
+    with pytest.raises(UserError, match="expected local:N, with N from 1 to 1024"):
+        check_address(f"local:{count}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "carrier-pigeon://here",
+            "http://127.0.0.1:1",
+            "://",
+            "tcp://",
+            "tcp://:",
+            "tcp://127.0.0.1:99999",
+            "²",
+        ),
+        *(
+            "tcp://127.0.0.1:-1",
+            "tcp://127.0.0.1:port",
+            "tcp://[::1",
+            "tcp://127.0.0.1",
+            "tcp://127.0.0.1:1",
+            "\n",
+        ),
+        *(
+            "tcp://host name:1",
+            "tcp://" + "x" * 300 + ":1",
+            "inproc://x",
+            "127.0.0.1:1",
+            "local",
+            "LOCAL:2",
+            ":1",
+        ),
+    ],
+)
+def test_an_address_without_a_scheduler_is_refused(address: str) -> None:
+    check_address(address)
+    with pytest.raises(UserError, match=r"--cluster .*: no Dask scheduler answers there"), connect(address):
         pass

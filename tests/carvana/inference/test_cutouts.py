@@ -90,6 +90,66 @@ def test_finished_cutouts_are_left_alone(tmp_path: Path) -> None:
     assert left(PredictionConfig((), 0.4)) == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("br[1]", ["br[1]/a.png", "br[1]/b.jpg"]),
+        ("br[1]/*.jpg", ["br[1]/b.jpg"]),
+        ("br[1]/a.png", ["br[1]/a.png"]),
+        ("br[1]/**/*.png", ["br[1]/a.png", "br[1]/c*/d.png"]),
+        ("br[1]/c*", ["br[1]/c*/d.png"]),
+        ("br?1?/*.png", ["br[1]/a.png"]),
+        ("br[12]/*.png", ["br2/e.png"]),
+        ("[b]r2", ["br2/e.png"]),
+        ("./br2//e.png", ["br2/e.png"]),
+        ("[1].png", ["[1].png"]),
+        ("*.png", ["[1].png"]),
+    ],
+)
+def test_patterns_and_folders_with_brackets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, found: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("br[1]/a.png", "br[1]/b.jpg", "br[1]/c*/d.png", "br[1]/cc/e.txt", "br2/e.png", "[1].png"):
+        Path(name).parent.mkdir(exist_ok=True, parents=True)
+        Path(name).touch()
+    photos = find_photos(pattern, Path("out"))
+    assert [str(photo.path) for photo in photos] == found
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "~nouser/*.jpg",
+        "~nouser",
+        "none/*.jpg",
+        "[",
+        "[a",
+        "[!a]",
+        "***",
+        "loop",
+        "loop/*",
+        "x" * 5_000,
+        "empty",
+        "empty/*",
+    ],
+)
+def test_patterns_without_a_photo_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=r"^--images .*: names no photo"):
+        find_photos(pattern, Path("out"))
+
+
+def test_a_loop_of_links_among_the_cutouts_is_no_photo(tmp_path: Path) -> None:
+    Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
+    (tmp_path / "a.png").symlink_to("a.png")
+    assert [photo.name for photo in find_photos(str(tmp_path / "*.jpg"), tmp_path)] == ["a.jpg"]
+
+
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
         find_photos(str(tmp_path / "*.jpg"), tmp_path / "out")

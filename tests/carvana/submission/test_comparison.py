@@ -109,3 +109,13 @@ def test_photos_that_refinement_helped_and_hurt_most_have_a_line_each() -> None:
         "both: refinement helped aa_01.jpg most: 0.970000 -> 0.990000",
         "both: refinement hurt aa_02.jpg most: 0.980000 -> 0.977500",
     ]
+
+
+def test_what_is_no_number_of_a_fold_counts_as_an_ensemble() -> None:
+    rows = [
+        _row(f"{fold}.csv.gz", fold=fold, board="local", cv_dice="0.9", public="0.9")
+        for fold in ("²", "٣", "")
+    ]
+    assert comparison.agreement_table(rows) == []
+    rows += [_row("10.csv.gz", fold="10"), _row("2.csv.gz", fold="2")]
+    assert [row[1] for row in comparison.table(rows)][:2] == ["2", "10"]
