@@ -5,6 +5,7 @@ Of an animated image, the first frame is read.
 """
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _SCALES = (1, 2, 4, 8)
 _JPEG_MARK = b"\xff\xd8\xff"
 _MAX_PIXELS = 200_000_000
 """Pixels up to which an image is decoded: those of the largest phone cameras. Its header alone may claim any size."""
+_MAX_BYTES = 2 * 10**9
+"""Bytes of a file up to which it is read."""
 _MAX_SIDE = 65_535
 """Largest height or width, as in a JPEG; a PNG of a cut-out may not have over a million."""
 _WHITE_LEVELS = (1, 255, 65_535)
@@ -287,6 +290,8 @@ def _bytes(path: Path, limit: int = -1) -> bytes:
     """Read the file, or its first `limit` bytes."""
     try:
         with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+                raise UserError(f"{path}: has more than {_MAX_BYTES // 10**9} GB; no image has")
             return file.read(limit)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -21,6 +21,7 @@ from carvana.runs import RunDir, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
+from carvana.training.memory import check_memory
 from carvana.training.precision import resolve_precision
 from carvana.training.refiner_trainer import RefinerTrainer
 from carvana.training.trainer import NetworkTrainer
@@ -69,6 +70,7 @@ class FoldTask:
 
     def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
         """Train the recipe's networks and score them, which marks the run as finished."""
+        check_memory(self.recipe, len(self.train))
         run, validator = self.run, Validator(self.val, self.recipe)
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
         network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)

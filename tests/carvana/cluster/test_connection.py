@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from carvana.cluster import connection
 from carvana.cluster.connection import check_address, connect
 from carvana.errors import UserError
 
@@ -75,7 +76,8 @@ def test_a_malformed_number_of_local_workers_is_refused(count: str) -> None:
         ),
     ],
 )
-def test_an_address_without_a_scheduler_is_refused(address: str) -> None:
+def test_an_address_without_a_scheduler_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 0.2)
     check_address(address)
     with pytest.raises(UserError, match=r"--cluster .*: no Dask scheduler answers there"), connect(address):
         pass

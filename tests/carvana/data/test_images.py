@@ -1,6 +1,7 @@
 """Reading of photos and masks."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -302,6 +303,11 @@ def _text(path: Path) -> None:
     path.write_text("a photo")
 
 
+def _huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 10**12)
+
+
 def _dangling(path: Path) -> None:
     path.symlink_to(path.with_name("none"))
 
@@ -315,6 +321,7 @@ def _dangling(path: Path) -> None:
         (lambda path: None, r"cannot be read \(No such file or directory\)"),
         (_empty, "not a whole"),
         (_text, "not a whole"),
+        (_huge, "has more than 2 GB"),
     ],
 )
 @pytest.mark.parametrize(
