@@ -140,8 +140,8 @@ def photo_size(path: Path) -> tuple[int, int]:
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask, an image (GIF in the competition) of two grey levels, of which the brighter one is car.
 
-    The palette is applied. If all its entries have the same colour, the indices of the pixels are their levels. An
-    image of one level is an empty mask if it is black, and a full one if it is white. Transparent pixels are black.
+    The palette is applied; if it has no colour but black, the indices of the pixels are their levels. An image of one
+    level is an empty mask if it is black, and a full one if it is white. Transparent pixels are black.
 
     Returns:
         (height, width), bool.
@@ -198,8 +198,8 @@ def _mask_pixels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
         return np.asarray(image), None
     if image.mode == "1":
         return np.asarray(image.convert("L")), None
-    rgba = np.asarray(image.convert("RGBA")).astype(np.int64)
-    alpha = rgba[..., 3]
+    rgba = np.asarray(image.convert("RGBA"))
+    alpha = rgba[..., 3].astype(np.int32)
     levels = np.where(_is_grey(rgba) | (alpha == 0), (rgba[..., 0] * alpha + 127) // 255, _COLOURED)
     if levels.min() == levels.max() and alpha.min() != alpha.max():
         levels[alpha == 0] = _TRANSPARENT
@@ -210,7 +210,7 @@ def _palette_levels(image: Image.Image) -> np.ndarray:
     """Return the level (256,), int64, of each index of a palette."""
     levels = np.full(256, _COLOURED)
     colours = np.array(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)[:256]
-    if (colours == colours[:1]).all():  # nobody chose this palette
+    if not colours.any():  # libraries save an image of indices without colours so
         return np.arange(256)
     levels[: len(colours)] = np.where(_is_grey(colours), colours[:, 0], _COLOURED)
     return levels
@@ -265,7 +265,7 @@ def _opened(path: Path, data: bytes, kind: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise _broken(path, kind, "it has the form of no kind of image") from None
+        raise _broken(path, kind, "it has no format that Pillow reads") from None
     except Exception as error:  # a damaged file leads Pillow's readers to errors of almost every type
         raise _broken(path, kind, error) from None
 

@@ -161,6 +161,9 @@ SEVERAL_BLACKS = CAR.astype(np.uint8) + 2 * (np.arange(9) % 2).astype(np.uint8)
         (_indexed([*BLACK, *WHITE], NO_CAR), NO_CAR),
         (_indexed([*BLACK, *WHITE], ALL_CAR), ALL_CAR),
         (_indexed([*WHITE, *BLACK], NO_CAR), ALL_CAR),
+        (_indexed([*WHITE, *WHITE], NO_CAR), ALL_CAR),
+        (_indexed([*BLACK, *BLACK], NO_CAR), NO_CAR),
+        (_indexed([*BLACK, *WHITE, *RED], NO_CAR), NO_CAR),  # a palette may have entries that no pixel has
         (_levels(0, 1), CAR),
         (_levels(0, 255), CAR),
         (_levels(40, 190), CAR),
@@ -194,6 +197,7 @@ def test_the_brighter_of_two_greys_is_car(tmp_path: Path, image: Image.Image, ex
     [
         (_levels(0, 128, car=ALL_CAR), "its pixels are 128, not two greys"),
         (_indexed([50] * 3 + [90] * 3, ALL_CAR), "its pixels are 90, not"),
+        (_indexed([*WHITE, *WHITE]), "its pixels are 255, not"),
         (_indexed([*BLACK, *RED]), "its pixels are coloured, 0, not"),
         (_indexed([*WHITE, *BLACK, *BLACK], 1 + CAR), "its pixels are 0, not"),
         (_indexed([*BLACK, *WHITE, 9, 9, 9], SEVERAL_BLACKS % 3), "its pixels are 0, 9, 255, not"),
