@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.errors import UserError
 from carvana.evaluation.errors import errors_by_recipe
 from carvana.submission import comparison
@@ -95,4 +95,4 @@ def _show_errors(runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    console.run(compare)
+    commandline.run(compare)

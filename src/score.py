@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 
 
 def score(
@@ -32,4 +32,4 @@ def score(
 
 
 if __name__ == "__main__":
-    console.run(score)
+    commandline.run(score)

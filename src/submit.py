@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.errors import UserError
 from carvana.submission.ledger import Ledger
 
@@ -115,4 +115,4 @@ def _fold_submissions(submission: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    console.run(submit)
+    commandline.run(submit)
