@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from carvana import console, machine
+from carvana import commandline, console, machine
 from carvana.data.dataset import Sample, train_samples
 from carvana.data.split import Split
 from carvana.evaluation.scores import mean_with_ci
@@ -75,4 +75,4 @@ def _fold_table(photos: list[Sample], split: Split, fold: int, runs: Path) -> Pa
 
 
 if __name__ == "__main__":
-    console.run(benchmark)
+    commandline.run(benchmark)

@@ -36,7 +36,7 @@ from cluster_jobs import (
 )
 from prediction import repeated
 
-from carvana import console
+from carvana import commandline, console
 from carvana.cluster.executor import dask_executor
 from carvana.data.dataset import Sample, test_samples
 from carvana.inference.shards import SHARD_SIZE, Shard
@@ -223,4 +223,4 @@ def _storage(photos: Sequence[Sample]) -> float:
 
 
 if __name__ == "__main__":
-    console.run(benchmark)
+    commandline.run(benchmark)

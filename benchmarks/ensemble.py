@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from prediction import TEST_CARS, FixedMaps, maps_of_cars, repeated, time_prediction
 
-from carvana import console, machine
+from carvana import commandline, console, machine
 from carvana.competition.names import ANGLES
 from carvana.data.dataset import test_samples
 from carvana.inference.pipeline import BATCH_SIZE
@@ -94,4 +94,4 @@ def _gpu_use() -> Iterator[Callable[[], tuple[str, str, str] | None]]:
 
 
 if __name__ == "__main__":
-    console.run(benchmark)
+    commandline.run(benchmark)

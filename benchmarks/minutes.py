@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from matplotlib.figure import Figure
 
-from carvana import console
+from carvana import commandline, console
 from carvana.errors import UserError
 from carvana.evaluation.scores import mean_with_ci
 from carvana.files import atomic_path
@@ -77,4 +77,4 @@ def draw(runs: dict[str, RunDir]) -> Figure:
 
 
 if __name__ == "__main__":
-    console.run(benchmark)
+    commandline.run(benchmark)

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from carvana import console
+from carvana import commandline, console
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.augmentation import Augmenter
@@ -165,4 +165,4 @@ def _row(name: str, ours: float, obvious: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    console.run(benchmark)
+    commandline.run(benchmark)

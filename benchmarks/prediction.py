@@ -24,7 +24,7 @@ import pandas as pd
 import typer
 from parts import obvious_photo, obvious_rle
 
-from carvana import console, machine
+from carvana import commandline, console, machine
 from carvana.backend import keras
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, photo_name
@@ -285,4 +285,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one_prediction(Path(sys.argv[2]), int(sys.argv[3]))
     else:
-        console.run(benchmark)
+        commandline.run(benchmark)

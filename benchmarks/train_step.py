@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from carvana import console, machine
+from carvana import commandline, console, machine
 
 VARIANTS = {
     "PyTorch, plain": ("torch", "plain"),
@@ -259,4 +259,4 @@ def _show(
 
 
 if __name__ == "__main__":
-    console.run(main)
+    commandline.run(main)

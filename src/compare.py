@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.errors import UserError
 from carvana.evaluation.errors import errors_by_recipe
 from carvana.submission import comparison
@@ -25,7 +25,9 @@ def compare(
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs RECIPE/fold-K.")] = Path("runs"),
     data: Annotated[Path, typer.Option(help="Report: the data folder of the runs.")] = Path("data"),
-    worst: Annotated[int, typer.Option(min=0, help="Report: photos of each run in its gallery.")] = 6,
+    worst: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Report: photos of each run in its gallery.")
+    ] = 6,
 ) -> None:
     """Print cross-validation beside leaderboard scores: one row per fold, and one for the ensemble.
 
@@ -95,4 +97,4 @@ def _show_errors(runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    console.run(compare)
+    commandline.run(compare)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.inference.config import resolve_member
@@ -77,4 +77,4 @@ def export(
 
 
 if __name__ == "__main__":
-    console.run(export)
+    commandline.run(export)

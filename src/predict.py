@@ -12,7 +12,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.dataset import test_samples, train_samples
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
@@ -243,4 +243,4 @@ def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bo
 
 
 if __name__ == "__main__":
-    console.run(predict)
+    commandline.run(predict)

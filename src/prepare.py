@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.arguments import parse_integer
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
@@ -106,4 +106,4 @@ def _row(part: str, samples: list[Sample]) -> list[str]:
 
 
 if __name__ == "__main__":
-    console.run(prepare)
+    commandline.run(prepare)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 
 
 def score(
@@ -21,15 +21,17 @@ def score(
 
         ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
     """
+    from carvana.errors import blame
     from carvana.evaluation.scores import mean_with_ci, score_submission
 
     scores = score_submission(submission, truth)
     groups = {"all": scores}
     if "Usage" in scores:
-        groups |= {usage.lower(): group for usage, group in scores.groupby("Usage", sort=False)}
-    rows = [[name, *mean_with_ci(group).cells()] for name, group in groups.items()]
+        groups |= dict(list(scores.groupby(scores["Usage"].str.lower(), sort=False)))
+    with blame(str(truth)):  # the names of its photos name their cars
+        rows = [[name, *mean_with_ci(group).cells()] for name, group in groups.items()]
     console.show_table(str(submission), ["photos of", "Dice", "95% interval", "photos"], rows)
 
 
 if __name__ == "__main__":
-    console.run(score)
+    commandline.run(score)

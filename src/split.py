@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.dataset import car_mask_areas
 from carvana.data.folds import assign_folds, default_table, read_folds, select_folds, write_folds
 from carvana.errors import UserError
@@ -47,4 +47,4 @@ def split(
 
 
 if __name__ == "__main__":
-    console.run(split)
+    commandline.run(split)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.split import Split, parse_fold
 
 
@@ -71,4 +71,4 @@ def _fold_numbers(text: str, split: Split) -> list[int]:
 
 
 if __name__ == "__main__":
-    console.run(study)
+    commandline.run(study)

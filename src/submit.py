@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.folds import parse_fold_number
 from carvana.errors import UserError
 from carvana.submission.ledger import Ledger
@@ -122,4 +122,4 @@ def _fold_submissions(submission: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    console.run(submit)
+    commandline.run(submit)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from carvana import console
+from carvana import commandline, console
 from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
 from carvana.data.split import Split, parse_fold
@@ -115,4 +115,4 @@ def _show(trained: Sequence[RunDir]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(train)
+    commandline.run(train)

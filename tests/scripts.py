@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from carvana import console
+from carvana import commandline
 
 SRC = Path(__file__).parents[1] / "src"
 TIMEOUT_S = 300
@@ -28,7 +28,7 @@ class Result:
 
 def run_script(script: str, *arguments: object, cwd: Path) -> Result:
     """Run a script in this process: its status and output are those of the command, and it costs no start-up."""
-    app = console.command(getattr(importlib.import_module(script), script))
+    app = commandline.command(getattr(importlib.import_module(script), script))
     with contextlib.chdir(cwd):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     return Result(result.exit_code, result.stdout, result.stderr)

@@ -16,9 +16,9 @@ from .scripts import SRC, error_of, output_of
 
 _COMPARE = """
 import sys
-import carvana.console, compare
+import carvana.commandline, compare
 try:
-    carvana.console.run(compare.compare)
+    carvana.commandline.run(compare.compare)
 finally:
     print("imported:", {"keras", "tensorflow", "matplotlib", "kaggle", "requests", "cv2"} & set(sys.modules))
 """
@@ -28,7 +28,7 @@ finally:
 def ledger(tmp_path: Path) -> Ledger:
     """A ledger of one submission in the folder of the test."""
     ledger = Ledger(tmp_path / "submissions" / "ledger.csv")
-    ledger.add({"submission": "mine.csv.gz", "recipe": "fast"})
+    ledger.add({"submission": "mine.csv.gz", "recipe": "fast", "sha256": 64 * "a"})
     return ledger
 
 

@@ -1,24 +1,16 @@
-"""Output of the scripts: commands, messages, progress, tables, and one line for invalid input."""
+"""Output of the scripts: messages, progress and tables."""
 
-import functools
-import io
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NoReturn, Protocol
+from typing import Protocol
 
-import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-
-from carvana.errors import UserError
-from carvana.files import describe_os_error
 
 LINE_INTERVAL_S = 15.0
 """Seconds between the plain lines that replace the progress bar where there is no terminal."""
@@ -39,78 +31,6 @@ class Reporter(Protocol):
 
     def progress(self, title: str, total: int, unit: str) -> AbstractContextManager[ProgressCallback]:
         """Report the progress of the block, as `carvana.console.progress` does."""
-
-
-def run(script: Callable[..., None]) -> None:
-    """Run a script's function as a command of the command line.
-
-    Exit status: 1 with one line for a `UserError` and for errors of the system, such as a full disk; 2 for invalid
-    arguments; 130 for Ctrl-C. Where the output ends early, as in `... | head`, the command ends without a message.
-
-    Lazy imports: TensorFlow, Dask, Kaggle's client and matplotlib take seconds to import. A script imports only what
-    its arguments need at the top and everything else inside its command function, so that every `--help` and
-    `compare` stay under two seconds; package modules import at their top.
-    """
-    _open_standard_streams()
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `carvana.startup`
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    with _errors_in_one_line():
-        command(script)()
-
-
-def command(script: Callable[..., None]) -> typer.Typer:
-    """Build the command that `run` runs, so that tests can call it in their own process."""
-
-    @functools.wraps(script)
-    def guarded(*arguments: Any, **options: Any) -> None:
-        with _errors_in_one_line():
-            script(*arguments, **options)
-
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.command()(guarded)
-    return app
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """End the process, as described in `run`, if the block ends with an error that is the user's to solve."""
-    try:
-        yield
-        sys.stdout.flush()
-    except UserError as error:
-        _fail(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at the exit
-        sys.exit(1)
-    except OSError as error:
-        _fail(describe_os_error(error))
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept, and the same command continues from there", file=sys.stderr)
-        sys.exit(130)
-
-
-def _fail(reason: str) -> NoReturn:
-    """End the process with exit status 1 and one line."""
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    sys.exit(1)
-
-
-def _open_standard_streams() -> None:
-    """Open closed standard streams, and write characters that the terminal's encoding lacks as escapes.
-
-    A closed stream's number would be given to the next file that is opened, into which libraries then write.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115  until the exit
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def message(text: str) -> None:

@@ -341,6 +341,12 @@ def check_recipe_name(name: str, path: Path) -> None:
         )
 
 
+def key_paths(key: str) -> list[str]:
+    """Return the paths of a recipe's key as `read_recipe` takes them, e.g. `stages.0.epochs` and `refine.epochs`."""
+    tables = {"": Recipe, "stages.0.": Stage, "refine.": Refine, "augmentation.": Augmentation}
+    return [f"{prefix}{key}" for prefix, table in tables.items() if key in table.model_fields]
+
+
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe with all keys, including those at their defaults."""
     path.write_text(tomli_w.dumps(recipe.model_dump(exclude_none=True)), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Importing this first lets Ctrl-C end a script without a traceback while its other modules are imported.
 
-`console.run` restores Python's own handler, which ends a script with a message. A script that runs in the background,
-where the shell ignores Ctrl-C, keeps ignoring it.
+`commandline.run` restores the handler of Python, which ends a script with a message. A script that runs in the
+background, where the shell ignores Ctrl-C, keeps ignoring it.
 """
 
 import _signal as signal  # built in; `signal` itself takes 10 ms to import

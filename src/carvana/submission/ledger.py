@@ -31,7 +31,7 @@ _COLUMN_TYPES: Columns = (
     | dict.fromkeys(["cv_dice", "cv_low", "cv_high", "public", "private"], _SCORE)
     | {
         "submission": Text(r"[^/\\]+", "a file name"),
-        "fold": Text(r"[0-9]{1,4}|all", "a fold's number or `all`"),
+        "fold": Text(r"[0-9]{1,4}|all|", "a fold's number, `all` or nothing"),
         "board": Text("kaggle|local|", "kaggle, local or nothing"),
         "when": Text(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?", "a time such as 2026-01-31T12:00:00Z"),
         "sha256": Text("[0-9a-f]{64}", "a SHA-256 of 64 hex digits"),

@@ -30,7 +30,7 @@ from carvana.runs import RunDir
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, LedgerRow
-from carvana.tables import read_csv, write_csv
+from carvana.tables import TEXT, read_csv, write_csv
 
 SMALL = [
     "base_filters=2",
@@ -42,7 +42,7 @@ ROWS: list[LedgerRow] = [
     dict.fromkeys(COLUMNS, "")
     | {"submission": f"{recipe}-fold{fold}.csv.gz", "recipe": recipe, "folds": "data-2", "fold": str(fold)}
     | {"cv_dice": f"0.9{fold}{place}000", "cv_low": "0.9", "cv_high": "0.99", "board": "local"}
-    | {"public": f"0.8{fold}{place}111", "private": f"0.7{fold}{place}222"}
+    | {"public": f"0.8{fold}{place}111", "private": f"0.7{fold}{place}222", "sha256": 64 * "a"}
     for place, recipe in enumerate(("deep", "plain"))
     for fold in range(3)
 ]
@@ -91,7 +91,7 @@ def ledger(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     ledger = Ledger(tmp_path_factory.mktemp("submissions") / "ledger.csv")
     for row in ROWS:
         ledger.add(row)
-    truth = read_csv(rendered / "test_masks.csv", ["img", "rle_mask"])
+    truth = read_csv(rendered / "test_masks.csv", {"img": TEXT, "rle_mask": TEXT})
     submission = ledger.path.with_name("plain-fold1.csv.gz")
     records = []
     with write_submission(submission) as write_row:
@@ -278,7 +278,7 @@ def test_flagged_photos_are_those_of_the_list(page: webdriver.Chrome, ledger: Le
 def test_flagged_masks_are_those_of_the_submission(ledger: Ledger, rendered: Path, tmp_path: Path) -> None:
     rows, makes = ledger.rows(), read_makes(rendered)
     first, *_ = flagged_masks(rows, ledger.path.parent, rendered, makes)
-    truth = read_csv(rendered / "test_masks.csv", ["img"]).set_index("img")["rle_mask"]
+    truth = read_csv(rendered / "test_masks.csv", {"img": TEXT}).set_index("img")["rle_mask"]
     assert np.array_equal(_classes(first.mask) > 0, rle.decode(truth[first.img], (64, 96)))
     assert (first.submission, first.place, first.make) == ("plain-fold1.csv.gz", 1, makes[first.car])
     assert flagged_masks(rows, tmp_path, rendered, makes) == []
@@ -404,7 +404,7 @@ def test_missing_runs_and_photos_are_reported(tmp_path: Path, ledger: Ledger, ru
 
 def test_an_unscored_submission_has_no_figure(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.csv")
-    ledger.add(dict.fromkeys(COLUMNS, "") | {"submission": "blend.csv.gz"})
+    ledger.add(dict.fromkeys(COLUMNS, "") | {"submission": "blend.csv.gz", "sha256": 64 * "a"})
     write_report(tmp_path / "report.html", ledger, tmp_path, tmp_path, worst=0)
     text = (tmp_path / "report.html").read_text()
     assert ">blend.csv.gz</td>" in text
