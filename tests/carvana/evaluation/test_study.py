@@ -22,7 +22,9 @@ def _run(folder: Path, dice: np.ndarray) -> RunDir:
     run = RunDir(folder / "fold-0")
     run.folder.mkdir(parents=True)
     _scores(dice).to_csv(run.scores, index=False)
-    pd.DataFrame({"train_s": [30.0, 30.0]}).to_csv(run.history, index=False)
+    columns = ["epoch", "stage", "height", "width", "learning_rate", "loss", "dice", "validation_s"]
+    history = dict.fromkeys(columns, [1, 1]) | {"train_s": [30.0, 30.0]}
+    pd.DataFrame(history).to_csv(run.history, index=False)
     return run
 
 
