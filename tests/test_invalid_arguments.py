@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from .scripts import Result, run_script
 
@@ -184,3 +186,65 @@ def test_score(folder: Path, rendered: Path, kind: str, option: str) -> None:
     result = run_script("score", submission, "--truth", truth, cwd=folder)
     _assert_refused(result)
     assert str(odd) in result.stderr
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def _page(path: Path) -> None:
+    path.write_text("<html>Sign in to download</html>")
+
+
+def _turned(path: Path) -> None:
+    with Image.open(path) as image:
+        turned = image.rotate(90, expand=True)
+    turned.save(path)
+
+
+@pytest.mark.parametrize("damage", [_missing, _empty, _cut, _folder, _loop, _page, _turned])
+@pytest.mark.parametrize("part", ["train", "train_masks"])
+def test_photos_and_masks(data: Path, part: str, damage: Callable[[Path], None]) -> None:
+    file = sorted((data / part).iterdir())[7]
+    damage(file)
+    for command in (
+        ["prepare", "--source", "folder", "--data", data],
+        ["train", "--recipe", "miniature", "--data", data, "--folds", "none.csv"],
+    ):
+        result = run_script(*command, cwd=data.parent)
+        _assert_refused(result)
+        assert (
+            file.name.partition(".")[0].removesuffix("_mask") in result.stderr or "none.csv" in result.stderr
+        )
+
+
+@pytest.mark.parametrize("table", ["sample_submission.csv", "train_masks.csv"])
+@pytest.mark.parametrize("damage", [_missing, _empty, _cut, _folder, _loop, _page])
+def test_tables_of_the_data(data: Path, table: str, damage: Callable[[Path], None]) -> None:
+    damage(data / table)
+    command = (
+        ["prepare", "--source", "folder"]
+        if table == "sample_submission.csv"
+        else ["split", "--out", "new.csv"]
+    )
+    result = run_script(*command, "--data", data, cwd=data.parent)
+    _assert_refused(result)
+    assert table in result.stderr

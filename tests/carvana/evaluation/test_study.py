@@ -23,7 +23,7 @@ def _run(folder: Path, dice: np.ndarray) -> RunDir:
     run.folder.mkdir(parents=True)
     _scores(dice).to_csv(run.scores, index=False)
     columns = ["epoch", "stage", "height", "width", "learning_rate", "loss", "dice", "validation_s"]
-    history = dict.fromkeys(columns, [1, 1]) | {"train_s": [30.0, 30.0]}
+    history: dict = dict.fromkeys(columns, 1) | {"train_s": [30.0, 30.0]}
     pd.DataFrame(history).to_csv(run.history, index=False)
     return run
 
