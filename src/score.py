@@ -21,14 +21,14 @@ def score(
 
         ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
     """
-    from carvana.errors import blame
+    from carvana.errors import prefix_errors
     from carvana.evaluation.scores import mean_with_ci, score_submission
 
     scores = score_submission(submission, truth)
     groups = {"all": scores}
     if "Usage" in scores:
         groups |= dict(list(scores.groupby(scores["Usage"].str.lower(), sort=False)))
-    with blame(str(truth)):  # the names of its photos name their cars
+    with prefix_errors(str(truth)):  # the names of its photos name their cars
         rows = [[name, *mean_with_ci(group).cells()] for name, group in groups.items()]
     console.show_table(str(submission), ["photos of", "Dice", "95% interval", "photos"], rows)
 

@@ -4,7 +4,8 @@
 def parse_integer(text: str, minimum: int, maximum: int) -> int | None:
     """Parse a whole number in ASCII digits without a sign; None if it is another text, or out of range.
 
-    `str.isdigit` accepts `²`, which `int` refuses, and `int` accepts `1_000` and more than 4,300 digits never.
+    `str.isdigit` accepts `²`, which `int` refuses. `int` accepts `1_000` and the digits of other scripts, and refuses
+    more than 4,300 digits.
     """
     if not (text.isascii() and text.isdecimal()) or len(text) > len(str(maximum)):
         return None

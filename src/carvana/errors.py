@@ -23,7 +23,7 @@ class UserError(Exception):
 
 
 @contextmanager
-def blame(place: str) -> Iterator[None]:
+def prefix_errors(place: str) -> Iterator[None]:
     """Prefix the message of a UserError that is raised in the block with the place of the invalid input."""
     try:
         yield

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana.errors import UserError, blame
+from carvana.errors import UserError, prefix_errors
 
 
 @given(st.text())
@@ -28,5 +28,5 @@ def test_long_words_and_messages_are_shortened() -> None:
 
 
 def test_the_place_of_an_error_is_its_prefix() -> None:
-    with pytest.raises(UserError, match=r"^truth\.csv: a\.jpg: no mask$"), blame("truth.csv: a.jpg"):
+    with pytest.raises(UserError, match=r"^truth\.csv: a\.jpg: no mask$"), prefix_errors("truth.csv: a.jpg"):
         raise UserError("no mask")

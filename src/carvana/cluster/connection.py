@@ -91,9 +91,7 @@ class _Client(Client):
 def _remote(address: str) -> Iterator[Client]:
     try:
         client = _Client(address, timeout=ANSWER_TIMEOUT_S, set_as_default=False)
-    except (
-        Exception
-    ) as error:  # an invalid address leads Dask to errors of many types, some without a message
+    except Exception as error:  # an invalid address leads Dask to errors of many types
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from carvana.competition import names, rle
 from carvana.data import images
-from carvana.errors import UserError, blame
+from carvana.errors import UserError, prefix_errors
 from carvana.files import sha256_of_text
 from carvana.tables import TEXT, read_csv
 
@@ -152,7 +152,7 @@ def _photos(folder: Path) -> list[Path]:
 
 def _area(mask: str, name: str, path: Path) -> int:
     """Return the pixels of the mask of the photo `name` in the table at `path`."""
-    with blame(f"{path}: {name}"):
+    with prefix_errors(f"{path}: {name}"):
         return int(rle.parse_runs(mask)[1].sum())
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from carvana.competition import rle
 from carvana.competition.dice import dice_from_edges
 from carvana.competition.names import car_id, check_listed_once
-from carvana.errors import UserError, blame
+from carvana.errors import UserError, prefix_errors
 from carvana.tables import TEXT, Text, check_column, read_csv
 
 RESAMPLES = 10_000
@@ -148,5 +148,5 @@ def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
 
 def _edges(mask: str, name: str, path: Path) -> np.ndarray:
     """Parse the mask of the photo `name` in the table at `path`."""
-    with blame(f"{path}: {name}"):
+    with prefix_errors(f"{path}: {name}"):
         return rle.rle_to_edges(mask)

@@ -10,7 +10,7 @@ import pandas as pd
 from carvana.competition import rle
 from carvana.data import images
 from carvana.data.dataset import Sample
-from carvana.errors import UserError, blame
+from carvana.errors import UserError, prefix_errors
 from carvana.evaluation.scores import check_names
 from carvana.files import write_gzipped
 from carvana.tables import TEXT, csv_stem, read_csv_chunks
@@ -103,7 +103,7 @@ def _read_chunks(path: Path) -> Iterator[pd.DataFrame]:
 
 def _count_runs(path: Path, name: str, text: str, size: tuple[int, int]) -> int:
     """Return the number of runs of a mask, after checking it."""
-    with blame(f"{path}: {name}"):
+    with prefix_errors(f"{path}: {name}"):
         starts, lengths = rle.parse_runs(text)
         rle.check_bounds(starts, lengths, size)
     return len(starts)
