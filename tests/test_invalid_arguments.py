@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from .scripts import Result, run_script
@@ -165,6 +167,17 @@ def test_threshold(folder: Path, threshold: str) -> None:
     _assert_refused(
         run_script("predict", "--recipe", "miniature", *DATA, "--threshold", threshold, cwd=folder)
     )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["--fold", "--set", "--threshold", "--blend", "--cluster", "--tta", "--recipe"]),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=()), max_size=20),
+)
+def test_any_text(folder: Path, option: str, text: str) -> None:
+    """No recipe is trained here, so that a text that is valid is refused, too."""
+    recipe = [] if option in ("--blend", "--recipe") else ["--recipe", "miniature"]
+    _assert_refused(run_script("predict", *recipe, *DATA, f"{option}={text}", cwd=folder))
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "loop", "empty", "binary", "zip", "bomb"])
