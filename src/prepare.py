@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 
 from carvana import commandline, console
-from carvana.arguments import parse_integer
+from carvana.arguments import parse_size
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
-from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
 
-_MAX_SIDE = 4_096
+_MIN_SIDE, _MAX_SIDE = 32, 4_096
 """Largest side of a rendered photo, in pixels."""
 
 
@@ -71,7 +70,7 @@ def prepare(
 
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
-    height, width = _size(size)
+    height, width = parse_size(size, _MIN_SIDE, _MAX_SIDE)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
         render = not fill_data_folder(
@@ -90,14 +89,6 @@ def prepare(
         ["part", "cars", "photos", "size"],
         [_row("train", train), _row("test", test)],
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    width_text, _, height_text = text.partition("x")
-    width, height = parse_integer(width_text, 32, _MAX_SIDE), parse_integer(height_text, 32, _MAX_SIDE)
-    if width is None or height is None:
-        raise UserError(f"--size {text}: expected WIDTHxHEIGHT, each from 32 to {_MAX_SIDE}, e.g. 480x320")
-    return height, width
 
 
 def _row(part: str, samples: list[Sample]) -> list[str]:

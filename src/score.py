@@ -9,11 +9,21 @@ from typing import Annotated
 import typer
 
 from carvana import commandline, console
+from carvana.arguments import parse_size
+
+_MAX_SIDE = 65_535
+"""Largest side of a photo, in pixels: that of a JPEG."""
 
 
 def score(
     submission: Annotated[Path, typer.Argument(help="The submission (.csv, .gz or .zip).")],
     truth: Annotated[Path, typer.Option(help="The known masks: columns img,rle_mask[,Usage].")],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="WIDTHxHEIGHT of the photos. [default: that of the photos beside the truth, otherwise 1918x1280]"
+        ),
+    ] = None,
 ) -> None:
     """Score a submission against known masks: the mean Dice, and its 95% interval over cars.
 
@@ -22,9 +32,10 @@ def score(
         ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
     """
     from carvana.errors import prefix_errors
-    from carvana.evaluation.scores import mean_with_ci, score_submission
+    from carvana.evaluation.scores import mean_with_ci
+    from carvana.submission.scoring import score_submission
 
-    scores = score_submission(submission, truth)
+    scores = score_submission(submission, truth, size and parse_size(size, 1, _MAX_SIDE))
     groups = {"all": scores}
     if "Usage" in scores:
         groups |= dict(list(scores.groupby(scores["Usage"].str.lower(), sort=False)))

@@ -98,13 +98,8 @@ def parse_runs(text: str) -> tuple[np.ndarray, np.ndarray]:
     return starts, lengths
 
 
-def rle_to_edges(text: str) -> np.ndarray:
-    """Parse run-length text to edges, as `mask_to_edges` returns them.
-
-    Raises:
-        UserError: the text is malformed, see `parse_runs`.
-    """
-    starts, lengths = parse_runs(text)
+def runs_to_edges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the edges, as `mask_to_edges` returns them, of the runs of `parse_runs`."""
     return np.stack([starts, starts + lengths], axis=1).ravel()
 
 
@@ -116,7 +111,7 @@ def decode(text: str, size: tuple[int, int]) -> np.ndarray:
     """
     starts, lengths = parse_runs(text)
     check_bounds(starts, lengths, size)
-    return edges_to_mask(np.stack([starts, starts + lengths], axis=1), size)
+    return edges_to_mask(runs_to_edges(starts, lengths), size)
 
 
 def check_bounds(starts: np.ndarray, lengths: np.ndarray, size: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Dice scores with bootstrap intervals over cars, and the scoring of a submission against known masks."""
+"""Dice scores with bootstrap intervals over cars."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.competition import rle
-from carvana.competition.dice import dice_from_edges
 from carvana.competition.names import car_id, check_listed_once
-from carvana.errors import UserError, prefix_errors
-from carvana.tables import TEXT, Text, check_column, read_csv
+from carvana.errors import UserError
 
 RESAMPLES = 10_000
 """Bootstrap samples behind an interval."""
@@ -106,34 +103,6 @@ def paired_difference(scores: pd.DataFrame, baseline: pd.DataFrame) -> ScoreSumm
     return mean_with_ci(pairs.assign(dice=pairs["dice"] - pairs["dice_baseline"]))
 
 
-def score_submission(submission: Path, truth: Path) -> pd.DataFrame:
-    """Score a submission against known masks.
-
-    Args:
-        submission: a CSV file with the columns img and rle_mask.
-        truth: a CSV file with the same columns, and optionally Usage (Public or Private).
-
-    Returns:
-        Columns img and dice, and Usage where the truth has it: one photo per row, in the order of the truth.
-
-    Raises:
-        UserError: the files do not hold the same photos, each once, or a mask or a Usage is malformed.
-    """
-    masks = read_csv(submission, {"img": TEXT, "rle_mask": TEXT})
-    truths = read_csv(truth, {"img": TEXT, "rle_mask": TEXT})
-    check_listed_once(truths["img"].tolist(), truth)
-    if "Usage" in truths:
-        check_column(truth, truths["Usage"], Text("(?i)public|private", "Public or Private"))
-    check_names(masks["img"], truths["img"].tolist(), submission)
-    pairs = truths.merge(masks, on="img", how="left", suffixes=("", "_submitted"), validate="one_to_one")
-    rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
-    pairs["dice"] = [
-        dice_from_edges(_edges(known, name, truth), _edges(submitted, name, submission))
-        for name, known, submitted in rows
-    ]
-    return pairs[[column for column in ("img", "dice", "Usage") if column in pairs]]
-
-
 def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
     """Raise UserError where the photos named in the file at `path` are not the expected ones, each once."""
     check_listed_once(names.tolist(), path)
@@ -144,9 +113,3 @@ def check_names(names: pd.Series, expected: list[str], path: Path) -> None:
     extra = names[~names.isin(expected)]
     if len(extra):
         raise UserError(f"{path}: has {len(extra)} unexpected photos, the first {extra.iloc[0]}")
-
-
-def _edges(mask: str, name: str, path: Path) -> np.ndarray:
-    """Parse the mask of the photo `name` in the table at `path`."""
-    with prefix_errors(f"{path}: {name}"):
-        return rle.rle_to_edges(mask)

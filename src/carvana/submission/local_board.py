@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.evaluation.scores import format_dice, score_submission
+from carvana.evaluation.scores import format_dice
 from carvana.submission.ledger import Ledger, LedgerRow, utc_now
+from carvana.submission.scoring import score_submission
 
 BOARD = "local"
 """Name of the local board in the ledger."""

@@ -24,7 +24,7 @@ def test_dice_of_an_empty_and_a_nonempty_mask_is_zero() -> None:
 
 
 def dice_from_rle(first: str, second: str) -> float:
-    return dice_from_edges(rle.rle_to_edges(first), rle.rle_to_edges(second))
+    return dice_from_edges(*(rle.runs_to_edges(*rle.parse_runs(text)) for text in (first, second)))
 
 
 @given(nps.arrays(bool, (2, 5, 7)))
