@@ -17,7 +17,7 @@ from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
 
 _MIN_SIDE, _MAX_SIDE = 32, 4_096
-"""Largest side of a rendered photo, in pixels."""
+"""Smallest and largest side of a rendered photo, in pixels."""
 
 
 class Source(StrEnum):

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from carvana.data.zips import PARTS
@@ -15,6 +16,9 @@ from carvana.turntable import render_dataset
 from .kaggle_stand_in import TOKEN, KaggleStandIn, running
 
 SRC = Path(__file__).parent.parent / "src"
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # machines are shared, and differ
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(optionalhook=True)

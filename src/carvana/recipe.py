@@ -325,11 +325,19 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     try:
         table = read_toml(path)
     except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
-        raise UserError(f"{name}: no such recipe; known are {known}, or give a .toml file") from None
+        raise _no_such_recipe(name) from None
     for change in changes or []:
         _set_key(table, change)
     return _validate(table, path)
+
+
+def _no_such_recipe(name: str) -> UserError:
+    if name.endswith(".toml"):
+        return UserError(f"{name}: no such file; a recipe is a TOML file, or the name of one in {RECIPES}")
+    known = sorted(file.stem for file in RECIPES.glob("*.toml"))
+    nearest = get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return UserError(f"{name}: no such recipe; {hint}known are {', '.join(known)}, or give a .toml file")
 
 
 def check_recipe_name(name: str, path: Path) -> None:

@@ -192,7 +192,10 @@ def test_keys_that_cannot_be_combined_are_named() -> None:
 
 
 def test_error_of_an_unknown_recipe_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"besst: no such recipe; known are .*baseline, .*fast, .*miniature"):
+    with pytest.raises(
+        UserError,
+        match=r"besst: no such recipe; did you mean best\? known are .*baseline, .*fast, .*miniature",
+    ):
         read_recipe("besst")
 
 
