@@ -17,6 +17,13 @@ def test_every_recipe_is_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     check_memory(read_recipe(name), 5_000)
 
 
+@pytest.mark.parametrize("patch", [4, 64, 1280])
+def test_patches_of_any_size_are_trained(patch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 10**13)
+    changes = [f"refine.patch={patch}", "refine.depth=1", "refine.spacing=2", "refine.batch_size=1"]
+    check_memory(read_recipe("fast", changes), 5_000)
+
+
 @pytest.mark.parametrize("name", ["baseline", "fast", "cropped", "upsampling"])
 def test_nearly_all_weights_are_counted(name: str) -> None:
     recipe = read_recipe(name, ["base_filters=8"])
