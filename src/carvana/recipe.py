@@ -231,7 +231,7 @@ class Recipe(_Table):
     """Binary cross-entropy, alone, or with 1 - Dice or -log(Dice) per photo added."""
     border_weight: BorderWeight = 1.0
     """Weight in the loss of pixels near the car's contour; the winners used 3."""
-    border_window: float = Field(41 / 1024, gt=0, le=1)
+    border_window: float = Field(41 / 1024, gt=0, le=100)
     """Side of the window that defines these pixels, as a share of the height; the winners' 41 pixels at 1024."""
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.004, ge=0, le=100)

@@ -115,7 +115,7 @@ def test_changes_override_keys() -> None:
         (f"augmentation{'.a' * 5_000}=1", "unknown key 'augmentation.a'"),
         ("stages=" + str([{"size": [8, 8]}] * 101).replace("'size':", "size="), "stages"),
         ("warmup_steps=1e99", "warmup_steps: .*integer"),
-        ("border_window=2", "border_window: .*less than or equal to 1"),
+        ("border_window=1000", "border_window: .*less than or equal to 100"),
         ("border_weight=inf", "border_weight: .*finite number"),
         ("weight_decay=-inf", "weight_decay: .*finite number"),
         ("clip_norm=nan", "clip_norm: .*finite number"),

@@ -100,7 +100,7 @@ def test_finished_cutouts_are_left_alone(tmp_path: Path) -> None:
         ("br[1]/c*", ["br[1]/c*/d.png"]),
         ("br?1?/*.png", ["br[1]/a.png"]),
         ("br[12]/*.png", ["br2/e.png"]),
-        ("[b]r2", ["br2/e.png"]),
+        ("[b]r2/*", ["br2/e.png"]),
         ("./br2//e.png", ["br2/e.png"]),
         ("[1].png", ["[1].png"]),
         ("*.png", ["[1].png"]),
