@@ -118,7 +118,7 @@ def killed_and_repeated(
 def contents(
     folder: Path,
     ignored: Collection[str] = (),
-    normalized: Mapping[str, Callable[[bytes], object]] = {},  # noqa: B006  never changed
+    normalized: Mapping[str, Callable[[bytes], object]] = {},
 ) -> dict[str, object]:
     """Return the content of each file below a folder by its relative path; None for a folder.
 
