@@ -101,9 +101,15 @@ def write_gzipped(path: Path) -> Iterator[TextIO]:
 
     The same text always gives the same bytes.
     """
+    with atomic_path(path) as part, compressed_text(part) as text:
+        yield text
+
+
+@contextmanager
+def compressed_text(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that is compressed as it is written; unlike that of `write_gzipped`, it is not atomic."""
     with (
-        atomic_path(path) as part,
-        open(part, "wb") as raw,
+        open(path, "wb") as raw,
         igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as compressed,
         io.TextIOWrapper(compressed, "utf-8", newline="") as text,
     ):
