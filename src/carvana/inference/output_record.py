@@ -34,7 +34,7 @@ class OutputRecord:
         """Read the record, which need not exist."""
         self._path = path
         self._claims: dict[str, list[OutputClaim]] = {}
-        self._written: set[str] = set()
+        self._settled: set[str] = set()  # files that hold the content of their newest claim
         self._lock = threading.Lock()
         for claim in _read_claims(path):
             self._claims.setdefault(claim.file, []).append(claim)
@@ -45,7 +45,10 @@ class OutputRecord:
         if not claims or claims[-1].source != source or not file.is_file():
             return False
         digest = sha256_of_file(file)
-        return digest == claims[-1].sha256 or all(digest != claim.sha256 for claim in claims)
+        if digest == claims[-1].sha256:
+            self._settled.add(file.name)
+            return True
+        return all(digest != claim.sha256 for claim in claims)
 
     def may_replace(self, file: Path) -> bool:
         """Return whether a file does not exist, or holds what was written to it."""
@@ -63,18 +66,17 @@ class OutputRecord:
                 # The line break before it ends what a killed process may have left of a line.
                 record.write(f"\n{_line(claim)}\n")
                 self._claims.setdefault(file.name, []).append(claim)
-        self._written.add(file.name)
+        self._settled.add(file.name)
 
     def compact(self) -> None:
-        """Write the record anew, sorted, without the former claims of the files that were written."""
-        if not self._claims:
-            return
-        lines: dict[str, None] = {}
-        for name in sorted(self._claims):
-            claims = self._claims[name][-1:] if name in self._written else self._claims[name]
-            lines |= dict.fromkeys(map(_line, claims))
-        with atomic_path(self._path) as part:
-            part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        """Write the record anew, if it differs, sorted and without claims that no file holds any more."""
+        for name in self._settled:
+            self._claims[name] = self._claims[name][-1:]
+        lines = [_line(claim) for name in sorted(self._claims) for claim in self._claims[name]]
+        content = "".join(f"{line}\n" for line in dict.fromkeys(lines)).encode()
+        if self._claims and content != self._path.read_bytes():
+            with atomic_path(self._path) as part:
+                part.write_bytes(content)
 
 
 def _line(claim: OutputClaim) -> str:
