@@ -17,7 +17,7 @@ from carvana.data import images
 from carvana.data.dataset import Sample, content_digest
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
-from carvana.files import sha256_of_text
+from carvana.files import delete_partial, sha256_of_text
 from carvana.inference.config import PredictionConfig
 from carvana.inference.output_record import OutputRecord
 from carvana.inference.pipeline import Prediction, predict_stream
@@ -88,14 +88,15 @@ class CutoutFolder:
             UserError: two files that are written have the same name, or a file of others would be replaced.
         """
         self._check_distinct(photos)
-        pending = [photo for photo in photos if not self._is_cut_out(photo)]
-        for photo in pending:
-            for file in self._files_of(photo):
-                if not self._record.may_replace(file):
-                    raise UserError(
-                        f"{photo.path}: would overwrite {file}, which is no cut-out of this command; move that file,"
-                        " or choose another folder with --cutouts"
-                    )
+        pending = []
+        for photo in photos:
+            files = self._files_of(photo)
+            if self._is_cut_out(photo):
+                for file in files:
+                    delete_partial(file)
+            else:
+                self._check_replaceable(photo, files)
+                pending.append(photo)
         self._record.compact()
         return pending
 
@@ -140,6 +141,15 @@ class CutoutFolder:
     def _is_cut_out(self, photo: Sample) -> bool:
         source = self._source(photo)
         return all(self._record.is_current(file, source) for file in self._files_of(photo))
+
+    def _check_replaceable(self, photo: Sample, files: Sequence[Path]) -> None:
+        """Raise UserError if one of a photo's files exists, and this class has not written it."""
+        for file in files:
+            if not self._record.may_replace(file):
+                raise UserError(
+                    f"{photo.path}: would overwrite {file}, which is no cut-out of this command; move that file,"
+                    " or choose another folder with --cutouts"
+                )
 
     def _source(self, photo: Sample) -> str:
         """Return a digest of everything that a photo's files are made from."""

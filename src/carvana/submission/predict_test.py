@@ -14,7 +14,7 @@ from carvana.data.dataset import Sample, content_digest
 from carvana.errors import UserError
 from carvana.evaluation.mask_checks import measure_masks, suspects_path, write_suspects
 from carvana.evaluation.scores import format_dice, mean_with_ci
-from carvana.files import atomic_path, sha256_of_file
+from carvana.files import atomic_path, delete_partial, sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.inference.predictors import WeightedEnsemble, map_path
 from carvana.inference.shards import (
@@ -29,7 +29,7 @@ from carvana.locks import file_lock
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
-from carvana.submission.prediction_record import SubmissionRecord, read_record
+from carvana.submission.prediction_record import SubmissionRecord, read_record, record_path
 from carvana.tables import csv_stem
 from carvana.tasks import Executor
 
@@ -143,6 +143,9 @@ def predict_test_set(
                 record.write(spec.path)
         else:
             _restore_ledger_rows(ledger, specs, records)
+            for path in (spec.path for spec in specs):  # left by a prediction with other settings
+                for file in (path, suspects_path(path), record_path(path)):
+                    delete_partial(file)
         shutil.rmtree(folder, ignore_errors=True)
         return TestPrediction([record.check for record in records], masks)
 

@@ -27,13 +27,13 @@ class SubmissionRecord:
     def write(self, submission: Path) -> None:
         """Write the record beside its submission, as `NAME-prediction.json`."""
         values = {"sha256": self.sha256, **asdict(self.check), "maps": self.maps}
-        write_json({**values, "prediction": self.prediction}, _path(submission))
+        write_json({**values, "prediction": self.prediction}, record_path(submission))
 
 
 def read_record(submission: Path) -> SubmissionRecord | None:
     """Return the record of a submission's file; None if there is none, or it belongs to other content of the file."""
     try:
-        values = read_json(_path(submission), _KEYS)
+        values = read_json(record_path(submission), _KEYS)
         digest = sha256_of_file(submission)
     except (UserError, FileNotFoundError):
         return None
@@ -43,5 +43,6 @@ def read_record(submission: Path) -> SubmissionRecord | None:
     return SubmissionRecord(digest, values["prediction"], values.get("maps"), check)
 
 
-def _path(submission: Path) -> Path:
+def record_path(submission: Path) -> Path:
+    """Return the path of a submission's record."""
     return Path(f"{csv_stem(submission)}-prediction.json")
