@@ -166,10 +166,10 @@ def _run_in_fork(script: str, arguments: list[str], cwd: str, kill_before: int |
 
 def _run(script: str, arguments: list[str]) -> int:
     """Run a script's command, and return its exit status."""
-    from carvana import console
+    from carvana import commandline
 
     try:
-        console.command(getattr(importlib.import_module(script), script))(arguments)
+        commandline.command(getattr(importlib.import_module(script), script))(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
