@@ -50,7 +50,7 @@ def test_a_damaged_saved_map_ends_the_prediction_with_its_name(workspace: Path) 
     *_, last = sorted((workspace / "maps").iterdir())
     whole = last.read_bytes()
     last.write_bytes(whole[:60])
-    assert f"maps/{last.name}: not a whole PNG" in error_of(*PREDICT, cwd=workspace)
+    assert f"maps/{last.name}: not a whole image" in error_of(*PREDICT, cwd=workspace)
     assert sorted(path.name for path in (workspace / "submissions").glob("[!.]*")) == []
     last.write_bytes(whole)
     assert "predicted already" not in output_of(*PREDICT, cwd=workspace)

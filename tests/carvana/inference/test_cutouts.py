@@ -162,13 +162,6 @@ def test_a_damaged_record_claims_no_file(tmp_path: Path, record: bytes) -> None:
         _cut(str(tmp_path / "photos"), tmp_path / "out")
 
 
-@pytest.mark.parametrize("folder", ["br[1]", "[a-c]", "plain"])
-def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
-    photo = _save(tmp_path / folder / "a.jpg")
-    for pattern in (tmp_path / folder, tmp_path / folder / "*.jpg", photo):
-        assert [one.path for one in find_photos(str(pattern))] == [photo]
-
-
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
@@ -179,7 +172,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
         ("br[1]/c*", ["br[1]/c*/d.png"]),
         ("br?1?/*.png", ["br[1]/a.png"]),
         ("br[12]/*.png", ["br2/e.png"]),
-        ("[b]r2", ["br2/e.png"]),
+        ("[b]r2/*", ["br2/e.png"]),
         ("./br2//e.png", ["br2/e.png"]),
         ("[1].png", ["[1].png"]),
         ("*.png", ["[1].png"]),
@@ -192,7 +185,7 @@ def test_patterns_and_folders_with_brackets(
     for name in ("br[1]/a.png", "br[1]/b.jpg", "br[1]/c*/d.png", "br[1]/cc/e.txt", "br2/e.png", "[1].png"):
         Path(name).parent.mkdir(exist_ok=True, parents=True)
         Path(name).touch()
-    photos = find_photos(pattern, Path("out"))
+    photos = find_photos(pattern)
     assert [str(photo.path) for photo in photos] == found
 
 
@@ -220,20 +213,20 @@ def test_patterns_without_a_photo_are_refused(
     Path("loop").symlink_to("loop")
     Path("empty").mkdir()
     with pytest.raises(UserError, match=r"^--images .*: names no photo"):
-        find_photos(pattern, Path("out"))
+        find_photos(pattern)
 
 
 def test_a_loop_of_links_among_the_cutouts_is_no_photo(tmp_path: Path) -> None:
-    Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
+    _save(tmp_path / "a.jpg")
     (tmp_path / "a.png").symlink_to("a.png")
-    assert [photo.name for photo in find_photos(str(tmp_path / "*.jpg"), tmp_path)] == ["a.jpg"]
+    assert [photo.name for photo in find_photos(str(tmp_path))] == ["a.jpg"]
+    with pytest.raises(UserError, match=r"a\.jpg: would overwrite .*a\.png"):
+        _cut(str(tmp_path / "*.jpg"), tmp_path)
 
 
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
         find_photos(str(tmp_path / "*.jpg"))
-    with pytest.raises(UserError, match="names no photo"):
-        find_photos("~nobody-of-this-name/*.jpg")
     photo = _save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(photo.read_bytes()[:40])
     with pytest.raises(UserError, match=r"b\.png: not a whole image"):
