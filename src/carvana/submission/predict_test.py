@@ -129,18 +129,7 @@ def predict_test_set(
         records, masks = _current_records(specs, photos, prediction), None
         if records is None:
             shards = _predict(specs, photos, folder, of_config, executor)
-            written, table = _write_checked(specs, shards)
-            maps = content_digest(_map_paths(config, photos)) if config.maps_dir else None
-            records = [
-                SubmissionRecord(sha256, prediction, maps if spec is specs[0] else None, check)
-                for spec, (sha256, check) in zip(specs, written, strict=True)
-            ]
-            masks = measure_masks(table)
-            for spec, record in zip(specs, records, strict=True):
-                ledger.add(_ledger_row(spec, record.sha256))
-            write_suspects(masks, suspects_path(specs[0].path))
-            for spec, record in zip(specs, records, strict=True):
-                record.write(spec.path)
+            records, masks = _write_outputs(specs, photos, shards, prediction)
         else:
             _restore_ledger_rows(ledger, specs, records)
             for path in (spec.path for spec in specs):  # left by a prediction with other settings
@@ -194,6 +183,33 @@ def _predict(
         with console.progress(title, left, "photos") as advance:
             predict_shards(config, ensemble, pending, advance)
     return shards
+
+
+def _write_outputs(
+    specs: Sequence[SubmissionSpec],
+    photos: Sequence[Sample],
+    shards: Sequence[Shard],
+    prediction: dict[str, Any],
+) -> tuple[list[SubmissionRecord], pd.DataFrame]:
+    """Write submissions, ledger rows, mask checks and, last of all, records from finished shards.
+
+    Returns:
+        The record of each submission, and the measures of the first submission's masks.
+    """
+    config = specs[0].config
+    written, table = _write_checked(specs, shards)
+    maps = content_digest(_map_paths(config, photos)) if config.maps_dir else None
+    records = [
+        SubmissionRecord(sha256, prediction, maps if spec is specs[0] else None, check)
+        for spec, (sha256, check) in zip(specs, written, strict=True)
+    ]
+    masks = measure_masks(table)
+    for spec, record in zip(specs, records, strict=True):
+        Ledger.beside(spec.path).add(_ledger_row(spec, record.sha256))
+    write_suspects(masks, suspects_path(specs[0].path))
+    for spec, record in zip(specs, records, strict=True):
+        record.write(spec.path)
+    return records, masks
 
 
 def _write_checked(
