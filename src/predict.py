@@ -4,6 +4,7 @@ import carvana.startup  # noqa: F401  first, see there
 
 # isort: split
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +14,14 @@ import pandas as pd
 import typer
 
 from carvana import commandline, console
-from carvana.data.dataset import test_samples, train_samples
+from carvana.data.dataset import Sample, test_samples, train_samples
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
+from carvana.locks import file_lock
 from carvana.submission.csv_file import fold_path
+from carvana.submission.ledger import Ledger
 from carvana.tables import csv_stem
 
 _MAX_TABLE_ROWS = 40
@@ -125,19 +128,18 @@ def predict(
     number = parse_fold(fold)
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
-    config, scores = PredictionConfig(tuple(members)), None
-    if threshold == "auto" and data is not None:
-        config, scores = _tune_threshold(config, data)
-    elif threshold is not None:
-        config = replace(config, threshold=_parse_threshold(threshold))
+    config = PredictionConfig(tuple(members))
     if images is not None and cutouts is not None:
-        _cut_out(config, images, cutouts, keep_maps)
+        _cut_out(config, threshold, data, images, cutouts, keep_maps)
     elif data is not None:
         path = _submission_path(out, config, number)
         path = path.absolute() if cluster else path
+        # The search of the threshold takes as long as a prediction, so all tables are read before it.
+        photos, _ = test_samples(data), Ledger.beside(path).rows()
+        config, scores = _with_threshold(config, threshold, data)
         maps_dir = Path(f"{csv_stem(path)}-maps") if keep_maps else None
         config = replace(config, per_fold=each_fold and number is None, maps_dir=maps_dir)
-        _predict_test_set(config, path, scores, data, cluster)
+        _predict_test_set(config, path, scores, photos, cluster)
 
 
 def _member_weights(recipe: str | None, blend: str | None) -> dict[str, float]:
@@ -171,8 +173,14 @@ def _submission_path(out: Path | None, config: PredictionConfig, fold: int | Non
     return path if out or fold is None else fold_path(path, fold)
 
 
-def _tune_threshold(config: PredictionConfig, data: Path) -> tuple[PredictionConfig, pd.DataFrame]:
-    """Return the configuration with the best threshold, and its out-of-fold scores."""
+def _with_threshold(
+    config: PredictionConfig, threshold: str | None, data: Path | None
+) -> tuple[PredictionConfig, pd.DataFrame | None]:
+    """Return the configuration with the threshold of the command, and its out-of-fold scores if it is `auto`."""
+    if threshold is None:
+        return config, None
+    if threshold != "auto" or data is None:
+        return replace(config, threshold=_parse_threshold(threshold)), None
     from carvana.evaluation.threshold import print_result, tune_threshold
 
     result = tune_threshold(config, train_samples(data))
@@ -181,9 +189,13 @@ def _tune_threshold(config: PredictionConfig, data: Path) -> tuple[PredictionCon
 
 
 def _predict_test_set(
-    config: PredictionConfig, path: Path, scores: pd.DataFrame | None, data: Path, cluster: str | None
+    config: PredictionConfig,
+    path: Path,
+    scores: pd.DataFrame | None,
+    photos: Sequence[Sample],
+    cluster: str | None,
 ) -> None:
-    """Predict the test photos of a data folder into submissions, and print their checks."""
+    """Predict test photos into submissions, and print their checks."""
     from carvana.submission.predict_test import predict_test_set, submission_specs
 
     executor = None
@@ -192,40 +204,45 @@ def _predict_test_set(
 
         executor = dask_executor(cluster)
     specs = submission_specs(config, path, scores)
-    predicted = predict_test_set(specs, test_samples(data), executor)
+    predicted = predict_test_set(specs, photos, executor)
     rows = [
         [str(spec.path), spec.fold, f"{check.photos:,}", f"{check.empty:,}", f"{check.runs:,.1f}"]
         for spec, check in zip(specs, predicted.checks, strict=True)
     ]
     columns = ["file", "fold", "photos", "empty masks", "runs per mask"]
     console.show_table("Submissions, checked", columns, rows, left=2)
-    if predicted.records is not None:
-        _print_suspects(predicted.records, path)
+    if predicted.masks is not None:
+        console.show_table(
+            "Masks that may be wrong", mask_checks.HEADINGS, mask_checks.table(predicted.masks)
+        )
+        count = min(mask_checks.MAX_SUSPECTS, len(predicted.masks))
+        console.message(f"{mask_checks.suspects_path(path)}: the {count} photos to look at")
 
 
-def _print_suspects(records: pd.DataFrame, submission: Path) -> None:
-    """Print and write the masks of a submission that are most likely wrong."""
-    photos = mask_checks.measure_masks(records)
-    path = mask_checks.suspects_path(submission)
-    mask_checks.write_suspects(photos, path)
-    console.show_table("Masks that may be wrong", mask_checks.HEADINGS, mask_checks.table(photos))
-    console.message(f"{path}: the {min(mask_checks.MAX_SUSPECTS, len(photos))} photos to look at")
-
-
-def _cut_out(config: PredictionConfig, pattern: str, folder: Path, keep_maps: bool) -> None:
+def _cut_out(
+    config: PredictionConfig,
+    threshold: str | None,
+    data: Path | None,
+    pattern: str,
+    folder: Path,
+    keep_maps: bool,
+) -> None:
     """Cut cars out of the photos of a pattern, and print the files."""
-    from carvana.inference import cutouts
+    from carvana.inference.cutouts import CutoutFolder, find_photos
     from carvana.inference.predictors import WeightedEnsemble
 
-    photos = cutouts.find_photos(pattern, folder)
-    pending = cutouts.pending(config, photos, folder, maps=keep_maps)
-    if len(pending) < len(photos):
-        console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")
-    if not pending:
-        return
-    ensemble, threshold = WeightedEnsemble.load(config), config.effective_threshold
-    with console.progress(f"cut out, tta {config.tta}", len(pending), "photos") as advance:
-        made = list(cutouts.cut_out(ensemble, threshold, pending, folder, maps=keep_maps, advance=advance))
+    photos = find_photos(pattern)
+    config, _ = _with_threshold(config, threshold, data)
+    with file_lock(folder / ".cutouts.lock", console):
+        cutouts = CutoutFolder(folder, config, maps=keep_maps)
+        pending = cutouts.pending(photos)
+        if len(pending) < len(photos):
+            console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")
+        if not pending:
+            return
+        ensemble = WeightedEnsemble.load(config)
+        with console.progress(f"cut out, tta {config.tta}", len(pending), "photos") as advance:
+            made = list(cutouts.cut_out(ensemble, pending, advance))
     if len(made) <= _MAX_TABLE_ROWS:
         rows = [
             [

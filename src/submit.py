@@ -73,6 +73,7 @@ def submit(
     submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
     paths = [*_fold_submissions(submission), submission] if each_fold else [submission]
     board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
+    Ledger.beside(submission).rows()  # a malformed ledger ends the command before anything is submitted
     sizes = _photo_sizes(data, board)
     for path in paths:
         check = check_submission(path, sizes)

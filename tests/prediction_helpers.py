@@ -1,14 +1,16 @@
 """Shortcuts for tests that predict arrays rather than files."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data.padding import SizeSpec
 from carvana.inference.contours import run_edges
-from carvana.inference.predictors import FoldEnsemble
+from carvana.inference.predictors import FoldEnsemble, map_path, save_map
 
 
 def probability_maps(
@@ -22,3 +24,14 @@ def probability_maps(
 def mask_of(probabilities: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
     """Return the mask of a map at a photo's own (height, width), bool."""
     return rle.edges_to_mask(run_edges(probabilities, size, threshold), size)
+
+
+def write_maps(folder: Path, data: Path, photos: int) -> None:
+    """Shorten a data folder's sample submission to a few photos, and save a map of each; no two are alike."""
+    path = data / "sample_submission.csv"
+    sample = pd.read_csv(path, dtype=str, keep_default_na=False).head(photos)
+    sample.to_csv(path, index=False)
+    for number, name in enumerate(sample["img"]):
+        probabilities = np.zeros((32, 48), np.float32)
+        probabilities[8:24, 10 + number : 30] = 1
+        save_map(map_path(folder, name), probabilities)

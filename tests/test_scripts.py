@@ -1,5 +1,6 @@
 """The scripts, end to end. Most are called in this process: it saves the seconds that TensorFlow needs to start."""
 
+import os
 import re
 import resource
 import shutil
@@ -166,6 +167,20 @@ def test_another_threshold_is_another_submission(workspace: Path) -> None:
     assert pd.isna(
         ledger.loc["strict.csv.gz", "cv_dice"]
     )  # the CV was measured with another threshold and TTA
+
+
+def test_networks_that_were_replaced_predict_again(workspace: Path) -> None:
+    """The networks of two folds are exchanged, with file times before those of the submission."""
+    before = pd.read_csv(workspace / "submissions" / "miniature-fold0.csv.gz")
+    models = [workspace / "runs" / "miniature" / f"fold-{fold}" / "model.keras" for fold in (0, 1)]
+    contents = [model.read_bytes() for model in models]
+    for model, content in zip(models, reversed(contents), strict=True):
+        model.write_bytes(content)
+        os.utime(model, (0, 0))
+    assert "predicted already" not in output_of(*PREDICT, "--each-fold", cwd=workspace)
+    assert not pd.read_csv(workspace / "submissions" / "miniature-fold0.csv.gz").equals(before)
+    assert pd.read_csv(workspace / "submissions" / "miniature-fold1.csv.gz").equals(before)
+    assert output_of(*PREDICT, "--each-fold", cwd=workspace).count("predicted already") == 3
 
 
 def test_saved_maps_are_blended_with_networks(workspace: Path) -> None:
@@ -360,6 +375,16 @@ def test_a_submission_that_the_check_refuses_never_leaves(
     (tmp_path / "mine.csv").write_text("img,rle_mask\n00000000000a_01.jpg,1 1\n")
     submit = ["submit", "mine.csv", "--board", "kaggle", "--data", finished / "data"]
     assert "not a photo of the test set" in error_of(*submit, cwd=tmp_path)
+    assert signed_in.requests == []
+
+
+def test_a_malformed_ledger_is_found_before_an_upload(
+    finished: Path, signed_in: KaggleStandIn, tmp_path: Path
+) -> None:
+    shutil.copytree(finished / "submissions", tmp_path / "submissions")
+    (tmp_path / "submissions" / "ledger.csv").write_text("submission\n")
+    submit = ["submit", "submissions/miniature.csv.gz", "--board", "kaggle", "--data", finished / "data"]
+    assert "ledger.csv: has no column" in error_of(*submit, "--again", cwd=tmp_path)
     assert signed_in.requests == []
 
 

@@ -40,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         UserError: the file cannot be written, e.g. because the disk is full.
     """
     path = Path(path)
-    part = path.with_name(f".part-{path.name}")
+    part = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(part):
@@ -55,6 +55,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         reason = error.strerror or " ".join(str(error).split())
         raise UserError(f"{path}: cannot be written ({reason}){_HINTS.get(error.errno or 0, '')}") from error
+
+
+def delete_partial(path: Path) -> None:
+    """Delete what a killed process left of a file that it was writing under `atomic_path`."""
+    _temporary(path).unlink(missing_ok=True)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -101,9 +106,15 @@ def write_gzipped(path: Path) -> Iterator[TextIO]:
 
     The same text always gives the same bytes.
     """
+    with atomic_path(path) as part, compressed_text(part) as text:
+        yield text
+
+
+@contextmanager
+def compressed_text(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that is compressed as it is written; unlike that of `write_gzipped`, it is not atomic."""
     with (
-        atomic_path(path) as part,
-        open(part, "wb") as raw,
+        open(path, "wb") as raw,
         igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=raw, mtime=0) as compressed,
         io.TextIOWrapper(compressed, "utf-8", newline="") as text,
     ):
@@ -126,6 +137,10 @@ def sha256_of_file(path: Path) -> str:
 def sha256_of_text(text: str) -> str:
     """Compute the SHA-256 of a text in UTF-8, in hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".part-{path.name}")
 
 
 @contextmanager

@@ -51,6 +51,9 @@ COMMANDS = {
         ["score", "submissions/miniature.csv.gz", "--truth", "data/test_masks.csv"],
         ["submit", "--each-fold", "--board", "local"],
     ],
+    "submissions/miniature*-prediction.json": [
+        ["predict", "--recipe", "miniature", "--data", "data", "--each-fold", *SET]
+    ],
     "submissions/miniature-checks.csv": [["compare", "--html", "report.html"]],
     "submissions/ledger.csv": [["compare"], ["submit", "--board", "local"], PREDICT],
 }

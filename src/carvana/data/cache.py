@@ -6,14 +6,14 @@ Entries that are missing, damaged or deleted are computed again from the photos.
 import os
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from carvana.data.dataset import Sample
+from carvana.arrays import read_cached_arrays
+from carvana.data.dataset import Sample, content_digest
 from carvana.errors import UserError
 from carvana.files import atomic_path, sha256_of_text
 
@@ -38,13 +38,13 @@ class DiskCache:
     def get(self, sample: Sample, size: tuple[int, int]) -> Pair | None:
         """Return a photo and its mask at `size` (height, width), or None if no valid entry exists."""
         path = self._path(sample, size)
-        try:
-            with np.load(path) as stored:  # a zip, whose checksums are verified on reading
-                pair = stored["photo"], stored["mask"]
-            os.utime(path)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = read_cached_arrays(path, ["photo", "mask"])
+        if arrays is None:
             return None
-        return pair
+        with suppress(OSError):  # deleted meanwhile, or a read-only folder
+            os.utime(path)  # the time of its last use, see `_make_room`
+        photo, mask = arrays
+        return photo, mask
 
     def put(self, sample: Sample, size: tuple[int, int], pair: Pair) -> None:
         """Store a photo and its mask, unless the cache is full of entries that this process has used."""
@@ -60,10 +60,8 @@ class DiskCache:
             return
 
     def _path(self, sample: Sample, size: tuple[int, int]) -> Path:
-        files = [
-            (os.path.realpath(file), file.stat().st_mtime_ns) for file in (sample.path, sample.mask) if file
-        ]
-        return self._folder / f"{sha256_of_text(repr((files, size)))[:32]}.npz"
+        content = content_digest(file for file in (sample.path, sample.mask) if file)
+        return self._folder / f"{sha256_of_text(repr((content, size)))[:32]}.npz"
 
     def _make_room(self, needed: int) -> bool:
         """Delete the least recently used entries, but none used since this process opened the cache."""
@@ -83,4 +81,4 @@ class DiskCache:
         for file in self._folder.glob("[!.]*.npz"):
             with suppress(FileNotFoundError):
                 stat = file.stat()
-                yield stat.st_mtime, stat.st_size, file
+                yield stat.st_mtime, stat.st_size, file  # the time orders the files by use, and no more

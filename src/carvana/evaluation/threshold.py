@@ -4,17 +4,18 @@ Each out-of-fold photo is predicted as test photos are, and its mask is made and
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from carvana import console
+from carvana.arrays import read_cached_arrays
 from carvana.competition import rle
 from carvana.competition.dice import dice_from_edges
-from carvana.competition.names import car_id
-from carvana.data.dataset import Sample
+from carvana.competition.names import car_id, check_listed_once
+from carvana.data.dataset import Sample, content_digest
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.evaluation.scores import ScoreSummary, difference_cells, mean_with_ci, paired_difference
@@ -113,19 +114,25 @@ def out_of_fold_dice(config: PredictionConfig, samples: Sequence[Sample]) -> tup
     """
     _check_members(config)
     by_name = {sample.name: sample for sample in samples}
-    names, dice = [], []
-    for index, run in enumerate(config.members[0].runs):
+    runs = config.members[0].runs
+    held_out = [_held_out(run, by_name) for run in runs]  # all tables are read before any photo is predicted
+    dice = []
+    for index, (run, of_run) in enumerate(zip(runs, held_out, strict=True)):
         members = tuple(replace(member, runs=(member.runs[index],)) for member in config.members)
-        held_out = run.read_scores()["img"].tolist()
-        missing = [name for name in held_out if name not in by_name]
-        if missing:
-            raise UserError(
-                f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold a number"
-            )
-        names += held_out
-        of_fold = PredictionConfig(members, DEFAULT_THRESHOLD)
-        dice.append(_cached_dice(of_fold, run, [by_name[name] for name in held_out]))
-    return names, np.concatenate(dice)
+        dice.append(_cached_dice(PredictionConfig(members, DEFAULT_THRESHOLD), run, of_run))
+    return [sample.name for of_run in held_out for sample in of_run], np.concatenate(dice)
+
+
+def _held_out(run: RunDir, by_name: Mapping[str, Sample]) -> list[Sample]:
+    """Return the photos that a run held out, from the labelled photos by their names."""
+    names = run.read_scores()["img"].tolist()
+    check_listed_once(names, run.scores)
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise UserError(
+            f"{run.folder}: held out {missing[0]}, which is not in the data; give --threshold a number"
+        )
+    return [by_name[name] for name in names]
 
 
 def _check_members(config: PredictionConfig) -> None:
@@ -148,10 +155,12 @@ def _split(member: EnsembleMember) -> tuple:
 
 def _cached_dice(config: PredictionConfig, run: RunDir, samples: Sequence[Sample]) -> np.ndarray:
     """Return the Dice (photos, thresholds) of a fold's held-out photos, from the cache if it is there."""
-    key = sha256_of_text(json.dumps([config.fingerprint(), THRESHOLDS.tolist()]))[:12]
+    content = content_digest(path for sample in samples for path in (sample.path, sample.mask) if path)
+    key = sha256_of_text(json.dumps([config.fingerprint(), content, THRESHOLDS.tolist()]))[:12]
     path = run.folder / f"curves-{key}.npz"
-    if path.is_file():
-        return np.load(path)["dice"]
+    cached = read_cached_arrays(path, ["dice"])
+    if cached is not None and cached[0].shape == (len(samples), len(THRESHOLDS)):
+        return cached[0]
     dice = _score(config, samples, f"out of fold, fold {run.fold}, tta {config.tta}")
     with atomic_path(path) as part:
         np.savez_compressed(part, dice=dice)

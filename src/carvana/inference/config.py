@@ -3,15 +3,16 @@
 This module does not import Keras.
 """
 
-import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from carvana.data.dataset import content_digest
 from carvana.errors import UserError
-from carvana.files import atomic_path, sha256_of_file, sha256_of_text
+from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_recipe_name, read_recipe
 from carvana.runs import RunDir, finished_runs
 
@@ -42,14 +43,18 @@ class EnsembleMember:
         """Test-time augmentation of the recipe, or "kept" for saved maps."""
         return self.recipe.tta if self.recipe else "kept"
 
-    def fingerprint(self) -> dict:
-        """Return everything that the member's maps depend on, as JSON values."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Return everything that the member's maps depend on, as JSON values; times of files are not among them."""
         if self.recipe is None:
             assert self.maps is not None
-            files = sorted((path.name, path.stat().st_mtime_ns) for path in self.maps.glob("*.png"))
-            return {"weight": self.weight, "maps": sha256_of_text(repr(files))}
-        weights = [sha256_of_file(path) for run in self.runs for path in run.networks]
-        return {"weight": self.weight, "recipe": self.recipe.model_dump(mode="json"), "weights": weights}
+            return {"weight": self.weight, "maps": content_digest(sorted(self.maps.glob("[!.]*.png")))}
+        networks = [path for run in self.runs for path in run.networks]
+        return {
+            "weight": self.weight,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "networks": {f"{path.parent.name}/{path.name}": sha256_of_file(path) for path in networks},
+            "libraries": _library_versions(),
+        }
 
 
 @dataclass(frozen=True)
@@ -85,31 +90,17 @@ class PredictionConfig:
         modes = [member.tta for member in self.members]
         return modes[0] if len(set(modes)) == 1 else "+".join(modes)
 
-    def fingerprint(self) -> dict:
-        """Return everything that the predictions depend on, as JSON values; `keras` is the library's version."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Return everything but the photos that the masks depend on, as JSON values.
+
+        Shards, submissions, cut-outs and the threshold's curves are kept only where this, and the `content_digest`
+        of the photos, are equal.
+        """
         return {
             "members": [member.fingerprint() for member in self.members],
             "threshold": self.effective_threshold,
             "per_fold": self.per_fold,
-            "maps_dir": self.maps_dir and self.maps_dir.name,
-            "keras": version("keras"),
         }
-
-
-def update_record(path: Path, config: PredictionConfig, discard: Callable[[], object] = lambda: None) -> None:
-    """Record the configuration that the files of a folder are predicted with.
-
-    Args:
-        path: the record, a JSON file. It is left alone if it already holds this configuration.
-        config: the configuration.
-        discard: called before another configuration's record is replaced, to delete what it predicted.
-    """
-    text = json.dumps(config.fingerprint(), indent=2)
-    if path.is_file() and path.read_text() == text:
-        return
-    discard()
-    with atomic_path(path) as part:
-        part.write_text(text)
 
 
 def resolve_member(
@@ -153,3 +144,12 @@ def parse_blend(blend: str) -> dict[str, float]:
     if len(weights) != blend.count(",") + 1:
         raise UserError(f"--blend {blend}: names a member twice")
     return weights
+
+
+def _library_versions() -> dict[str, str]:
+    """Return the versions of Keras and of its backend."""
+    # Imported late: it takes seconds, and what is predicted from saved maps does not depend on it.
+    from carvana.backend import keras
+
+    backend = keras.backend.backend()
+    return {"keras": version("keras"), backend: import_module(backend).__version__}

@@ -1,7 +1,9 @@
 """Cut-outs of cars from any photos: a transparent PNG and a mask of each."""
 
 import glob
+import json
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +14,14 @@ import numpy as np
 from carvana.competition import rle
 from carvana.console import ProgressCallback
 from carvana.data import images
-from carvana.data.dataset import Sample
+from carvana.data.dataset import Sample, content_digest
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
-from carvana.files import atomic_path
-from carvana.inference.config import PredictionConfig, update_record
+from carvana.files import delete_partial, sha256_of_text
+from carvana.inference.config import PredictionConfig
+from carvana.inference.output_record import OutputRecord
 from carvana.inference.pipeline import Prediction, predict_stream
-from carvana.inference.predictors import WeightedEnsemble, save_map
+from carvana.inference.predictors import WeightedEnsemble, encode_map
 
 
 @dataclass(frozen=True)
@@ -34,31 +37,16 @@ class Cutout:
     mask: Path
 
 
-def find_photos(pattern: str, folder: Path) -> list[Sample]:
+def find_photos(pattern: str) -> list[Sample]:
     """Find the photos of a pattern (`photos/*.jpg`) or a folder, sorted by path.
 
-    Args:
-        pattern: the pattern or folder.
-        folder: the folder that their cut-outs will be written to.
-
     Raises:
-        UserError: there is no photo, two photos have the same cut-out file, or a photo would be overwritten.
+        UserError: there is no photo.
     """
     found = glob.glob(_literal_brackets(os.path.expanduser(pattern)), recursive=True)
     paths = sorted(path for path in map(Path, found) if path.is_file())
     if not paths:
         raise UserError(f"--images {pattern}: names no photo; quote a pattern, as in --images 'photos/*.jpg'")
-    by_stem: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in by_stem:
-            raise UserError(
-                f"{by_stem[path.stem]} and {path}: would both become {path.stem}.png; give one at a time"
-            )
-        by_stem[path.stem] = path
-    written = {os.path.realpath(file) for path in paths for file in _files(path, folder)}
-    overwritten = [path for path in paths if os.path.realpath(path) in written]
-    if overwritten:
-        raise UserError(f"{overwritten[0]}: would be overwritten; choose another folder with --cutouts")
     return [Sample(path) for path in paths]
 
 
@@ -74,78 +62,125 @@ def _literal_brackets(pattern: str) -> str:
     return str(Path(str(existing).replace("[", "[[]")) / path.relative_to(existing))
 
 
-def pending(config: PredictionConfig, photos: Sequence[Sample], folder: Path, *, maps: bool) -> list[Sample]:
-    """Return the photos that still have to be cut out, so that an interrupted run resumes.
+class CutoutFolder:
+    """A folder that cut-outs are written to, and its record of them, `.cutouts.jsonl`.
 
-    The folder holds a record of the configuration. A photo is cut out if its files are newer than the photo and than
-    the start of the prediction with this configuration.
+    A photo is cut out already if the record names its content and the prediction. A file that the record does not
+    name, such as a photo of the user, is never replaced.
     """
-    record = folder / ".prediction.json"
-    update_record(record, config)
-    started = record.stat().st_mtime
 
-    def is_done(photo: Sample) -> bool:
-        oldest = max(started, photo.path.stat().st_mtime)
-        files = _files(photo.path, folder)[: 3 if maps else 2]
-        return all(file.is_file() and file.stat().st_mtime >= oldest for file in files)
+    def __init__(self, folder: Path, config: PredictionConfig, *, maps: bool) -> None:
+        """Initialize with the folder and how photos are predicted.
 
-    return [photo for photo in photos if not is_done(photo)]
+        Args:
+            folder: NAME.png (transparent) and NAME_mask.png (0 and 255) are written there.
+            config: the prediction.
+            maps: also write NAME_map.png, the probability as 0 to 255, at the size of the map.
+        """
+        self._folder, self._threshold, self._maps = folder, config.effective_threshold, maps
+        self._fingerprint = json.dumps(config.fingerprint())
+        self._record = OutputRecord(folder / ".cutouts.jsonl")
+
+    def pending(self, photos: Sequence[Sample]) -> list[Sample]:
+        """Return the photos that still have to be cut out, so that an interrupted run resumes.
+
+        Raises:
+            UserError: two files that are written have the same name, or a file of others would be replaced.
+        """
+        self._check_distinct(photos)
+        pending = []
+        for photo in photos:
+            files = self._files_of(photo)
+            if self._is_cut_out(photo):
+                for file in files:
+                    delete_partial(file)
+            else:
+                self._check_replaceable(photo, files)
+                pending.append(photo)
+        self._record.compact()
+        return pending
+
+    def cut_out(
+        self, ensemble: WeightedEnsemble, photos: Sequence[Sample], advance: ProgressCallback
+    ) -> Iterator[Cutout]:
+        """Cut cars out of photos.
+
+        Args:
+            ensemble: predicts the probability maps.
+            photos: photos of `pending`: JPEG, PNG or any other image that Pillow reads, of any size.
+            advance: called for each photo, with a note on the slowest step.
+
+        Yields:
+            The files of each photo, in order.
+
+        Raises:
+            UserError: a file is not a complete image.
+        """
+        timer = PipelineTimer()
+        for cutout in predict_stream(ensemble, photos, self._write, timer=timer, keep_aspect=True):
+            advance(1, timer.bottleneck())
+            yield cutout
+        self._record.compact()
+
+    def _write(self, prediction: Prediction) -> Cutout:
+        photo, size = prediction.sample, prediction.photo_size
+        source = self._source(photo)
+        mask = rle.edges_to_mask(prediction.edges(self._threshold), size)
+        alpha = mask.view(np.uint8) * np.uint8(255)
+        cutout, mask_file, *map_files = self._files_of(photo)
+        pixels = images.read_image(
+            photo.path
+        )  # read again: the queue of large photos would not fit in memory
+        rgba = np.dstack([pixels[..., ::-1], alpha])  # OpenCV's order is blue, green, red
+        self._record.write(cutout, _encode_png(rgba), source)
+        self._record.write(mask_file, _encode_png(alpha), source)
+        for file in map_files:
+            self._record.write(file, encode_map(prediction.maps[0]), source)
+        return Cutout(photo.path, size, float(mask.mean()), cutout, mask_file)
+
+    def _is_cut_out(self, photo: Sample) -> bool:
+        source = self._source(photo)
+        return all(self._record.is_current(file, source) for file in self._files_of(photo))
+
+    def _check_replaceable(self, photo: Sample, files: Sequence[Path]) -> None:
+        """Raise UserError if one of a photo's files exists, and this class has not written it."""
+        for file in files:
+            if not self._record.may_replace(file):
+                raise UserError(
+                    f"{photo.path}: would overwrite {file}, which is no cut-out of this command; move that file,"
+                    " or choose another folder with --cutouts"
+                )
+
+    def _source(self, photo: Sample) -> str:
+        """Return a digest of everything that a photo's files are made from."""
+        return sha256_of_text(f"{self._fingerprint} {content_digest([photo.path])}")
+
+    def _files_of(self, photo: Sample) -> list[Path]:
+        """Return the files of a photo's cut-out and mask, and of its map if it is written."""
+        endings = ["", "_mask", "_map"] if self._maps else ["", "_mask"]
+        return [self._folder / f"{photo.path.stem}{ending}.png" for ending in endings]
+
+    def _check_distinct(self, photos: Sequence[Sample]) -> None:
+        """Raise UserError if two files that are written have the same name, or a photo would be overwritten.
+
+        Names that differ in case or in Unicode's composition only are one name on some file systems.
+        """
+        photo_files = {os.path.realpath(photo.path) for photo in photos}
+        by_name: dict[str, Path] = {}
+        for photo in photos:
+            for file in self._files_of(photo):
+                name = unicodedata.normalize("NFC", file.name).casefold()
+                other = by_name.setdefault(name, photo.path)
+                if other != photo.path:
+                    raise UserError(
+                        f"{other} and {photo.path}: would both become {file.name}; rename one, or give each a"
+                        " folder of its own with --cutouts"
+                    )
+                if os.path.realpath(file) in photo_files:
+                    raise UserError(
+                        f"{photo.path}: would overwrite the photo {file}; choose another folder with --cutouts"
+                    )
 
 
-def cut_out(
-    ensemble: WeightedEnsemble,
-    threshold: float,
-    photos: Sequence[Sample],
-    folder: Path,
-    *,
-    maps: bool,
-    advance: ProgressCallback,
-) -> Iterator[Cutout]:
-    """Cut cars out of photos.
-
-    Args:
-        ensemble: predicts the probability maps.
-        threshold: pixels whose probability is above it are car.
-        photos: JPEG, PNG or any other image that Pillow reads, of any size.
-        folder: NAME.png (transparent) and NAME_mask.png (0 and 255) are written there.
-        maps: also write NAME_map.png, the probability as 0 to 255, at the size of the map.
-        advance: called for each photo, with a note on the slowest step.
-
-    Yields:
-        The files of each photo, in order.
-
-    Raises:
-        UserError: a file is not a complete image.
-    """
-    timer = PipelineTimer()
-
-    def write(prediction: Prediction) -> Cutout:
-        return _write(prediction, threshold, folder, maps)
-
-    for cutout in predict_stream(ensemble, photos, write, timer=timer, keep_aspect=True):
-        advance(1, timer.bottleneck())
-        yield cutout
-
-
-def _write(prediction: Prediction, threshold: float, folder: Path, maps: bool) -> Cutout:
-    photo, size = prediction.sample.path, prediction.photo_size
-    mask = rle.edges_to_mask(prediction.edges(threshold), size)
-    alpha = mask.view(np.uint8) * np.uint8(255)
-    cutout, mask_file, map_file = _files(photo, folder)
-    pixels = images.read_image(photo)  # read again: the queue of large photos would not fit in memory
-    _write_png(cutout, np.dstack([pixels[..., ::-1], alpha]))  # OpenCV's order is blue, green, red
-    _write_png(mask_file, alpha)
-    if maps:
-        save_map(map_file, prediction.maps[0])
-    return Cutout(photo, size, float(mask.mean()), cutout, mask_file)
-
-
-def _files(photo: Path, folder: Path) -> tuple[Path, Path, Path]:
-    """Return the files of a photo's cut-out, mask and map."""
-    stem = photo.stem
-    return folder / f"{stem}.png", folder / f"{stem}_mask.png", folder / f"{stem}_map.png"
-
-
-def _write_png(path: Path, image: np.ndarray) -> None:
-    with atomic_path(path) as part:
-        part.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
+def _encode_png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()

@@ -32,6 +32,8 @@ _MAX_PIXELS = 16 * 512 * 768
 _PNG_LEVELS = 255
 """Highest level of a saved map, which is an 8-bit PNG."""
 
+_WRITTEN_BY = "`./run.sh predict --keep-maps` writes them"
+
 _PNG_COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
@@ -166,19 +168,31 @@ class SavedMaps:
     refiner = None
 
     def __init__(self, folder: Path) -> None:
-        """Initialize with the folder of NAME.png files."""
+        """Initialize with the folder of NAME.png files.
+
+        Raises:
+            UserError: the folder holds no maps, or the first one is not a saved map.
+        """
         self.folder = folder
+        self._first = min(folder.glob("[!.]*.png"), default=None)
+        if self._first is None:
+            raise UserError(f"{folder}: holds no saved maps (*.png); {_WRITTEN_BY}")
+        self._size = images.read_levels(self._first).shape
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """Read the saved map of a photo: (h, w), float32, 0..1.
 
         Raises:
-            UserError: the photo has no map, or it is damaged.
+            UserError: the photo has no map, or it is damaged, or of another size than the folder's other maps.
         """
         path = map_path(self.folder, photo)
         if not path.is_file():
-            raise UserError(f"{path}: no such map; `./run.sh predict --keep-maps` writes them")
-        return images.read_levels(path).astype(np.float32) / _PNG_LEVELS
+            raise UserError(f"{path}: no such map; {_WRITTEN_BY}")
+        levels = images.read_levels(path)
+        if levels.shape != self._size:
+            sizes = [f"{width}x{height}" for height, width in (levels.shape, self._size)]
+            raise UserError(f"{path}: is {sizes[0]}, but {self._first} is {sizes[1]}; {_WRITTEN_BY}")
+        return levels.astype(np.float32) / _PNG_LEVELS
 
     def predict(self, inputs: Sequence[np.ndarray]) -> ProbabilityMaps:
         """Return the maps that were read."""
@@ -272,10 +286,15 @@ def map_path(folder: Path, photo: str) -> Path:
 
 
 def save_map(path: Path, probabilities: np.ndarray) -> None:
-    """Write a map (h, w), 0..1, as an 8-bit grey PNG; the file is complete or absent."""
-    levels = np.rint(probabilities * _PNG_LEVELS).astype(np.uint8)
+    """Write a map (h, w), 0..1, as `encode_map` returns it; the file is complete or absent."""
     with atomic_path(path) as part:
-        part.write_bytes(cv2.imencode(".png", levels, _PNG_COMPRESSION)[1].tobytes())
+        part.write_bytes(encode_map(probabilities))
+
+
+def encode_map(probabilities: np.ndarray) -> bytes:
+    """Encode a map (h, w), 0..1, as an 8-bit grey PNG."""
+    levels = np.rint(probabilities * _PNG_LEVELS).astype(np.uint8)
+    return cv2.imencode(".png", levels, _PNG_COMPRESSION)[1].tobytes()
 
 
 def _load_member(member: EnsembleMember, per_fold: bool) -> Predictor:

@@ -6,20 +6,21 @@ that a shard's file depends neither on the other shards nor on the machine that 
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from carvana import console
+from carvana.competition import rle
 from carvana.console import ProgressCallback, Reporter
-from carvana.data.dataset import Sample, fingerprint
+from carvana.data.dataset import Sample, content_digest, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.timing import PipelineTimer
-from carvana.files import read_gzipped, sha256_of_text, write_gzipped
-from carvana.inference.config import PredictionConfig, update_record
+from carvana.files import atomic_path, read_gzipped, sha256_of_text, write_gzipped
+from carvana.inference.config import PredictionConfig
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import WeightedEnsemble, map_path, save_map
 from carvana.inference.records import PredictionRecord, make_record
@@ -96,21 +97,39 @@ class PredictionJob:
 def make_shards(photos: Sequence[Sample], folder: Path) -> list[Shard]:
     """Split photos, in order, into shards with files in `folder`.
 
-    The names and sizes of the photos are part of a file's name: a shard whose photos changed gets another file name.
+    A digest of the photos is part of a file's name: a shard whose photos changed gets another file name.
     """
     groups = [tuple(photos[first : first + SHARD_SIZE]) for first in range(0, len(photos), SHARD_SIZE)]
     return [
-        Shard(folder / f"{number:05d}-{_photos_digest(group)}.csv.gz", group)
+        Shard(folder / f"{number:05d}-{content_digest(photo.path for photo in group)[:12]}.csv.gz", group)
         for number, group in enumerate(groups)
     ]
 
 
-def resume_shards(photos: Sequence[Sample], folder: Path, config: PredictionConfig) -> list[Shard]:
-    """Make the shards of a prediction, and delete the files in `folder` that another configuration predicted."""
-    update_record(
-        folder / "prediction.json", config, discard=lambda: shutil.rmtree(folder, ignore_errors=True)
-    )
-    return make_shards(photos, folder)
+def resume_shards(
+    photos: Sequence[Sample], folder: Path, config: PredictionConfig, fingerprint: Mapping[str, Any]
+) -> list[Shard]:
+    """Make the shards of a prediction, and delete the files in `folder` that it cannot continue with.
+
+    These are the files that another configuration predicted, damaged shards, and shards without their saved maps.
+
+    Args:
+        photos: the photos to predict, in order.
+        folder: the folder of the shards.
+        config: the prediction.
+        fingerprint: the configuration's `fingerprint`, which is recorded in the folder.
+    """
+    record = folder / "prediction.json"
+    text = json.dumps({**fingerprint, "saves_maps": config.maps_dir is not None}, indent=2)
+    if not (record.is_file() and record.read_bytes() == text.encode()):
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_path(record) as part:
+            part.write_text(text)
+    shards = make_shards(photos, folder)
+    for shard in shards:
+        if shard.finished and not (_is_valid(shard, config) and _has_maps(shard, config)):
+            shard.path.unlink()
+    return shards
 
 
 def predict_shards(
@@ -157,7 +176,7 @@ def predict_shards(
 
 
 def read_records(shard: Shard) -> Iterator[PredictionRecord]:
-    """Read the records of a finished shard, in the order of its photos."""
+    """Read the records of a finished shard, in the order of its photos; `resume_shards` has checked the file."""
     with read_gzipped(shard.path) as text:
         for line in text:
             yield _parse_line(line)
@@ -184,8 +203,24 @@ def _parse_line(line: str) -> PredictionRecord:
     )
 
 
-def _photos_digest(photos: Sequence[Sample]) -> str:
-    return _short_digest("\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos))
+def _is_valid(shard: Shard, config: PredictionConfig) -> bool:
+    """Return whether the file of a shard holds a record of each of its photos, with masks that lie within them."""
+    n_masks = 1 + len(config.members[0].runs) if config.per_fold else 1
+    try:
+        for photo, record in zip(shard.photos, read_records(shard), strict=True):
+            if record.name != photo.name or len(record.masks) != n_masks:
+                return False
+            for mask in record.masks:
+                rle.check_bounds(*rle.parse_runs(mask), (record.height, record.width))
+    except Exception:  # a damaged file raises errors of almost any type, and is predicted again
+        return False
+    return True
+
+
+def _has_maps(shard: Shard, config: PredictionConfig) -> bool:
+    """Return whether the maps of a shard's photos exist, if the prediction saves maps."""
+    folder = config.maps_dir
+    return folder is None or all(map_path(folder, photo.name).is_file() for photo in shard.photos)
 
 
 def _short_digest(text: str) -> str:

@@ -12,7 +12,7 @@ from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.errors import UserError, prefix_errors
 from carvana.evaluation.scores import check_names
-from carvana.files import write_gzipped
+from carvana.files import compressed_text
 from carvana.tables import TEXT, csv_stem, read_csv_chunks
 
 _COLUMNS = ["img", "rle_mask"]
@@ -28,14 +28,14 @@ def fold_path(path: Path, fold: int) -> Path:
 
 @contextmanager
 def write_submission(path: Path) -> Iterator[Callable[[str, str], None]]:
-    """Open a submission for writing; the file is complete or absent once the block ends.
+    """Open a submission for writing, in an existing folder.
 
-    The same rows always give the same bytes.
+    The same rows always give the same bytes. The file is not whole before the block ends: write to a temporary path.
 
     Yields:
         A function `write_row(photo, rle)`.
     """
-    with write_gzipped(path) as text:
+    with compressed_text(path) as text:
 
         def write_row(photo: str, mask: str) -> None:
             text.write(f"{photo},{mask}\n")

@@ -1,20 +1,22 @@
 """Prediction of a test set: submissions that are written, checked and recorded in the ledger."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from carvana import console
-from carvana.data.dataset import Sample
+from carvana.data.dataset import Sample, content_digest
 from carvana.errors import UserError
+from carvana.evaluation.mask_checks import measure_masks, suspects_path, write_suspects
 from carvana.evaluation.scores import format_dice, mean_with_ci
-from carvana.files import sha256_of_file
+from carvana.files import atomic_path, delete_partial, sha256_of_file
 from carvana.inference.config import PredictionConfig
-from carvana.inference.predictors import WeightedEnsemble
+from carvana.inference.predictors import WeightedEnsemble, map_path
 from carvana.inference.shards import (
     FIELDS,
     PredictionJob,
@@ -25,8 +27,9 @@ from carvana.inference.shards import (
 )
 from carvana.locks import file_lock
 from carvana.runs import RunDir
-from carvana.submission.csv_file import Check, check_submission, fold_path, photo_sizes, write_submission
+from carvana.submission.csv_file import Check, check_submission, fold_path, write_submission
 from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
+from carvana.submission.prediction_record import SubmissionRecord, read_record, record_path
 from carvana.tables import csv_stem
 from carvana.tasks import Executor
 
@@ -71,8 +74,8 @@ class TestPrediction:
 
     checks: list[Check]
     """The check of each submission."""
-    records: pd.DataFrame | None
-    """The first submission's masks as `write_from_shards` returns them; None if all submissions were current."""
+    masks: pd.DataFrame | None
+    """Measures of the first submission's masks by `measure_masks`; None if all were predicted before."""
 
 
 def submission_specs(
@@ -100,10 +103,11 @@ def submission_specs(
 def predict_test_set(
     specs: Sequence[SubmissionSpec], photos: Sequence[Sample], executor: Executor | None = None
 ) -> TestPrediction:
-    """Predict a test set for all submissions in one pass, and write submissions and ledger rows.
+    """Predict a test set for all submissions in one pass, and write submissions, ledger rows and mask checks.
 
     Finished shards stay in a folder beside the first submission until everything is written, so that the same call
-    resumes an interrupted prediction. Submissions that are there already, with this configuration, are kept.
+    resumes an interrupted prediction. The record of each submission is written last. Submissions whose records hold
+    the same networks, settings and photos are kept.
 
     Args:
         specs: the submissions, as `submission_specs` returns them.
@@ -111,23 +115,32 @@ def predict_test_set(
         executor: predicts the shards elsewhere; by default this process predicts them in one stream.
 
     Raises:
-        UserError: a photo is not a complete image, or a submission fails its check.
+        UserError: a photo is not a complete image, a saved map is missing, or the ledger is malformed.
     """
+    config = specs[0].config
+    ledger = Ledger.beside(specs[0].path)
+    ledger.rows()  # a malformed ledger ends the prediction before it begins
+    _check_saved_maps(config, photos)
     folder = specs[0].path.with_name(f".{csv_stem(specs[0].path).name}.shards")
     with file_lock(folder.with_suffix(".lock"), console):
-        checks, records = _current_checks(specs, photos), None
-        if checks is None:
-            records = _predict(specs, photos, folder, executor)
-            sizes = {name: (h, w) for name, h, w in records[["img", "height", "width"]].to_numpy()}
-            checks = [check_submission(spec.path, sizes) for spec in specs]
-            for spec in specs:
-                Ledger.beside(spec.path).add(_ledger_row(spec))
+        of_config = config.fingerprint()
+        content = content_digest(photo.path for photo in photos)
+        prediction = {**of_config, "photos": {"count": len(photos), "content": content}}
+        records, masks = _current_records(specs, photos, prediction), None
+        if records is None:
+            shards = _predict(specs, photos, folder, of_config, executor)
+            records, masks = _write_outputs(specs, photos, shards, prediction)
+        else:
+            _restore_ledger_rows(ledger, specs, records)
+            for path in (spec.path for spec in specs):  # left by a prediction with other settings
+                for file in (path, suspects_path(path), record_path(path)):
+                    delete_partial(file)
         shutil.rmtree(folder, ignore_errors=True)
-        return TestPrediction(checks, records)
+        return TestPrediction([record.check for record in records], masks)
 
 
 def write_from_shards(shards: Sequence[Shard], paths: Sequence[Path]) -> pd.DataFrame:
-    """Write submissions from finished shards: each record's masks, one to each submission.
+    """Write submissions from finished shards, as `write_submission` does: each record's masks, one to each.
 
     The masks are streamed and never in memory at once.
 
@@ -149,11 +162,15 @@ def write_from_shards(shards: Sequence[Shard], paths: Sequence[Path]) -> pd.Data
 
 
 def _predict(
-    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], folder: Path, executor: Executor | None
-) -> pd.DataFrame:
-    """Predict the shards that are not finished, write the submissions, and return `write_from_shards`' records."""
+    specs: Sequence[SubmissionSpec],
+    photos: Sequence[Sample],
+    folder: Path,
+    fingerprint: Mapping[str, Any],
+    executor: Executor | None,
+) -> list[Shard]:
+    """Predict the shards that are not finished, and return all of them."""
     config = specs[0].config
-    shards = resume_shards(photos, folder, config)
+    shards = resume_shards(photos, folder, config, fingerprint)
     pending = [shard for shard in shards if not shard.finished]
     left = sum(shard.n_samples for shard in pending)
     if left < len(photos):
@@ -165,41 +182,118 @@ def _predict(
         ensemble = WeightedEnsemble.load(config)
         with console.progress(title, left, "photos") as advance:
             predict_shards(config, ensemble, pending, advance)
-    return write_from_shards(shards, [spec.path for spec in specs])
+    return shards
 
 
-def _current_checks(specs: Sequence[SubmissionSpec], photos: Sequence[Sample]) -> list[Check] | None:
-    """Check the submissions if all of them are current; None if one is not, or fails its check."""
-    if not all(_is_current(spec) for spec in specs):
-        return None
-    sizes = photo_sizes(photos)
-    try:
-        checks = [check_submission(spec.path, sizes) for spec in specs]
-    except UserError:
+def _write_outputs(
+    specs: Sequence[SubmissionSpec],
+    photos: Sequence[Sample],
+    shards: Sequence[Shard],
+    prediction: dict[str, Any],
+) -> tuple[list[SubmissionRecord], pd.DataFrame]:
+    """Write submissions, ledger rows, mask checks and, last of all, records from finished shards.
+
+    Returns:
+        The record of each submission, and the measures of the first submission's masks.
+    """
+    config = specs[0].config
+    written, table = _write_checked(specs, shards)
+    maps = content_digest(_map_paths(config, photos)) if config.maps_dir else None
+    records = [
+        SubmissionRecord(sha256, prediction, maps if spec is specs[0] else None, check)
+        for spec, (sha256, check) in zip(specs, written, strict=True)
+    ]
+    masks = measure_masks(table)
+    for spec, record in zip(specs, records, strict=True):
+        Ledger.beside(spec.path).add(_ledger_row(spec, record.sha256))
+    write_suspects(masks, suspects_path(specs[0].path))
+    for spec, record in zip(specs, records, strict=True):
+        record.write(spec.path)
+    return records, masks
+
+
+def _write_checked(
+    specs: Sequence[SubmissionSpec], shards: Sequence[Shard]
+) -> tuple[list[tuple[str, Check]], pd.DataFrame]:
+    """Write the submissions under temporary names, and rename them once all are checked.
+
+    Returns:
+        The SHA-256 and the check of each submission, and the table of `write_from_shards`.
+    """
+    with ExitStack() as files:
+        parts = [files.enter_context(atomic_path(spec.path)) for spec in specs]
+        table = write_from_shards(shards, parts)
+        sizes = {name: (h, w) for name, h, w in table[["img", "height", "width"]].to_numpy()}
+        return [(sha256_of_file(part), check_submission(part, sizes)) for part in parts], table
+
+
+def _current_records(
+    specs: Sequence[SubmissionSpec], photos: Sequence[Sample], prediction: Mapping[str, Any]
+) -> list[SubmissionRecord] | None:
+    """Return the submissions' records if all files of the same prediction exist; otherwise None."""
+    records = []
+    for spec in specs:
+        record = read_record(spec.path)
+        if record is None:
+            return None
+        if record.prediction != prediction:
+            console.message(
+                f"{spec.path}: predicted with other networks, settings or photos; predicting again"
+            )
+            return None
+        records.append(record)
+    if not suspects_path(specs[0].path).is_file() or not _has_maps(records[0], specs[0].config, photos):
         return None
     for spec in specs:
         console.message(f"{spec.path}: predicted already")
-    return checks
+    return records
 
 
-def _is_current(spec: SubmissionSpec) -> bool:
-    """Check that a submission and its maps are newer than the networks, and in the ledger with this configuration."""
-    inputs = [path for member in spec.config.members for run in member.runs for path in run.networks]
-    inputs += [member.maps for member in spec.config.members if member.maps]
-    newest = max(path.stat().st_mtime for path in inputs)
-    outputs = [spec.path] + ([spec.config.maps_dir] if spec.config.maps_dir else [])
-    if not all(path.exists() and path.stat().st_mtime >= newest for path in outputs):
+def _check_saved_maps(config: PredictionConfig, photos: Sequence[Sample]) -> None:
+    """Raise UserError if a folder of saved maps lacks the map of a photo."""
+    for folder in (member.maps for member in config.members if member.maps):
+        names = {path.name for path in folder.iterdir()}
+        missing = [path for photo in photos if (path := map_path(folder, photo.name)).name not in names]
+        if missing:
+            raise UserError(
+                f"{missing[0]}: no such map; the folder lacks {len(missing):,} of {len(photos):,}, and"
+                " `./run.sh predict --keep-maps` writes them"
+            )
+
+
+def _has_maps(record: SubmissionRecord, config: PredictionConfig, photos: Sequence[Sample]) -> bool:
+    """Return whether the maps that a prediction saves, if it does, are those that a submission's record names."""
+    if config.maps_dir is None:
+        return True
+    try:
+        return content_digest(_map_paths(config, photos)) == record.maps
+    except FileNotFoundError:
         return False
-    row = Ledger.beside(spec.path).find(spec.path.name, sha256_of_file(spec.path))
-    return row is not None and all(row[key] == text for key, text in spec.prediction_columns().items())
 
 
-def _ledger_row(spec: SubmissionSpec) -> LedgerRow:
+def _map_paths(config: PredictionConfig, photos: Sequence[Sample]) -> list[Path]:
+    """Return the files of the maps that a prediction saves."""
+    assert config.maps_dir is not None
+    return [map_path(config.maps_dir, photo.name) for photo in photos]
+
+
+def _restore_ledger_rows(
+    ledger: Ledger, specs: Sequence[SubmissionSpec], records: Sequence[SubmissionRecord]
+) -> None:
+    """Add a row for each submission whose row was deleted since it was predicted."""
+    for spec, record in zip(specs, records, strict=True):
+        columns = spec.prediction_columns()
+        row = ledger.find(spec.path.name, record.sha256)
+        if row is None or any(row[name] != text for name, text in columns.items()):
+            ledger.add(_ledger_row(spec, record.sha256))
+
+
+def _ledger_row(spec: SubmissionSpec, sha256: str) -> LedgerRow:
     row = spec.prediction_columns() | {
         "folds": spec.folds,
         "when": utc_now(),
         "commit": git_commit(),
-        "sha256": sha256_of_file(spec.path),
+        "sha256": sha256,
     }
     if spec.scores is not None:
         cv = mean_with_ci(spec.scores)

@@ -1,5 +1,7 @@
 """The configuration of a prediction."""
 
+import json
+import os
 import pickle
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from carvana.inference.config import (
     PredictionConfig,
     parse_blend,
     resolve_member,
-    update_record,
 )
 from carvana.recipe import read_recipe
+from carvana.runs import RunDir
 
 
 def test_weights_are_parsed() -> None:
@@ -79,26 +81,66 @@ def test_a_folder_is_saved_maps_unless_a_recipe_has_its_name(
         resolve_member("fast", 0.5, Path("runs"), [], None)
 
 
-def test_the_fingerprint_depends_on_saved_maps(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"1")
-    config = PredictionConfig((EnsembleMember("maps", 1, maps=tmp_path),))
-    before = config.fingerprint()
-    assert config.fingerprint() == before
-    (tmp_path / "b.png").write_bytes(b"2")
-    assert config.fingerprint() != before
+MAPS = {"a.png": b"1", "b.png": b"2"}
 
 
-def test_a_record_is_replaced_after_the_old_files_are_discarded(tmp_path: Path) -> None:
-    record, discarded = tmp_path / "prediction.json", []
+def _maps_fingerprint(folder: Path, maps: dict[str, bytes], seconds: int = 0) -> dict:
+    """Return the fingerprint of a prediction from a new folder of these files, with a time of their own."""
+    folder.mkdir()
+    for name, content in maps.items():
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, (seconds, seconds))
+    return PredictionConfig((EnsembleMember("maps", 1, maps=folder),)).fingerprint()
 
-    def update(threshold: float) -> None:
-        update_record(
-            record, PredictionConfig((), threshold), lambda: discarded.append((threshold, record.exists()))
-        )
 
-    update(0.5)
-    written = record.stat().st_mtime_ns
-    update(0.5)
-    assert record.stat().st_mtime_ns == written
-    update(0.4)
-    assert discarded == [(0.5, False), (0.4, True)]
+@pytest.mark.parametrize(
+    ("changed", "is_same"),
+    [
+        (MAPS, True),
+        (MAPS | {".part-a.png": b"3", "notes.txt": b"4"}, True),
+        (MAPS | {"b.png": b"3"}, False),
+        (MAPS | {"c.png": b"3"}, False),
+        ({"a.png": b"1"}, False),
+        ({"a.png": b"2", "b.png": b"1"}, False),
+    ],
+)
+def test_the_fingerprint_of_saved_maps_is_their_content(
+    tmp_path: Path, changed: dict[str, bytes], is_same: bool
+) -> None:
+    before = _maps_fingerprint(tmp_path / "maps", MAPS)
+    after = _maps_fingerprint(tmp_path / "copy", changed, seconds=10**9)
+    assert (before == after) == is_same
+
+
+def _run(folder: Path, **networks: bytes) -> RunDir:
+    folder.mkdir(parents=True)
+    for name, content in networks.items():
+        (folder / f"{name}.keras").write_bytes(content)
+    return RunDir(folder)
+
+
+def _fingerprint(runs: tuple[RunDir, ...], changes: list[str], **settings: object) -> dict:
+    recipe = read_recipe("fast", changes)
+    weight = settings.pop("weight", 1)
+    return PredictionConfig((EnsembleMember("fast", weight, recipe, runs),), **settings).fingerprint()
+
+
+def test_the_fingerprint_of_networks_is_all_that_their_maps_depend_on(tmp_path: Path) -> None:
+    runs = (_run(tmp_path / "a" / "fold-0", model=b"1"), _run(tmp_path / "a" / "fold-1", model=b"2"))
+    copies = (_run(tmp_path / "b" / "fold-0", model=b"1"), _run(tmp_path / "b" / "fold-1", model=b"2"))
+    refined = (_run(tmp_path / "c" / "fold-0", model=b"1", refiner=b"3"), runs[1])
+    assert _fingerprint(runs, []) == _fingerprint(copies, [])
+    different = [
+        _fingerprint(runs, []),
+        _fingerprint(runs[:1], []),
+        _fingerprint(refined, []),
+        _fingerprint((_run(tmp_path / "d" / "fold-0", model=b"2"), runs[1]), []),
+        _fingerprint(runs, ["tta=scales"]),
+        _fingerprint(runs, ["dropout=0.1"]),
+        _fingerprint(runs, [], threshold=0.3),
+        _fingerprint(runs, [], per_fold=True),
+        _fingerprint(runs, [], weight=0.5),
+    ]
+    assert all(different.count(one) == 1 for one in different)
+    assert "keras" in str(different[0])
+    assert json.loads(json.dumps(different)) == different

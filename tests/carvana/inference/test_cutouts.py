@@ -1,7 +1,6 @@
 """Cars cut out of any photos."""
 
 import os
-import time
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ from PIL import Image
 
 from carvana.errors import UserError
 from carvana.inference.config import PredictionConfig
-from carvana.inference.cutouts import Cutout, cut_out, find_photos, pending
+from carvana.inference.cutouts import Cutout, CutoutFolder, find_photos
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
 
@@ -37,16 +36,34 @@ def _photo(size: tuple[int, int]) -> np.ndarray:
     return photo
 
 
-def _cut(pattern: str, folder: Path) -> list[Cutout]:
-    photos = find_photos(pattern, folder)
-    return list(cut_out(WeightedEnsemble((Red(),)), 0.5, photos, folder, maps=True, advance=lambda *_: None))
+def _cut(pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5) -> list[Cutout]:
+    """Cut out the photos that are left to do."""
+    cutouts = CutoutFolder(folder, PredictionConfig((), threshold), maps=maps)
+    photos = cutouts.pending(find_photos(pattern))
+    return list(cutouts.cut_out(WeightedEnsemble((Red(),)), photos, lambda *_: None))
+
+
+def _cut_again(pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5) -> list[str]:
+    """Cut out the photos that are left to do, and return their names."""
+    return [cutout.photo.name for cutout in _cut(pattern, folder, maps=maps, threshold=threshold)]
+
+
+def _save(path: Path, size: tuple[int, int] = (20, 30)) -> Path:
+    """Save a photo."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(_photo(size)).save(path, "PNG" if path.suffix.lower() == ".png" else "JPEG")
+    return path
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_any_photos_of_any_size(tmp_path: Path) -> None:
     sizes = {"wide.jpg": (80, 120), "portrait.png": (150, 90), "small.webp": (9, 12), "grey.bmp": (64, 64)}
     for name, size in sizes.items():
         Image.fromarray(_photo(size)).save(tmp_path / name)
-    made = _cut(str(tmp_path / "*.*"), tmp_path / "out")
+    made = _cut(str(tmp_path / "*.*"), tmp_path / "out", maps=True)
     assert [cutout.photo.name for cutout in made] == sorted(sizes)
     for cutout in made:
         size = sizes[cutout.photo.name]
@@ -66,28 +83,83 @@ def test_any_photos_of_any_size(tmp_path: Path) -> None:
 
 
 def test_finished_cutouts_are_left_alone(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        Image.fromarray(_photo((20, 30))).save(tmp_path / name)
-    photos = find_photos(str(tmp_path), tmp_path / "out")
-    config = PredictionConfig((), 0.5)
+    photos, out = str(tmp_path / "photos"), tmp_path / "out"
+    first, _ = _save(tmp_path / "photos" / "a.png"), _save(tmp_path / "photos" / "b.png")
+    assert _cut_again(photos, out) == ["a.png", "b.png"]
+    for file in (first, *out.iterdir()):
+        os.utime(file, (0, 0))  # the content counts, not the time
+    assert _cut_again(photos, out) == []
+    assert _cut_again(photos, out, maps=True) == ["a.png", "b.png"]
+    assert _cut_again(photos, out) == []
+    (out / "b_mask.png").unlink()
+    assert _cut_again(photos, out) == ["b.png"]
+    _save(first, (30, 20))
+    assert _cut_again(photos, out) == ["a.png"]
+    assert _cut_again(photos, out, threshold=0.4) == ["a.png", "b.png"]
+    assert _cut_again(photos, out, threshold=0.4) == []
 
-    def left(config: PredictionConfig, maps: bool = False) -> list[str]:
-        return [photo.name for photo in pending(config, photos, tmp_path / "out", maps=maps)]
 
-    assert left(config) == ["a.png", "b.png"]
-    list(
-        cut_out(
-            WeightedEnsemble((Red(),)), 0.5, photos, tmp_path / "out", maps=False, advance=lambda *_: None
-        )
-    )
-    assert left(config) == []
-    assert left(config, maps=True) == ["a.png", "b.png"]
-    (tmp_path / "out" / "b_mask.png").unlink()
-    assert left(config) == ["b.png"]
-    os.utime(photos[0].path, (4e9, 4e9))  # changed since
-    assert left(config) == ["a.png", "b.png"]
-    time.sleep(0.02)
-    assert left(PredictionConfig((), 0.4)) == ["a.png", "b.png"]
+def test_a_cut_out_that_was_edited_is_kept(tmp_path: Path) -> None:
+    photos, out = str(tmp_path / "photos"), tmp_path / "out"
+    _save(tmp_path / "photos" / "a.jpg")
+    _cut(photos, out)
+    (out / "a.png").write_bytes(b"edited")
+    _save(tmp_path / "photos" / "b.jpg")
+    assert _cut_again(photos, out) == ["b.jpg"]
+    with pytest.raises(UserError, match=r"a\.jpg: would overwrite .*a\.png"):
+        _cut(photos, out, threshold=0.4)
+    assert (out / "a.png").read_bytes() == b"edited"
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "message"),
+    [
+        (["x.jpg", "x.png"], "*.jpg", r"x\.jpg: would overwrite .*x\.png"),
+        (["x.jpg", "x_mask.png"], "*.jpg", r"x\.jpg: would overwrite .*x_mask\.png"),
+        (["x.jpg", "x_map.png"], "*.jpg", r"x\.jpg: would overwrite .*x_map\.png"),
+        (["x.png"], "*", r"x\.png: would overwrite the photo .*x\.png"),
+        (["x.jpg", "x.png"], "*", r"x\.jpg: would overwrite the photo .*x\.png"),
+        (["x.jpg", "x.jpeg"], "*", r"x\.jpeg and .*x\.jpg: would both become x\.png"),
+        (["x.jpg", "x.JPG"], "*", r"x\.JPG and .*x\.jpg: would both become x\.png"),
+        (["x.jpg", "X.jpg"], "*", r"X\.jpg and .*x\.jpg: would both become x\.png"),
+        (["a.jpg", "a_mask.jpg"], "*", r"a\.jpg and .*a_mask\.jpg: would both become a_mask\.png"),
+        (["a.jpg", "a_MAP.jpg"], "*", r"a\.jpg and .*a_MAP\.jpg: would both become a_MAP\.png"),
+        (
+            ["\u00e9.jpg", "e\u0301.jpg"],
+            "*",
+            "would both become",
+        ),  # both are the letter e with an acute accent
+    ],
+)
+def test_files_of_others_and_of_the_same_name_are_refused(
+    tmp_path: Path, names: list[str], pattern: str, message: str
+) -> None:
+    """Photos are cut out into their own folder."""
+    for name in names:
+        _save(tmp_path / name)
+    before = _content(tmp_path)
+    with pytest.raises(UserError, match=message):
+        _cut(str(tmp_path / pattern), tmp_path, maps=True)
+    assert _content(tmp_path) == before
+
+
+def test_photos_are_cut_out_beside_them(tmp_path: Path) -> None:
+    _save(tmp_path / "a.jpg")
+    assert _cut_again(str(tmp_path / "*.jpg"), tmp_path) == ["a.jpg"]
+    _save(tmp_path / "a.jpg", (30, 20))
+    assert _cut_again(str(tmp_path / "*.jpg"), tmp_path) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"", b"{", b"\xff\xfe\n", b"[]\n{}\nnull\n", b'{"file": 1, "sha256": 1, "source": 1}'],
+)
+def test_a_damaged_record_claims_no_file(tmp_path: Path, record: bytes) -> None:
+    _save(tmp_path / "photos" / "a.jpg")
+    _cut(str(tmp_path / "photos"), tmp_path / "out")
+    (tmp_path / "out" / ".cutouts.jsonl").write_bytes(record)
+    with pytest.raises(UserError, match=r"a\.jpg: would overwrite .*a\.png, which is no cut-out"):
+        _cut(str(tmp_path / "photos"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +185,7 @@ def test_patterns_and_folders_with_brackets(
     for name in ("br[1]/a.png", "br[1]/b.jpg", "br[1]/c*/d.png", "br[1]/cc/e.txt", "br2/e.png", "[1].png"):
         Path(name).parent.mkdir(exist_ok=True, parents=True)
         Path(name).touch()
-    photos = find_photos(pattern, Path("out"))
+    photos = find_photos(pattern)
     assert [str(photo.path) for photo in photos] == found
 
 
@@ -141,26 +213,23 @@ def test_patterns_without_a_photo_are_refused(
     Path("loop").symlink_to("loop")
     Path("empty").mkdir()
     with pytest.raises(UserError, match=r"^--images .*: names no photo"):
-        find_photos(pattern, Path("out"))
+        find_photos(pattern)
 
 
 def test_a_loop_of_links_among_the_cutouts_is_no_photo(tmp_path: Path) -> None:
-    Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
+    _save(tmp_path / "a.jpg")
     (tmp_path / "a.png").symlink_to("a.png")
-    assert [photo.name for photo in find_photos(str(tmp_path / "*.jpg"), tmp_path)] == ["a.jpg"]
+    assert [photo.name for photo in find_photos(str(tmp_path))] == ["a.jpg"]
+    with pytest.raises(UserError, match=r"a\.jpg: would overwrite .*a\.png"):
+        _cut(str(tmp_path / "*.jpg"), tmp_path)
 
 
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
-        find_photos(str(tmp_path / "*.jpg"), tmp_path / "out")
-    Image.fromarray(_photo((8, 8))).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png: would be overwritten"):
-        find_photos(str(tmp_path), tmp_path)
-    Image.fromarray(_photo((8, 8))).save(tmp_path / "a.jpg")
-    with pytest.raises(UserError, match=r"would both become a\.png"):
-        find_photos(str(tmp_path), tmp_path / "out")
-    (tmp_path / "a.jpg").unlink()
-    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+        find_photos(str(tmp_path / "*.jpg"))
+    photo = _save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(photo.read_bytes()[:40])
     with pytest.raises(UserError, match=r"b\.png: not a whole image"):
         _cut(str(tmp_path), tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_map.png", "a_mask.png"]
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == [".cutouts.jsonl", "a.png", "a_mask.png"]

@@ -22,7 +22,7 @@ from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.split import Split
 from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
 from carvana.inference.config import EnsembleMember, PredictionConfig
-from carvana.inference.cutouts import cut_out, find_photos
+from carvana.inference.cutouts import CutoutFolder, find_photos
 from carvana.inference.export import export_ensemble
 from carvana.inference.pipeline import predict_stream
 from carvana.inference.predictors import WeightedEnsemble
@@ -119,9 +119,8 @@ def test_cutouts_have_the_submissions_masks(
 ) -> None:
     for sample in samples:
         shutil.copy(sample.path, tmp_path)
-    photos, folder = find_photos(str(tmp_path), tmp_path / "out"), tmp_path / "out"
-    ensemble = WeightedEnsemble.load(config)
-    made = cut_out(ensemble, config.effective_threshold, photos, folder, maps=False, advance=lambda *_: None)
+    photos, folder = find_photos(str(tmp_path)), CutoutFolder(tmp_path / "out", config, maps=False)
+    made = folder.cut_out(WeightedEnsemble.load(config), photos, lambda *_: None)
     for cutout, mask in zip(made, masks, strict=True):
         assert np.array_equal(np.asarray(Image.open(cutout.mask)) > 0, mask)
         assert np.array_equal(np.asarray(Image.open(cutout.cutout))[..., 3] > 0, mask)
@@ -195,7 +194,7 @@ def test_the_exported_script_makes_the_same_masks_without_the_project(
     """
     for sample in samples:
         Image.fromarray(images.read_photo(sample.path)).save(tmp_path / f"{sample.path.stem}.png")
-    photos = find_photos(str(tmp_path / "*.png"), tmp_path / "cutouts")
+    photos = find_photos(str(tmp_path / "*.png"))
     predicted = predict_stream(
         WeightedEnsemble.load(float32_config),
         photos,

@@ -111,3 +111,30 @@ def test_saved_maps_are_exact_to_half_a_level(tmp_path: Path) -> None:
     assert np.array_equal(predictor.predict([read, read]).maps[1, 0], read)
     with pytest.raises(UserError, match=r"y_01\.png: no such map"):
         predictor.prepare("y_01.jpg", None)
+
+
+def _png(levels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", levels)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"b\.png: not a whole image"),
+        (b"text", r"b\.png: not a whole image"),
+        (_png(np.zeros((5, 7), np.uint8))[:-25], r"b\.png: not a whole image"),
+        (_png(np.zeros((5, 7, 3), np.uint8)), r"b\.png: not grey with 8 bits"),
+        (_png(np.zeros((5, 7), np.uint16)), r"b\.png: not grey with 8 bits"),
+        (_png(np.zeros((5, 8), np.uint8)), r"b\.png: is 8x5, but .*a\.png is 7x5"),
+    ],
+)
+def test_a_damaged_saved_map_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    save_map(tmp_path / "a.png", np.zeros((5, 7), np.float32))
+    (tmp_path / "b.png").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        SavedMaps(tmp_path).prepare("b.jpg", None)
+
+
+def test_a_folder_without_saved_maps_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no saved maps"):
+        SavedMaps(tmp_path)

@@ -1,10 +1,12 @@
 """Shards: finished ones are not predicted again, and an interruption leaves no trace in the files."""
 
+import gzip
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,13 +78,76 @@ def test_mean_maps_are_saved_on_request(photos: list[Sample], tmp_path: Path) ->
     assert saved == [f"{photo.path.stem}.png" for photo in photos[:3]]
 
 
+def _finished(photos: list[Sample], folder: Path, config: PredictionConfig = CONFIG) -> list[bool]:
+    """Resume a prediction; return which shards are finished, in order."""
+    resumed = shards.resume_shards(photos, folder, config, config.fingerprint())
+    return [shard.finished for shard in resumed]
+
+
+def _begin(photos: list[Sample], folder: Path, config: PredictionConfig = CONFIG) -> list[shards.Shard]:
+    """Predict all shards in a folder that holds their configuration."""
+    assert not any(_finished(photos, folder, config))
+    made = _predict(photos, folder, config)
+    assert all(_finished(photos, folder, config))
+    return made
+
+
 def test_shards_of_another_configuration_are_discarded(photos: list[Sample], tmp_path: Path) -> None:
-    folder = tmp_path / "shards"
-    for shard in shards.resume_shards(photos, folder, CONFIG):
-        shards.predict_shards(CONFIG, WeightedEnsemble((Red(),)), [shard], lambda *_: None)
-    assert all(shard.finished for shard in shards.resume_shards(photos, folder, CONFIG))
-    other = shards.resume_shards(photos, folder, PredictionConfig((), 0.4))
-    assert not any(shard.finished for shard in other)
+    made = _begin(photos, tmp_path / "shards")
+    os.utime(made[0].path, (0, 0))
+    assert all(_finished(photos, tmp_path / "shards"))
+    assert not any(_finished(photos, tmp_path / "shards", PredictionConfig((), 0.4)))
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"\xff\xfe", b"{}", b"null"])
+def test_shards_with_a_damaged_record_are_discarded(
+    photos: list[Sample], tmp_path: Path, record: bytes
+) -> None:
+    _begin(photos, tmp_path / "shards")
+    (tmp_path / "shards" / "prediction.json").write_bytes(record)
+    assert not any(_finished(photos, tmp_path / "shards"))
+
+
+def _rewritten(lines: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes], bytes]:
+    """Return a damage that changes the rows of a shard, and compresses them again."""
+    return lambda content: gzip.compress(b"".join(lines(gzip.decompress(content).splitlines(keepends=True))))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-9],
+        lambda content: content[:40],
+        lambda content: b"garbage",
+        lambda content: content[:100] + b"\xff\xff" + content[102:],
+        _rewritten(lambda rows: rows[:-1]),
+        _rewritten(lambda rows: rows + rows[-1:]),
+        _rewritten(lambda rows: rows[::-1]),
+        _rewritten(lambda rows: [row.replace(b",64,96,", b",64,") for row in rows]),
+        _rewritten(lambda rows: [row.replace(b",64,96,", b",1,1,") for row in rows]),
+        _rewritten(lambda rows: [row.rstrip() + b",1 1\n" for row in rows]),
+        _rewritten(lambda rows: [row.rstrip() + b" 7\n" for row in rows]),
+    ],
+)
+def test_a_damaged_shard_is_predicted_again(
+    photos: list[Sample], tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    made = _begin(photos, tmp_path)
+    whole = made[1].path.read_bytes()
+    made[1].path.write_bytes(damage(whole))
+    assert _finished(photos, tmp_path) == [True, False, True, True]
+    _predict(photos, tmp_path)
+    assert made[1].path.read_bytes() == whole
+
+
+def test_a_shard_without_its_maps_is_predicted_again(photos: list[Sample], tmp_path: Path) -> None:
+    config = replace(CONFIG, maps_dir=tmp_path / "maps")
+    _begin(photos, tmp_path / "shards")
+    assert not any(_finished(photos, tmp_path / "shards", config))
+    _predict(photos, tmp_path / "shards", config)
+    (tmp_path / "maps" / f"{photos[12].path.stem}.png").unlink()
+    assert _finished(photos, tmp_path / "shards", config) == [True, False, True, True]
 
 
 @pytest.mark.parametrize("refines", [False, True])
@@ -114,7 +179,10 @@ def test_finished_shards_are_left_alone(photos: list[Sample], tmp_path: Path) ->
 def test_a_changed_photo_is_predicted_anew(data: Path, tmp_path: Path) -> None:
     photos = photos_to_predict(data)
     before = _predict(photos, tmp_path)
-    photos[12].path.write_bytes(photos[13].path.read_bytes() + b"\0")
+    content, times = bytearray(photos[12].path.read_bytes()), photos[12].path.stat()
+    content[-10] ^= 1
+    photos[12].path.write_bytes(content)  # of the same size and time
+    os.utime(photos[12].path, ns=(times.st_atime_ns, times.st_mtime_ns))
     after = shards.make_shards(photos, tmp_path)
     assert [shard.finished for shard in after] == [True, False, True, True]
     assert before[1].path != after[1].path

@@ -31,6 +31,7 @@ def folds(rendered: Path, tmp_path: Path) -> list[Path]:
     paths = []
     for fold in range(3):
         path = tmp_path / "submissions" / f"fast-fold{fold}.csv.gz"
+        path.parent.mkdir(exist_ok=True)
         with write_submission(path) as write_row:
             for place, (name, mask) in enumerate(zip(truth["img"], truth["rle_mask"], strict=True)):
                 write_row(name, "1 9" if place % 16 < 4 - fold else mask)

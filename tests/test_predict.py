@@ -1,0 +1,69 @@
+"""The script predict, from saved maps: tables are checked before any work begins, and damaged files are named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .prediction_helpers import write_maps
+from .scripts import error_of, output_of
+
+PREDICT = ["predict", "--blend", "maps=1", "--data", "data", "--out", "submissions/x.csv.gz"]
+
+
+@pytest.fixture
+def workspace(data: Path, tmp_path: Path) -> Path:
+    """A folder with three test photos and a saved map of each."""
+    write_maps(tmp_path / "maps", data, photos=3)
+    return tmp_path
+
+
+def _rows(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    """Return a change of a table's rows."""
+    return lambda text: "\n".join(change(text.splitlines())) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_rows(lambda rows: rows + rows[-1:]), "more than once (1 duplicate rows in all)"),
+        (_rows(lambda rows: rows[:1] + 3 * rows[1:2]), "more than once (2 duplicate rows in all)"),
+        (_rows(lambda rows: rows[:1]), "lists no photos"),
+        (_rows(lambda rows: ["photo,rle_mask", *rows[1:]]), "has no column 'img'"),
+        (lambda text: text + "00000000000a_01.jpg,\n", "00000000000a_01.jpg: missing"),
+        (lambda text: "", "sample_submission.csv"),
+    ],
+)
+def test_a_malformed_sample_ends_the_prediction_before_it_begins(
+    workspace: Path, change: Callable[[str], str], message: str
+) -> None:
+    sample = workspace / "data" / "sample_submission.csv"
+    sample.write_text(change(sample.read_text()))
+    text = error_of(*PREDICT, cwd=workspace)
+    assert message in text
+    assert "sample_submission.csv" in text
+    assert not (workspace / "submissions").exists()
+    assert text == error_of(*PREDICT, "--threshold", "auto", cwd=workspace)  # the sample is read first
+
+
+def test_a_damaged_saved_map_ends_the_prediction_with_its_name(workspace: Path) -> None:
+    *_, last = sorted((workspace / "maps").iterdir())
+    whole = last.read_bytes()
+    last.write_bytes(whole[:60])
+    assert f"maps/{last.name}: not a whole image" in error_of(*PREDICT, cwd=workspace)
+    assert sorted(path.name for path in (workspace / "submissions").glob("[!.]*")) == []
+    last.write_bytes(whole)
+    assert "predicted already" not in output_of(*PREDICT, cwd=workspace)
+    assert "predicted already" in output_of(*PREDICT, cwd=workspace)
+
+
+def test_a_photo_of_the_user_is_not_replaced(workspace: Path) -> None:
+    photo, *_ = sorted((workspace / "data" / "test").iterdir())
+    own = photo.with_suffix(".png")
+    own.write_bytes(b"of the user")
+    cut_out = ["predict", "--blend", "maps=1", "--images", photo, "--cutouts"]
+    text = error_of(*cut_out, photo.parent, cwd=workspace)
+    assert f"{photo}: would overwrite {own}" in text
+    assert "choose another folder with --cutouts" in text
+    assert own.read_bytes() == b"of the user"
+    assert "1 photos cut out to cutouts" in output_of(*cut_out, "cutouts", cwd=workspace)
