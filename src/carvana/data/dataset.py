@@ -4,8 +4,9 @@
 This module only reads.
 """
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from carvana.data import images
 from carvana.errors import UserError
 from carvana.files import sha256_of_text
 from carvana.tables import TEXT, read_csv
+
+_END_BYTES = 1 << 12
+"""Bytes at each end of a large file that `content_digest` reads."""
+
+_SMALL_BYTES = 1 << 16
+"""Size up to which `content_digest` reads a whole file; a mask of the competition has about 10 kB."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,30 @@ def car_mask_areas(root: Path) -> pd.Series:
 def check_sizes(samples: Sequence[Sample]) -> None:
     """Raise UserError if a mask has another size than its photo. Only the headers of the files are read."""
     joblib.Parallel(n_jobs=-1, prefer="threads")(joblib.delayed(_check_size)(sample) for sample in samples)
+
+
+def content_digest(paths: Iterable[Path]) -> str:
+    """Return a SHA-256, in hex digits, of the names, the sizes and the content of files, in the given order.
+
+    Files up to 64 kB, such as masks, are read whole, and of larger ones the first and the last 4 kB: thousands of
+    photos in the system's cache take less than a second. Another photo of the same size differs in its last bytes,
+    because a JPEG is one stream of codes whose lengths depend on the pixels.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
+            if size <= _SMALL_BYTES:
+                digest.update(file.read(_SMALL_BYTES))
+            else:
+                digest.update(file.read(_END_BYTES))
+                file.seek(-_END_BYTES, os.SEEK_END)
+                digest.update(file.read(_END_BYTES))
+    return digest.hexdigest()
 
 
 def fingerprint(root: Path, folders: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from carvana.data import images
-from carvana.data.dataset import car_mask_areas, check_sizes, test_samples, train_samples
+from carvana.data.dataset import car_mask_areas, check_sizes, content_digest, test_samples, train_samples
 from carvana.errors import UserError
 
 test_samples.__test__ = False  # not a test: it lists the competition's test photos
@@ -76,3 +76,17 @@ def test_photo_without_a_row_in_train_masks_csv_is_refused(data: Path) -> None:
     masks[1:].to_csv(data / "train_masks.csv", index=False)
     with pytest.raises(UserError, match=f"has no row for {masks['img'][0]}"):
         car_mask_areas(data)
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_the_digest_depends_on_names_sizes_and_content(tmp_path: Path, size: int) -> None:
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    for path in paths:
+        path.write_bytes(bytes(size))
+    digests = [content_digest(paths), content_digest(paths[::-1]), content_digest(paths[:1])]
+    for changed in (b"1" + bytes(size - 1), bytes(size - 1) + b"1", bytes(size + 1), b""):
+        paths[1].write_bytes(changed)
+        digests.append(content_digest(paths))
+    assert len(set(digests)) == len(digests)
+    paths[1].write_bytes(bytes(size))
+    assert content_digest(paths) == digests[0]
