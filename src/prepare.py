@@ -12,6 +12,7 @@ import typer
 from carvana import commandline, console
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
+from carvana.data.zips import remove_unfinished
 from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
@@ -68,6 +69,7 @@ def prepare(
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
     height, width = _size(size)
+    remove_unfinished(data)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
         render = not fill_data_folder(
