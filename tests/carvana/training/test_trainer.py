@@ -16,6 +16,7 @@ from carvana import console
 from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
+from carvana.data.dataset import train_samples
 from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -272,6 +273,20 @@ def test_a_run_of_other_folds_is_not_resumed(split: Split, tmp_path: Path) -> No
     other = Split(split.photos, 1 - split.folds, split.table, 0)
     with pytest.raises(UserError, match="trained on other photos, masks or folds"):
         train_folds(recipe, other, [0], tmp_path / "runs")
+
+
+@pytest.mark.parametrize("folder", ["train", "train_masks"])
+def test_a_run_of_other_photos_or_masks_is_not_kept(
+    trained: RunDir, split: Split, data: Path, folder: str
+) -> None:
+    """A copy of the data is the same; another file of the same name and size is not."""
+    copied = Split(tuple(train_samples(data)), split.folds, split.table, split.absent)
+    runs = trained.folder.parent.parent
+    assert train_folds(_recipe(), copied, [0], runs) == [trained]
+    for path in (data / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(UserError, match="trained on other photos, masks or folds; train --fresh"):
+        train_folds(_recipe(), copied, [0], runs)
 
 
 def test_a_fold_that_does_not_exist_is_found_before_any_training(split: Split, tmp_path: Path) -> None:
