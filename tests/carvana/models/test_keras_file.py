@@ -58,11 +58,6 @@ def test_equal_networks_give_equal_bytes(model: str, tmp_path: Path) -> None:
     assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
 
 
-def test_a_loaded_network_is_saved_as_it_was(saved: Path, tmp_path: Path) -> None:
-    save(load(saved), tmp_path / "model.keras")
-    assert (tmp_path / "model.keras").read_bytes() == saved.read_bytes()
-
-
 def test_a_refinement_network_is_read_back(tmp_path: Path) -> None:
     recipe = refiner_recipe(read_recipe("fast", ["refine.base_filters=2", "precision=float32"]))
     model = build_refiner(recipe)
