@@ -13,6 +13,7 @@ from carvana import commandline, console
 from carvana.arguments import parse_size
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
+from carvana.data.zips import remove_unfinished
 from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
 
@@ -71,6 +72,7 @@ def prepare(
         ./run.sh prepare --source turntable --data /tmp/cars --cars 6 --test-cars 2 --size 240x160
     """
     height, width = parse_size(size, _MIN_SIDE, _MAX_SIDE)
+    remove_unfinished(data)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
         render = not fill_data_folder(

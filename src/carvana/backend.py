@@ -6,6 +6,7 @@ import random
 import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,23 @@ def isolated_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         seed_generator.python_random = global_generator
+
+
+@contextmanager
+def isolated_names() -> Iterator[None]:
+    """Number the layers without a name of their own from the start, as if no network had been built before.
+
+    Otherwise a network's names, and with them the bytes of its file, depend on what the process did before.
+    """
+    from keras.src.backend.common import global_state
+
+    key = "object_name_uids"  # of keras.src.utils.naming
+    used = global_state.get_global_attribute(key)
+    global_state.set_global_attribute(key, defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(key, used)
 
 
 def jit(function: F) -> F:
@@ -150,4 +168,13 @@ class AllDevices:
         return self._scope()
 
 
-__all__ = ["AllDevices", "Gpu", "first_gpu", "is_out_of_memory", "isolated_seed", "jit", "keras"]
+__all__ = [
+    "AllDevices",
+    "Gpu",
+    "first_gpu",
+    "is_out_of_memory",
+    "isolated_names",
+    "isolated_seed",
+    "jit",
+    "keras",
+]

@@ -1,11 +1,14 @@
-"""Files: writing that leaves them complete or absent, JSON, gzip, and checksums."""
+"""Files and folders: writing that leaves them complete or absent, JSON, gzip, and checksums."""
 
 import errno
 import fcntl
+import glob
 import hashlib
 import io
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +63,42 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def delete_partial(path: Path) -> None:
     """Delete what a killed process left of a file that it was writing under `atomic_path`."""
     _temporary(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, and rename it to `path` when the block ends without an error.
+
+    Each call has a folder of its own, so that no process writes into another's. What killed processes left of earlier
+    calls is removed.
+
+    Raises:
+        UserError: `path` is there and is not an empty folder.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    with _locked_folder(path) as part:
+        try:
+            yield part
+            _replace_empty(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary folders of `atomic_folder(path)` that killed processes left."""
+    path = Path(os.path.realpath(path))
+    for part in path.parent.glob(f".part-{glob.escape(path.name)}-*/"):
+        with suppress(
+            OSError
+        ):  # in use by a running process, removed by another, or a file system without locks
+            folder = os.open(part, os.O_RDONLY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(part)
+            finally:
+                os.close(folder)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -160,6 +199,33 @@ def _exclusive(part: Path) -> Iterator[None]:
                 return
         finally:
             os.close(file)
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[Path]:
+    """Create a temporary folder of `path`, and hold its lock, by which `remove_leftovers` knows that it is in use."""
+    while True:
+        part = path.with_name(f".part-{path.name}-{secrets.token_hex(4)}")
+        part.mkdir()
+        folder = os.open(part, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            if _is_named(folder, part):  # not removed as a leftover before it was locked
+                yield part
+                return
+        finally:
+            os.close(folder)
+
+
+def _replace_empty(folder: Path, path: Path) -> None:
+    """Rename a folder to `path`, which must be absent or an empty folder."""
+    try:
+        os.rename(folder, path)  # replaces an empty folder
+    except OSError as error:
+        if not path.exists():
+            raise
+        raise UserError(f"{path}: is not an empty folder ({error.strerror})") from None
 
 
 def _is_named(file: int, path: Path) -> bool:

@@ -1,19 +1,26 @@
 """The folder of a run, that is of a recipe trained on a fold, and its files. Importing this imports no Keras."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from carvana import recipe as recipes
 from carvana.errors import UserError
-from carvana.files import read_json
+from carvana.files import describe_os_error, write_json
 from carvana.recipe import Recipe
 from carvana.tables import COUNT, DICE, TEXT, Number, read_csv
 
 _PREDICTION_KEYS = ("tta", "threshold")
 """Keys of a recipe that do not affect the weights."""
 
+_RUN_NAME = re.compile(r"fold-(0|[1-9][0-9]{0,8})")
+"""Names of the folders of runs."""
 
 _HISTORY_COLUMNS = {
     "epoch": COUNT,
@@ -27,6 +34,41 @@ _HISTORY_COLUMNS = {
     "validation_s": Number(0),
 }
 """Columns of `history.csv` that other code reads."""
+
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+"""Precision of a network's inner layers."""
+
+_Speed = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RunMetadata(BaseModel):
+    """The file `metadata.json` of a run: the data, folds, libraries and precision of its training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    table: str
+    """Name of the fold table."""
+    folds: list[NonNegativeInt] = Field(min_length=1)
+    """Folds of the data, ascending."""
+    split: str
+    """Fingerprint of the photos, the masks and their folds."""
+    backend: str
+    """Backend of Keras."""
+    keras: str
+    """Version of Keras."""
+    precision: Precision | None = None
+    """Precision that was chosen where the recipe's is `auto`."""
+    device: str | None = None
+    """Device on which the speeds were measured."""
+    step_per_s: dict[Precision, _Speed] | None = None
+    """Photos per second of a training step in each precision."""
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Self:
+        if self.precision is not None and self.precision not in (self.step_per_s or {}):
+            raise ValueError("step_per_s lacks the precision")
+        return self
 
 
 @dataclass(frozen=True)
@@ -117,13 +159,14 @@ class RunDir:
         """Read the out-of-fold scores: columns img (text) and dice (0..1).
 
         Raises:
-            UserError: training is not complete.
+            UserError: training is not complete, or the file is malformed.
         """
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
-        scores = read_csv(self.scores, {"img": TEXT, "dice": DICE})
-        if scores.empty:
-            raise UserError(f"{self.scores}: holds no scores; train again with --fresh")
+        with advise_fresh():
+            scores = read_csv(self.scores, {"img": TEXT, "dice": DICE})
+            if scores.empty:
+                raise UserError(f"{self.scores}: holds no scores")
         return scores
 
     def read_history(self) -> pd.DataFrame:
@@ -132,19 +175,42 @@ class RunDir:
         Raises:
             UserError: the file is missing or malformed.
         """
-        return read_csv(self.history, _HISTORY_COLUMNS)
+        with advise_fresh():
+            history = read_csv(self.history, _HISTORY_COLUMNS)
+            if history.empty:
+                raise UserError(f"{self.history}: holds no epochs")
+        return history
 
     def read_recipe(self) -> Recipe:
-        """Read the recipe with which the run was trained."""
-        return recipes.read_recipe(str(self.recipe))
-
-    def read_metadata(self) -> dict:
-        """Read the metadata: fold table, its folds, fingerprint of the split, backend and Keras version.
+        """Read the recipe with which the run was trained.
 
         Raises:
             UserError: the file is missing or malformed.
         """
-        return read_json(self.metadata, {"table": str, "folds": list, "split": str, "backend": str})
+        with advise_fresh():
+            if not self.recipe.is_file():
+                raise UserError(f"{self.recipe}: no such file")
+            return recipes.read_recipe(str(self.recipe))
+
+    def read_metadata(self) -> RunMetadata:
+        """Read the metadata.
+
+        Raises:
+            UserError: the file is missing or malformed.
+        """
+        with advise_fresh():
+            try:
+                return RunMetadata.model_validate_json(self.metadata.read_bytes())
+            except OSError as error:
+                raise UserError(describe_os_error(error)) from None
+            except ValidationError as error:
+                first = error.errors()[0]
+                keys = "".join(f"{key}: " for key in first["loc"])
+                raise UserError(f"{self.metadata}: {keys}{first['msg'].lower()}") from None
+
+    def write_metadata(self, metadata: RunMetadata) -> None:
+        """Write the metadata."""
+        write_json(metadata.model_dump(exclude_none=True), self.metadata)
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UserError if this run was trained with another recipe than `recipe`.
@@ -174,27 +240,41 @@ def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[R
     """
     if fold is not None:
         return [_check_finished(run_dir(runs, recipe, fold), recipe)]
-    found = next((runs / recipe.name).glob("fold-*/metadata.json"), None)
-    if found is None:
+    begun = [run for run in recipe_runs(runs / recipe.name) if run.metadata.is_file()]
+    if not begun:
         raise UserError(
             f"{runs / recipe.name}: not trained; `./run.sh train --recipe {recipe.name}` comes first"
         )
-    folds = RunDir(found.parent).read_metadata()["folds"]
-    finished = [_check_finished(run_dir(runs, recipe, number), recipe) for number in folds]
-    first, *others = finished
+    folds = begun[0].read_metadata().folds
+    first, *others = [_check_finished(run_dir(runs, recipe, number), recipe) for number in folds]
     for run in others:
-        if run.read_metadata()["split"] != first.read_metadata()["split"]:
+        if run.read_metadata().split != first.read_metadata().split:
             raise UserError(f"{run.folder}: trained on another split than {first.folder}; train --fresh")
-    return finished
+    return [first, *others]
+
+
+def recipe_runs(folder: Path) -> list[RunDir]:
+    """List the runs in the folder of a recipe by their fold; folders of other names than `fold-K` are ignored."""
+    runs = [RunDir(path) for path in folder.glob("fold-*/") if _RUN_NAME.fullmatch(path.name)]
+    return sorted(runs, key=lambda run: run.fold)
 
 
 def finished_runs_by_recipe(runs: Path) -> dict[str, list[RunDir]]:
     """Find all finished runs in the folder `runs`: those of each recipe by fold, sorted by recipe."""
-    by_recipe: dict[str, list[RunDir]] = {}
-    for run in map(RunDir, sorted(runs.glob("*/fold-*"))):
-        if run.finished:
-            by_recipe.setdefault(run.folder.parent.name, []).append(run)
-    return {recipe: sorted(finished, key=lambda run: run.fold) for recipe, finished in by_recipe.items()}
+    found = {
+        folder.name: [run for run in recipe_runs(folder) if run.finished]
+        for folder in sorted(runs.glob("[!.]*/"))
+    }
+    return {recipe: finished for recipe, finished in found.items() if finished}
+
+
+@contextmanager
+def advise_fresh() -> Iterator[None]:
+    """Add to the message of a UserError about a run's file in the block what to do: train again."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; train --fresh") from None
 
 
 def _check_finished(run: RunDir, recipe: Recipe) -> RunDir:

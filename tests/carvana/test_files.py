@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.files import atomic_path, describe_os_error, read_json, write_gzipped, write_json
+from carvana.files import (
+    atomic_folder,
+    atomic_path,
+    describe_os_error,
+    read_json,
+    remove_leftovers,
+    write_gzipped,
+    write_json,
+)
 
 
 def _write_many(path: Path, letter: str) -> None:
@@ -96,3 +104,39 @@ def test_other_json_is_refused_in_one_line(tmp_path: Path, content: bytes, messa
     with pytest.raises(UserError, match=f"metadata.json: {message}") as caught:
         read_json(path, {"table": str})
     assert "\n" not in str(caught.value)
+
+
+def _write_folder_and_die(path: Path) -> None:
+    with atomic_folder(path) as part:
+        (part / "half").touch()
+        os._exit(9)
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "a [1]"
+    process = multiprocessing.get_context("spawn").Process(target=_write_folder_and_die, args=(path,))
+    process.start()
+    process.join()
+    (left,) = tmp_path.iterdir()
+    with atomic_folder(path) as part:
+        assert not left.exists()
+        remove_leftovers(path)  # what is being written is left alone
+        (part / "whole").touch()
+        path.mkdir()
+    assert list(tmp_path.rglob("*")) == [path, path / "whole"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), atomic_folder(tmp_path / "a") as part:
+        (part / "half").touch()
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_files_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with pytest.raises(UserError, match="a: is not an empty folder"), atomic_folder(path):
+        path.mkdir()
+        (path / "mine").touch()
+    assert list(tmp_path.rglob("*")) == [path, path / "mine"]

@@ -17,7 +17,7 @@ import pandas as pd
 from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError, prefix_errors
-from carvana.files import sha256_of_text
+from carvana.files import describe_os_error
 from carvana.tables import TEXT, read_csv
 
 _END_BYTES = 1 << 12
@@ -153,21 +153,15 @@ def content_digest(paths: Iterable[Path]) -> str:
 
 
 def fingerprint(root: Path, folders: Sequence[str]) -> str:
-    """Return a short text that identifies the content of some folders of `root`.
+    """Return a short text that identifies the content of some folders of `root`; see `content_digest`.
 
-    It depends on the names and sizes of all files, which are not read. If a folder cannot be listed, the text is the
-    reason.
+    If a file cannot be read, the text is the reason.
     """
-    listings, count = "", 0
-    for folder in folders:
-        try:
-            with os.scandir(root / folder) as entries:
-                listed = sorted((entry.name, entry.stat().st_size) for entry in entries)
-        except OSError as error:
-            return f"{root / folder}: {error.strerror}"
-        count += len(listed)
-        listings += repr((folder, listed))
-    return f"{count:,} files, {sha256_of_text(listings)[:12]}"
+    try:
+        paths = [path for folder in folders for path in sorted((root / folder).iterdir()) if path.is_file()]
+        return f"{len(paths):,} files, {content_digest(paths)[:12]}"
+    except OSError as error:
+        return describe_os_error(error)
 
 
 def _photos(folder: Path) -> list[Path]:

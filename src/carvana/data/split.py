@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from carvana.data.dataset import Sample
+from carvana.data.dataset import Sample, content_digest
 from carvana.data.folds import parse_fold_number, read_folds, select_folds
 from carvana.errors import UserError
 from carvana.files import sha256_of_text
@@ -55,9 +55,10 @@ class Split:
         return train, val
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of the photos' names, sizes in bytes and folds."""
-        lines = [f"{photo.name} {photo.path.stat().st_size} {self.folds[photo.car]}" for photo in self.photos]
-        return sha256_of_text("\n".join(lines))
+        """Return a SHA-256 of the content of photos and masks, and of their folds; see `content_digest`."""
+        content = content_digest(file for photo in self.photos for file in (photo.path, photo.mask) if file)
+        folds = [f"{photo.name} {self.folds[photo.car]}" for photo in self.photos]
+        return sha256_of_text("\n".join([content, *folds]))
 
 
 def parse_fold(text: str) -> int | None:

@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from carvana import console
 from carvana.errors import UserError
-from carvana.files import atomic_path
+from carvana.files import atomic_folder, atomic_path, remove_leftovers
 
 PARTS = {
     "train": "*.jpg",
@@ -46,6 +47,12 @@ def missing_parts(data: Path) -> list[str]:
 def zip_name(part: str, hq: bool) -> str:
     """Return the name of a part's zip, e.g. `train.zip`, or with `hq` that of the large photos if there is one."""
     return f"{part}_hq.zip" if hq and part in _HQ else f"{part}.zip"
+
+
+def remove_unfinished(data: Path) -> None:
+    """Remove what killed processes left of parts that they unpacked or rendered into a data folder."""
+    for path in (data, *(data / part for part in PARTS)):
+        remove_leftovers(path)
 
 
 def find_sources(data: Path, folders: Iterable[Path], hq: bool) -> dict[str, Path]:
@@ -116,16 +123,18 @@ def unpack(source: Path, part: str, data: Path) -> None:
         with atomic_path(data / part) as copy:
             shutil.copyfile(source, copy)
         return
-    members = _members(source, part)
-    unpacked = data / f".part-{part}"
-    shutil.rmtree(unpacked, ignore_errors=True)
-    unpacked.mkdir(parents=True)
-    try:
-        with console.progress(f"unpack {source.name}", len(members), "files") as advance:
-            _extract(source, members, unpacked, advance)
-        _move(unpacked if PARTS[part] != part else unpacked / part, data / part)
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+    members, target = _members(source, part), data / part
+    if target.is_dir() and any(target.iterdir()):  # it has none of the part's files, see `missing_parts`
+        raise UserError(f"{target}: holds other files than photos; move them away")
+    is_table = PARTS[part] == part
+    with (
+        TemporaryDirectory() if is_table else atomic_folder(target) as folder,
+        console.progress(f"unpack {source.name}", len(members), "files") as advance,
+    ):
+        _extract(source, members, Path(folder), advance)
+        if is_table:
+            with atomic_path(target) as copy:
+                shutil.copyfile(Path(folder) / part, copy)
 
 
 def _exists(path: Path, files: str) -> bool:
@@ -191,12 +200,3 @@ def _blocks(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
 
 def _damaged(source: Path, reason: str) -> UserError:
     return UserError(f"{source}: not a whole zip ({reason}); download it again")
-
-
-def _move(unpacked: Path, target: Path) -> None:
-    if target.is_dir():  # it has none of the part's files, see `missing_parts`
-        try:
-            target.rmdir()
-        except OSError:
-            raise UserError(f"{target}: holds other files than photos; move them away") from None
-    unpacked.rename(target)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.runs import finished_runs_by_recipe
+from carvana.runs import advise_fresh, finished_runs_by_recipe
 from carvana.tables import COUNT, DICE, TEXT, Text, read_csv
 
 DISTANCES = (2, 4, 8, 16, 32)
@@ -56,7 +56,8 @@ def read_errors(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or malformed.
     """
-    return read_csv(path, _COLUMN_TYPES)[list(COLUMNS)]
+    with advise_fresh():
+        return read_csv(path, _COLUMN_TYPES)[list(COLUMNS)]
 
 
 def errors_by_recipe(runs: Path) -> dict[str, pd.DataFrame]:

@@ -150,7 +150,7 @@ def _check_members(config: PredictionConfig) -> None:
 
 
 def _split(member: EnsembleMember) -> tuple:
-    return member.runs[0].read_metadata()["split"], *(run.fold for run in member.runs)
+    return member.runs[0].read_metadata().split, *(run.fold for run in member.runs)
 
 
 def _cached_dice(config: PredictionConfig, run: RunDir, samples: Sequence[Sample]) -> np.ndarray:

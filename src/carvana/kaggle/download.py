@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ def download(
         UserError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection is interrupted.
     """
     names = {part: _name_on_kaggle(part, sizes, hq) for part in missing_parts(data)}
+    _remove_unpacked(data, names.values())
     total = sum(sizes[name] for name in names.values())
     _check_space_for_all(data, {part: sizes[name] for part, name in names.items()}, keep)
     console.message(f"{data}: downloading {', '.join(names.values())}, {total / 1e9:.2f} GB, from Kaggle")
@@ -71,7 +73,19 @@ def download(
                 file.rename(data / name)
         finally:  # also removes a broken zip, so that the next run downloads it again
             shutil.rmtree(data / _DOWNLOADS / name)
-    (data / _DOWNLOADS).rmdir()
+    remove_downloads(data)
+
+
+def remove_downloads(data: Path) -> None:
+    """Remove the folder of downloads from a data folder that lacks nothing."""
+    shutil.rmtree(data / _DOWNLOADS, ignore_errors=True)
+
+
+def _remove_unpacked(data: Path, names: Collection[str]) -> None:
+    """Remove downloads that were unpacked, but not removed because the process was killed, given those to come."""
+    for folder in (data / _DOWNLOADS).glob("*/"):
+        if folder.name not in names:
+            shutil.rmtree(folder)
 
 
 def _check_space_for_all(data: Path, zip_sizes: dict[str, int], keep: bool) -> None:

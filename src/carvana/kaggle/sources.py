@@ -6,7 +6,7 @@ from carvana import console
 from carvana.data.zips import NOTEBOOK_INPUTS, missing_parts, unpack_found
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
-from carvana.kaggle.download import download, files_on_kaggle, is_begun
+from carvana.kaggle.download import download, files_on_kaggle, is_begun, remove_downloads
 
 
 def fill_data_folder(
@@ -39,7 +39,10 @@ def fill_data_folder(
         console.message(f"{data}: already has its photos; for the large photos choose another --data")
     may_download = must or is_begun(data) or is_empty(data)
     unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
-    if not (may_download and missing_parts(data)):
+    if not missing_parts(data):
+        remove_downloads(data)
+        return True
+    if not may_download:
         return True
     try:
         api = sign_in()

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from carvana.backend import isolated_seed, keras
+from carvana.backend import is_out_of_memory, isolated_names, isolated_seed, keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
 from carvana.files import atomic_path
+from carvana.models import keras_file
 from carvana.models.encoders import encoder_model, encoder_size_spec
 from carvana.models.unet import unet, unet_size_spec
 from carvana.recipe import Encoder, Recipe
@@ -23,7 +24,7 @@ def build(recipe: Recipe) -> keras.Model:
         ValueError: the recipe's precision is `auto`, which `carvana.training.precision` resolves.
     """
     check_precision(recipe)
-    with isolated_seed(recipe.seed):
+    with isolated_seed(recipe.seed), isolated_names():
         if isinstance(recipe.model, Encoder):
             return encoder_model(recipe.model, recipe)
         return unet(recipe)
@@ -43,9 +44,12 @@ def size_spec(recipe: Recipe) -> SizeSpec:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Save a network for prediction; the file is complete or absent."""
+    """Save a network for prediction, without its optimizer; the file is complete or absent.
+
+    Equal networks give equal bytes.
+    """
     with atomic_path(path) as part:
-        keras.saving.save_model(model, part, include_optimizer=False)
+        keras_file.write(model, part)
 
 
 def load(path: Path) -> keras.Model:
@@ -57,6 +61,11 @@ def load(path: Path) -> keras.Model:
     if not path.is_file():
         raise UserError(f"{path}: no such model; train it first")
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a whole Keras model ({str(error).splitlines()[0]})") from None
+        return keras_file.read(path)
+    except Exception as error:  # Keras, h5py and zipfile raise errors of any type on a damaged file
+        if is_out_of_memory(error):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise UserError(
+            f"{path}: not a whole Keras model ({reason}); copy it again, or train --fresh"
+        ) from None

@@ -1,6 +1,6 @@
 """The refinement network: a small U-Net on patches of the photo and of its probability map at full resolution."""
 
-from carvana.backend import isolated_seed, keras
+from carvana.backend import isolated_names, isolated_seed, keras
 from carvana.models.build import check_precision
 from carvana.models.unet import unet
 from carvana.recipe import Recipe, Stage
@@ -57,5 +57,5 @@ def build_refiner(recipe: Recipe) -> keras.Model:
         A model from patches (n, height, width, 4), 0..255, to probabilities (n, height, width, 1), 0..1.
     """
     check_precision(recipe)
-    with isolated_seed(recipe.seed):
+    with isolated_seed(recipe.seed), isolated_names():
         return unet(recipe, CHANNELS)

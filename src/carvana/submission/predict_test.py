@@ -48,14 +48,14 @@ class SubmissionSpec:
     @property
     def fold(self) -> str:
         """The ledger's column `fold`: a fold's number, or `all`."""
-        if not self.runs or len(self.runs) == len(self.runs[0].read_metadata()["folds"]):
+        if not self.runs or len(self.runs) == len(self.runs[0].read_metadata().folds):
             return "all"
         return str(self.runs[0].fold)
 
     @property
     def folds(self) -> str:
         """The ledger's column `folds`: the name of the runs' fold table."""
-        return self.runs[0].read_metadata()["table"] if self.runs else ""
+        return self.runs[0].read_metadata().table if self.runs else ""
 
     def prediction_columns(self) -> LedgerRow:
         """Return the ledger's columns that identify the networks and how they predict."""

@@ -13,11 +13,11 @@ from carvana.backend import AllDevices, keras
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
-from carvana.files import atomic_path, write_json
+from carvana.files import atomic_path
 from carvana.locks import file_lock
 from carvana.models.refiner import refiner_recipe
 from carvana.recipe import Recipe, Stage, read_recipe, write_recipe
-from carvana.runs import RunDir, run_dir
+from carvana.runs import RunDir, RunMetadata, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
@@ -84,7 +84,7 @@ class FoldTask:
             ).fit()
         scores, errors = validator.final_scores(run)
         write_csv(errors, run.errors)
-        write_csv(scores, run.scores)
+        write_csv(scores, run.scores)  # the last file; from here on the run is finished
         _delete_checkpoints(run)
 
     def _photos_per_epoch(self) -> list[int]:
@@ -192,17 +192,22 @@ def train_on_cluster(
 def _pending(
     recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
 ) -> list[FoldTask]:
-    """Return tasks for the folds that are not finished, and prepare their folders."""
+    """Return tasks for the folds that are not finished, and begin their runs."""
     samples = {fold: split.train_val(fold) for fold in folds}
+    fingerprint = split.fingerprint()
     tasks = []
     for fold, (train, val) in samples.items():
         run = run_dir(runs, recipe, fold)
         with file_lock(run.lock, console):
             if fresh:
                 _delete_files(run)
-            _prepare(run, recipe, split)
+            if run.finished or run.checkpoint.is_file():
+                _check_same(run, recipe, fingerprint)
+            else:  # before the first checkpoint, any recipe may replace another
+                _begin(run, recipe, split, fingerprint)
+            if run.finished:
+                _delete_checkpoints(run)  # left by a training that was killed at its very end
         if run.finished:
-            _delete_checkpoints(run)  # left by a training that was killed at its very end
             console.message(f"fold {fold}: trained already, in {run.folder}")
         else:
             tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
@@ -215,6 +220,9 @@ def _delete_checkpoints(run: RunDir) -> None:
 
 
 def _delete_files(run: RunDir) -> None:
+    """Delete all files of a run, first those by which it would be finished, or be resumed, if this is interrupted."""
+    run.scores.unlink(missing_ok=True)
+    _delete_checkpoints(run)
     for path in run.folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -222,24 +230,28 @@ def _delete_files(run: RunDir) -> None:
             path.unlink()
 
 
-def _prepare(run: RunDir, recipe: Recipe, split: Split) -> None:
-    """Write recipe and metadata of a new run, or check that an existing one has the same."""
-    if (
-        run.finished or run.checkpoint.is_file()
-    ):  # before the first checkpoint, any recipe may replace another
-        run.check_recipe(recipe)
-        if run.read_metadata()["split"] != split.fingerprint():
-            raise UserError(
-                f"{run.folder}: trained on other photos or folds; train --fresh, or choose another --runs"
-            )
-        return
-    metadata = {
-        "table": split.table,
-        "folds": split.numbers,
-        "split": split.fingerprint(),
-        "backend": keras.backend.backend(),
-        "keras": version("keras"),
-    }
+def _check_same(run: RunDir, recipe: Recipe, fingerprint: str) -> None:
+    """Raise UserError if a run was begun with another recipe, or on other photos, masks or folds."""
+    run.check_recipe(recipe)
+    if run.read_metadata().split != fingerprint:
+        raise UserError(
+            f"{run.folder}: trained on other photos, masks or folds; train --fresh, or choose another --runs"
+        )
+
+
+def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str) -> None:
+    """Write recipe and metadata of a run, and delete what an interrupted one of another recipe may have left."""
+    shutil.rmtree(run.tensorboard, ignore_errors=True)
+    for path in (run.refiner_checkpoint, *run.networks):
+        path.unlink(missing_ok=True)
     with atomic_path(run.recipe) as part:
         write_recipe(recipe, part)
-    write_json(metadata, run.metadata)
+    run.write_metadata(
+        RunMetadata(
+            table=split.table,
+            folds=split.numbers,
+            split=fingerprint,
+            backend=keras.backend.backend(),
+            keras=version("keras"),
+        )
+    )

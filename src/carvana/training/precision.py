@@ -3,19 +3,17 @@
 import filecmp
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from carvana import console
 from carvana.backend import AllDevices, Gpu, first_gpu, is_out_of_memory
-from carvana.files import write_json
 from carvana.machine import describe_machine
 from carvana.models.build import size_spec
 from carvana.recipe import Recipe
-from carvana.runs import RunDir
+from carvana.runs import RunDir, recipe_runs
 from carvana.training.train_step import TrainStep
 
 SpeedMeasure = Callable[[Recipe, AllDevices | None], float]
@@ -75,17 +73,20 @@ def resolve_precision(
     if recipe.precision != "auto":
         return recipe
     metadata = run.read_metadata()
-    if "precision" not in metadata:
+    if metadata.precision is None or metadata.step_per_s is None:
         gpu = first_gpu()
         device = gpu.name if gpu else describe_machine()
-        speeds = _speeds_of_other_fold(run, metadata["backend"], device)
+        speeds = _speeds_of_other_fold(run, metadata.backend, device)
         if speeds is None:
             speeds = _measure_speeds(recipe, gpu, devices, measure)
         chosen = max(speeds, key=speeds.__getitem__)
-        metadata |= {"precision": chosen, "device": device, "step_per_s": speeds}
-        write_json(metadata, run.metadata)
-    reporter.message(f"fold {run.fold}: precision {_choice(metadata)}")
-    return _with_precision(recipe, metadata["precision"])
+        run.write_metadata(
+            metadata.model_copy(update={"precision": chosen, "device": device, "step_per_s": speeds})
+        )
+    else:
+        chosen, speeds = metadata.precision, metadata.step_per_s
+    reporter.message(f"fold {run.fold}: precision {_choice(chosen, speeds)}")
+    return _with_precision(recipe, chosen)
 
 
 def with_faster_precision(recipe: Recipe, measure: SpeedMeasure = training_speed) -> Recipe:
@@ -132,20 +133,20 @@ def _seconds_per_step(recipe: Recipe, devices: AllDevices | None) -> float:
 
 def _speeds_of_other_fold(run: RunDir, backend: str, device: str) -> dict[str, float] | None:
     """Return the speeds that another fold of the same recipe has recorded with a backend on a device."""
-    for path in sorted(run.folder.parent.glob(f"fold-*/{run.metadata.name}")):
-        other = RunDir(path.parent)
+    for other in recipe_runs(run.folder.parent):
+        if not (other.metadata.is_file() and other.recipe.is_file()):
+            continue
         metadata = other.read_metadata()
-        same_machine = metadata["backend"] == backend and metadata.get("device") == device
+        same_machine = (metadata.backend, metadata.device) == (backend, device)
         if same_machine and filecmp.cmp(other.recipe, run.recipe, shallow=False):
-            return metadata["step_per_s"]
+            return metadata.step_per_s
     return None
 
 
-def _choice(metadata: dict[str, Any]) -> str:
+def _choice(chosen: str, speeds: Mapping[str, float]) -> str:
     """Describe the chosen precision and the speeds, e.g. `mixed_bfloat16, 21.3 photos/s (float32: 13.1)`."""
-    chosen, speeds = metadata["precision"], metadata["step_per_s"]
-    (other,) = speeds.keys() - {chosen}
-    return f"{chosen}, {speeds[chosen]:,.1f} photos/s ({other}: {speeds[other]:,.1f})"
+    others = ", ".join(f"{name}: {speed:,.1f}" for name, speed in speeds.items() if name != chosen)
+    return f"{chosen}, {speeds[chosen]:,.1f} photos/s ({others})"
 
 
 def _with_precision(recipe: Recipe, precision: str) -> Recipe:

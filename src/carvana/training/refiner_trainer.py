@@ -15,7 +15,7 @@ from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.inference.refinement import Refiner
 from carvana.inference.standalone import cut_patches, patch_corners
-from carvana.models.build import load, save, size_spec
+from carvana.models.build import load, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
 from carvana.runs import RunDir
@@ -30,6 +30,7 @@ class RefinerTrainer(Trainer):
     that of one held-out photo of each car.
     """
 
+    keeps_best = False
     unit = "patches"
     keys = "refine."
 
@@ -63,6 +64,7 @@ class RefinerTrainer(Trainer):
             run,
             n_patches,
             run.refiner_checkpoint,
+            run.refiner,
             build_refiner,
             earlier=earlier,
             devices=devices,
@@ -87,8 +89,7 @@ class RefinerTrainer(Trainer):
     def _title(self, number: int, stage: Stage) -> str:
         return f"fold {self._run.fold} refinement {stage.size[1]}x{stage.size[0]}"
 
-    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
-        save(model, self._run.refiner)
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
         refiner = Refiner([model], self._refine, flip=False)
         return self._validator.mean_dice(self._first, self._size, refiner), []
 

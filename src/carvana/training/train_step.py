@@ -95,6 +95,20 @@ class TrainStep:
         with self._ema.applied() if self._ema else nullcontext():
             yield self._copy_to_one_device() if self._distributed else self.model
 
+    @contextmanager
+    def with_weights(self, weights: Sequence[np.ndarray]) -> Iterator[keras.Model]:
+        """Give the model with other weights, of an earlier `model.get_weights()`, within the block.
+
+        Raises:
+            ValueError: the weights belong to another network.
+        """
+        current = self.model.get_weights()
+        try:
+            self.model.set_weights(list(weights))
+            yield self._copy_to_one_device() if self._distributed else self.model
+        finally:
+            self.model.set_weights(current)
+
     def state(self) -> list[np.ndarray]:
         """Return the number of updates, the variables of model and optimizer, and the EMA, for `load`.
 

@@ -5,7 +5,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from carvana.tables import write_csv
 from carvana.training import checkpoint
 from carvana.training.lr_schedule import LearningRateSchedule
 from carvana.training.plots import plot_history
-from carvana.training.tensorboard import TensorBoardLog
+from carvana.training.tensorboard import write_epoch
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
@@ -52,9 +52,13 @@ _HISTORY_COLUMNS = (
 class Trainer(ABC):
     """Training of one network, epoch by epoch.
 
-    A checkpoint is saved after each epoch, and a training that was killed resumes from it.
+    A checkpoint is saved after each epoch, and a training that was killed resumes from it. The saved network, the
+    history and its plot are written from the checkpoint, after it, and once more when a training resumes. So they
+    belong to the same epoch, whenever the training was killed.
     """
 
+    keeps_best: bool
+    """True to save the weights of the last stage's epoch with the best Dice, False for those of the last epoch."""
     unit = "photos"
     """What the network is trained on, for messages."""
     keys = ""
@@ -66,6 +70,7 @@ class Trainer(ABC):
         run: RunDir,
         n_samples: int,
         checkpoint_path: Path,
+        network_path: Path,
         build: Callable[[Recipe], keras.Model],
         *,
         earlier: Sequence[dict[str, Any]] = (),
@@ -79,6 +84,7 @@ class Trainer(ABC):
             run: where all files are written.
             n_samples: samples per epoch.
             checkpoint_path: file of the checkpoint.
+            network_path: file of the network.
             build: builds the network of a recipe.
             earlier: rows of the run's history of networks that were trained before.
             devices: devices that share each batch; by default one device.
@@ -88,7 +94,8 @@ class Trainer(ABC):
             UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be loaded.
         """
         self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
-        self._checkpoint, self._build, self._earlier = checkpoint_path, build, list(earlier)
+        self._checkpoint, self._network = checkpoint_path, network_path
+        self._build, self._earlier = build, list(earlier)
         self._schedule = LearningRateSchedule(recipe, n_samples)
         self._restore()
 
@@ -97,13 +104,12 @@ class Trainer(ABC):
         """Return the batches of a stage."""
 
     @abstractmethod
-    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
-        """Score the network after an epoch, and save it if it is to be kept.
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
+        """Score the network after an epoch.
 
         Args:
             model: the network, with averaged weights if the recipe has `ema_decay`.
             stage: the epoch's stage.
-            is_first: whether the epoch is the stage's first.
 
         Returns:
             The mean Dice, and overlays for TensorBoard.
@@ -129,7 +135,7 @@ class Trainer(ABC):
             batches, out_of_memory = self._batches(stage), False
             try:
                 self._train_step.start_stage(stage)
-                with self._log() as log, self._progress_bar(number, stage, epochs, batches) as advance:
+                with self._progress_bar(number, stage, epochs, batches) as advance:
                     for epoch in range(self._progress.epoch, epochs.stop):
                         self._unfreeze_encoder_if_due(epoch, stage)
                         meter = _EpochMeter(batches.throughput)
@@ -140,11 +146,7 @@ class Trainer(ABC):
                             self._check_finite(loss, batches, epoch, step)
                             meter.add(loss, learning_rate)
                             advance(len(photos), f"epoch {epoch + 1}, {meter}")
-                        training = meter.columns()
-                        validation, overlays = self._validate(stage, is_first=epoch == epochs.start)
-                        row = self._history_row(number, stage, training | validation)
-                        self._save_checkpoint(row)
-                        log.write_epoch(row, overlays)
+                        row = self._finish_epoch(number, stage, meter, is_first=epoch == epochs.start)
                         line = _epoch_line(row, stage, epoch - epochs.start + 1)
                         self._reporter.message(f"fold {self._run.fold}, {line}")
                 plot_history(pd.DataFrame(self.history), self._run.curve)
@@ -168,9 +170,6 @@ class Trainer(ABC):
             for number, (stage, end) in enumerate(zip(stages, ends, strict=True), start=1)
             if self._progress.epoch < end
         )
-
-    def _log(self) -> AbstractContextManager[TensorBoardLog]:
-        return closing(TensorBoardLog(self._run.tensorboard))
 
     def _progress_bar(
         self, number: int, stage: Stage, epochs: range, batches: Batches
@@ -203,12 +202,24 @@ class Trainer(ABC):
             " clip_norm=1 or precision=float32, and train --fresh"
         )
 
-    def _validate(self, stage: Stage, *, is_first: bool) -> tuple[dict[str, float], list[np.ndarray]]:
-        """Return the columns `dice` and `validation_s` of the history, and overlays for TensorBoard."""
-        start = time.perf_counter()
+    def _finish_epoch(
+        self, number: int, stage: Stage, meter: "_EpochMeter", *, is_first: bool
+    ) -> dict[str, float]:
+        """Validate the network, write the epoch's files, and return its row of the history."""
+        training, state, start = meter.columns(), self._train_step.state(), time.perf_counter()
         with self._train_step.ema_weights() as model:
-            dice, overlays = self._score(model, stage, is_first=is_first)
-        return {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}, overlays
+            dice, overlays = self._score(model, stage)
+            validation = {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}
+            row = self._history_row(number, stage, training | validation)
+            is_kept = is_first or dice > self._progress.best_dice or not self.keeps_best
+            if is_kept:
+                self._progress.best_dice, self._kept = dice, model.get_weights()
+            write_epoch(self._run.tensorboard, row, overlays)
+            self._save_checkpoint(state, row)
+            if is_kept:
+                save(model, self._network)
+        write_csv(pd.DataFrame(self.history), self._run.history)
+        return row
 
     def _history_row(self, number: int, stage: Stage, measures: Mapping[str, float]) -> dict[str, float]:
         columns = {
@@ -222,13 +233,12 @@ class Trainer(ABC):
         }
         return {name: columns[name] for name in _HISTORY_COLUMNS}
 
-    def _save_checkpoint(self, row: dict[str, float]) -> None:
+    def _save_checkpoint(self, state: Sequence[np.ndarray], row: dict[str, float]) -> None:
         """Save the state after an epoch, and the history with the epoch's row."""
         self._progress.epoch += 1
         self._progress.frozen = self._train_step.frozen
         self._progress.history.append(row)
-        checkpoint.save(self._checkpoint, self._train_step.state(), self._progress)
-        write_csv(pd.DataFrame(self.history), self._run.history)
+        checkpoint.save(self._checkpoint, checkpoint.Checkpoint(state, self._kept, self._progress))
 
     def _halve_microbatch(self, stage: Stage) -> None:
         """Return to the last checkpoint with micro-batches of half the size."""
@@ -250,22 +260,31 @@ class Trainer(ABC):
 
     def _restore(self, oom_halvings: int = 0) -> None:
         """Build the network, and load the checkpoint of the last finished epoch if there is one."""
-        state, progress = None, checkpoint.Progress(frozen=self._recipe.freeze_encoder_epochs > 0)
-        if self._checkpoint.is_file():
-            state, progress = checkpoint.read(self._checkpoint)
-        progress.oom_halvings = max(progress.oom_halvings, oom_halvings)
-        self._progress = progress
-        self._train_step = TrainStep(self._recipe, progress.oom_halvings, self._devices, self._build)
-        if state is None:
+        saved = checkpoint.read(self._checkpoint) if self._checkpoint.is_file() else None
+        frozen = self._recipe.freeze_encoder_epochs > 0
+        self._progress = saved.progress if saved else checkpoint.Progress(frozen=frozen)
+        self._progress.oom_halvings = max(self._progress.oom_halvings, oom_halvings)
+        self._train_step = TrainStep(self._recipe, self._progress.oom_halvings, self._devices, self._build)
+        self._kept = saved.kept if saved else []
+        if saved is None:
             return
-        if self._train_step.frozen and not progress.frozen:
+        if self._train_step.frozen and not self._progress.frozen:
             self._train_step.unfreeze_encoder()
         try:
-            self._train_step.load(state)
+            self._train_step.load(saved.state)
+            self._write_outputs()
         except ValueError as error:
             raise checkpoint.resume_error(self._checkpoint, error) from None
-        if progress.epoch < self._n_epochs:
+        if self._progress.epoch < self._n_epochs:
             self._reporter.message(f"fold {self._run.fold}: resumes after epoch {len(self.history)}")
+
+    def _write_outputs(self) -> None:
+        """Write the files that follow from the checkpoint; a killed training may have left earlier ones."""
+        with self._train_step.with_weights(self._kept) as model:
+            save(model, self._network)
+        history = pd.DataFrame(self.history)
+        write_csv(history, self._run.history)
+        plot_history(history, self._run.curve)
 
 
 class NetworkTrainer(Trainer):
@@ -274,6 +293,8 @@ class NetworkTrainer(Trainer):
     Of the last stage's epochs the one with the best validation Dice is kept, because prediction works at that stage's
     size.
     """
+
+    keeps_best = True
 
     def __init__(
         self,
@@ -295,7 +316,16 @@ class NetworkTrainer(Trainer):
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
-        super().__init__(recipe, run, len(train), run.checkpoint, build, devices=devices, reporter=reporter)
+        super().__init__(
+            recipe,
+            run,
+            len(train),
+            run.checkpoint,
+            run.model,
+            build,
+            devices=devices,
+            reporter=reporter,
+        )
         self._train, self._validator = train, validator
         self._cache = DiskCache(run.folder.parent.parent / ".photos")
         largest = max((stage.size for stage in recipe.stages), key=math.prod)
@@ -313,12 +343,8 @@ class NetworkTrainer(Trainer):
     def _title(self, number: int, stage: Stage) -> str:
         return f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
 
-    def _score(self, model: keras.Model, stage: Stage, *, is_first: bool) -> tuple[float, list[np.ndarray]]:
-        dice = self._validator.mean_dice(model, stage.size)
-        if is_first or dice > self._progress.best_dice:
-            self._progress.best_dice = dice
-            save(model, self._run.model)
-        return dice, self._validator.overlays(model, stage.size)
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
+        return self._validator.mean_dice(model, stage.size), self._validator.overlays(model, stage.size)
 
 
 class _EpochMeter:

@@ -2,13 +2,11 @@
 
 import csv
 import hashlib
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -17,6 +15,7 @@ from PIL import Image
 from carvana.competition import rle
 from carvana.competition.names import ANGLES, mask_name, photo_name
 from carvana.errors import UserError
+from carvana.files import atomic_folder
 from carvana.turntable.dimensions import BODY_TYPES
 from carvana.turntable.renderer import render_view
 from carvana.turntable.scene import build_scene
@@ -94,7 +93,9 @@ def render_dataset(
     """
     train = [_CarSpec(seed, _Split.TRAIN, number) for number in range(cars)]
     test = [_CarSpec(seed, _Split.TEST, number) for number in range(test_cars)]
-    with _atomic_folder(data) as folder:
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise UserError(f"{data}: not an empty folder; give one that is empty or does not exist yet")
+    with atomic_folder(data) as folder:
         for name in ("train", "train_masks", "test"):
             (folder / name).mkdir()
         jobs = (delayed(_render_car)(folder, spec, size) for spec in (*train, *test))
@@ -106,25 +107,6 @@ def render_dataset(
                 if on_car is not None:
                     on_car()
         _write_tables(folder, train, test, masks)
-
-
-@contextmanager
-def _atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that is renamed to `target` on success and removed on failure."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target}: not an empty folder; give one that is empty or does not exist yet")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Absolute, because joblib's worker processes may have another current folder.
-    temporary = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent.absolute()))
-    try:
-        folder = temporary / "data"  # a folder of mkdtemp's itself is readable by its owner only
-        folder.mkdir()
-        yield folder
-        if target.exists():
-            target.rmdir()
-        folder.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _render_car(folder: Path, spec: _CarSpec, size: tuple[int, int]) -> _MaskRows:

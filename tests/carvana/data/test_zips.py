@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from carvana.data import zips as zips_module
 from carvana.data.dataset import car_mask_areas, train_samples
-from carvana.data.zips import PARTS, check_space, find_sources, missing_parts, space_of, unpack, unpack_found
+from carvana.data.zips import (
+    PARTS,
+    check_space,
+    find_sources,
+    missing_parts,
+    remove_unfinished,
+    space_of,
+    unpack,
+    unpack_found,
+)
 from carvana.errors import UserError
 
 
@@ -202,3 +211,19 @@ def test_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match=r"0\.0 GB are free"):
         unpack_found(tmp_path / "data", [tmp_path])
     assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_with_other_files_is_not_replaced(zips: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "notes.txt").touch()
+    with pytest.raises(UserError, match="train: holds other files than photos; move them away"):
+        unpack(zips / "train.zip", "train", tmp_path)
+
+
+def test_what_a_killed_command_left_is_removed(data: Path) -> None:
+    before = sorted(data.parent.rglob("*"))
+    for left in (data / ".part-train-0a1b2c3d", data.parent / ".part-data-0a1b2c3d"):
+        left.mkdir()
+        (left / "half").touch()
+    remove_unfinished(data)
+    assert sorted(data.parent.rglob("*")) == before

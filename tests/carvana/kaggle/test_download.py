@@ -19,6 +19,7 @@ from carvana.data.zips import PARTS, missing_parts
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun
+from carvana.kaggle.sources import fill_data_folder
 
 
 @pytest.fixture
@@ -99,6 +100,19 @@ def test_the_download_of_a_killed_command_is_resumed(large: KaggleStandIn, data:
     assert (done.returncode, done.stderr) == (0, "")
     assert large.ranges == [f"bytes={2 << 20}-"]
     assert len(photos_to_predict(data)) == 32
+    assert not is_begun(data)
+
+
+def test_a_download_that_was_unpacked_before_a_kill_is_removed(files: KaggleStandIn, data: Path) -> None:
+    left = data / ".kaggle" / "train.zip" / "train.zip"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(files.files["train.zip"])
+    shutil.rmtree(data / "test")
+    _download(data)
+    assert files.requests.count("DownloadDataFile") == 1
+    assert not is_begun(data)
+    left.parent.mkdir(parents=True)  # of the last part
+    assert fill_data_folder(data)
     assert not is_begun(data)
 
 

@@ -10,7 +10,7 @@ from tests.prediction_helpers import probability_maps
 
 from carvana.backend import keras
 from carvana.data.padding import pad
-from carvana.models.build import build, load, size_spec
+from carvana.models.build import build, load, save, size_spec
 from carvana.recipe import RECIPES, read_recipe
 from carvana.training.precision import with_faster_precision
 from carvana.training.train_step import TrainStep
@@ -38,7 +38,7 @@ def test_every_recipe_trains_predicts_and_survives_saving(name: str, tmp_path: P
     assert any((weights != after).any() for weights, after in zip(before, model.get_weights(), strict=True))
     maps = list(probability_maps([model], photos, size_spec=spec, tta=recipe.tta))
     assert all(one.shape == (1, 30, 50) and one.min() >= 0 and one.max() <= 1 for one in maps)
-    model.save(tmp_path / "model.keras", include_optimizer=False)
+    save(model, tmp_path / "model.keras")
     again = probability_maps([_eager(load(tmp_path / "model.keras"))], photos, size_spec=spec, tta=recipe.tta)
     for one, other in zip(maps, again, strict=True):
         assert np.array_equal(one, other)

@@ -12,7 +12,7 @@ from tests.conftest import SRC
 
 from carvana.backend import keras
 from carvana.data.padding import pad
-from carvana.models.build import build, size_spec
+from carvana.models.build import build, save, size_spec
 from carvana.recipe import RECIPES, read_recipe, write_recipe
 
 pytestmark = pytest.mark.slow
@@ -20,12 +20,15 @@ pytestmark = pytest.mark.slow
 PHOTOS = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
 
 TRAIN = """
+import sys
+from pathlib import Path
 import numpy as np
+from carvana.models.build import load, save
 from carvana.recipe import read_recipe
 from carvana.training.train_step import TrainStep
 
 small = ["base_filters=2", "depth=2", "precision=float32", "ema_decay=0.5", "stages.0.accumulation_steps=2"]
-recipe = read_recipe("fast", small)
+recipe, path = read_recipe("fast", small), Path(sys.argv[1])
 train_step = TrainStep(recipe)
 train_step.start_stage(recipe.stages[0])
 photos = np.random.default_rng(0).integers(256, size=(2, 32, 48, 3), dtype=np.uint8)
@@ -33,6 +36,12 @@ masks = (photos[..., :1] > 128).astype(np.float32)
 first, *_, last = [train_step.step(photos, masks, 1e-2) for _ in range(3)]
 with train_step.ema_weights() as model:
     maps = model.predict_on_batch(photos)
+    save(model, path)
+    averages = model.get_weights()
+assert path.stat().st_size < 4 * model.count_params() + 120_000  # neither an optimizer nor a second average
+assert np.abs(load(path).predict_on_batch(photos) - maps).max() < 1e-5
+with train_step.with_weights(averages) as model:
+    assert np.abs(model.predict_on_batch(photos) - maps).max() < 1e-5
 assert np.isfinite(last) and last < first, (first, last)
 assert maps.shape == (2, 32, 48, 1) and np.isfinite(maps).all()
 """
@@ -67,8 +76,8 @@ for path in map(Path, sys.argv[1:]):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_network_is_trained_on(backend: str) -> None:
-    _run_on(backend, TRAIN)
+def test_a_network_is_trained_and_saved_on(backend: str, tmp_path: Path) -> None:
+    _run_on(backend, TRAIN, str(tmp_path / "model.keras"))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
@@ -94,7 +103,7 @@ def _save(name: str, folder: Path) -> Path:
     model = build(recipe)
     model.run_eagerly = True
     _set_batch_statistics(model, photos)
-    model.save(folder / f"{name}.keras")
+    save(model, folder / f"{name}.keras")
     write_recipe(recipe, folder / f"{name}.toml")
     np.savez(folder / f"{name}.npz", photos=photos, maps=model.predict_on_batch(photos))
     return folder / f"{name}.keras"

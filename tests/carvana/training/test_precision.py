@@ -1,6 +1,5 @@
 """The precision `auto`: measured when a run begins, recorded, and kept."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from carvana.backend import AllDevices, Gpu
 from carvana.data.split import Split
 from carvana.models.build import build, load
 from carvana.recipe import Recipe, read_recipe, write_recipe
-from carvana.runs import RunDir, finished_runs, run_dir
+from carvana.runs import RunDir, RunMetadata, finished_runs, run_dir
 from carvana.training.cross_validation import train_folds
 from carvana.training.precision import (
     SpeedMeasure,
@@ -20,6 +19,8 @@ from carvana.training.precision import (
     training_speed,
     with_faster_precision,
 )
+
+METADATA = RunMetadata(table="two", folds=[0, 1], split="0a1b", backend="tensorflow", keras="3.0")
 
 STAGE = "stages=[{size=[32, 48], epochs=1, batch_size=4, learning_rate=1e-3}]"
 
@@ -45,7 +46,7 @@ def begin(tmp_path: Path) -> Callable[..., RunDir]:
         run = run_dir(tmp_path, recipe, fold)
         run.folder.mkdir(parents=True)
         write_recipe(recipe, run.recipe)
-        run.metadata.write_text(json.dumps({"folds": [0, 1], "backend": backend}))
+        run.write_metadata(METADATA.model_copy(update={"backend": backend}))
         return run
 
     return begin_run
@@ -67,9 +68,9 @@ def test_the_faster_precision_is_chosen_and_recorded(
     measure = _speeds(float32=float32, mixed_bfloat16=bfloat16)
     assert resolve_precision(_recipe(), run, measure=measure) == _recipe(f"precision={expected}")
     metadata = run.read_metadata()
-    assert metadata["precision"] == expected
-    assert metadata["step_per_s"] == {"float32": float32, "mixed_bfloat16": bfloat16}
-    assert metadata["folds"] == [0, 1]
+    assert metadata.precision == expected
+    assert metadata.step_per_s == {"float32": float32, "mixed_bfloat16": bfloat16}
+    assert metadata.folds == [0, 1]
 
 
 def test_the_choice_is_printed(begin: Callable[..., RunDir], capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +89,7 @@ def test_a_fixed_precision_is_not_measured(begin: Callable[..., RunDir]) -> None
     run = begin(recipe)
     assert resolve_precision(recipe, run, measure=_no_measurement) == recipe
     assert with_faster_precision(recipe, _no_measurement) == recipe
-    assert "precision" not in run.read_metadata()
+    assert run.read_metadata().precision is None
 
 
 def test_another_fold_on_the_same_device_uses_the_measurement(begin: Callable[..., RunDir]) -> None:
@@ -108,9 +109,20 @@ def test_another_fold_measures_anew_if_something_else_differs(
     second = begin(recipe, 1, backend="jax" if difference == "backend" else "tensorflow")
     resolve_precision(_recipe(), first, measure=_speeds(float32=2, mixed_bfloat16=1))
     if difference == "device":
-        first.metadata.write_text(json.dumps(first.read_metadata() | {"device": "Tesla T4"}))
+        first.write_metadata(first.read_metadata().model_copy(update={"device": "Tesla T4"}))
     resolved = resolve_precision(recipe, second, measure=_speeds(float32=1, mixed_bfloat16=2))
     assert resolved.precision == "mixed_bfloat16"
+
+
+def test_a_folder_that_is_no_fold_is_not_read(begin: Callable[..., RunDir]) -> None:
+    run = begin(_recipe())
+    stray = run.folder.with_name("fold-1.bak")
+    stray.mkdir()
+    (stray / "metadata.json").touch()
+    (stray / "recipe.toml").touch()
+    assert (
+        resolve_precision(_recipe(), run, measure=_speeds(float32=2, mixed_bfloat16=1)).precision == "float32"
+    )
 
 
 def test_float16_replaces_bfloat16_on_a_gpu_without_it() -> None:
@@ -145,15 +157,15 @@ def test_auto_trains_like_the_precision_that_it_chooses(split: Split, tmp_path: 
     """The run's recipe keeps `auto`, so that prediction and a second training accept it."""
     (run,) = train_folds(_recipe(), split, [0], tmp_path / "auto")
     metadata = run.read_metadata()
-    speeds = metadata["step_per_s"]
+    speeds = metadata.step_per_s
     assert sorted(speeds) == ["float32", "mixed_bfloat16"]
-    assert speeds[metadata["precision"]] == max(speeds.values())
+    assert speeds[metadata.precision] == max(speeds.values())
     assert min(speeds.values()) > 0
     assert run.read_recipe().precision == "auto"
     assert finished_runs(tmp_path / "auto", _recipe(), 0) == [run]
     assert train_folds(_recipe(), split, [0], tmp_path / "auto") == [run]
 
-    fixed = _recipe(f"precision={metadata['precision']}")
+    fixed = _recipe(f"precision={metadata.precision}")
     (expected,) = train_folds(fixed, split, [0], tmp_path / "fixed")
     for weights, others in zip(
         load(run.model).get_weights(), load(expected.model).get_weights(), strict=True

@@ -15,6 +15,7 @@ from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir, finished_runs
 from carvana.training import checkpoint, trainer
+from carvana.training.checkpoint import Checkpoint, Progress
 from carvana.training.cross_validation import FoldTask, train_folds
 from carvana.training.refiner_trainer import PatchSamples
 from carvana.training.validation import Validator
@@ -82,9 +83,9 @@ def test_a_killed_training_resumes_and_gives_the_same_weights(
     save = checkpoint.save
 
     def interrupt(path: Path, epoch: int) -> None:
-        def save_and_interrupt(saved: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
-            save(saved, state, progress)
-            if saved.name == path.name and progress.epoch == epoch:
+        def save_and_interrupt(saved: Path, state: Checkpoint) -> None:
+            save(saved, state)
+            if saved.name == path.name and state.progress.epoch == epoch:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -112,8 +113,8 @@ def test_the_progress_counts_photos_and_patches(split: Split, recipe: Recipe, tm
     photos, patches = len(train), len(train) * 8
     assert task.n_samples == 8 * photos + photos + 2 * patches
     task.run.folder.mkdir()
-    checkpoint.save(task.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=8))
-    checkpoint.save(task.run.refiner_checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=1))
+    checkpoint.save(task.run.checkpoint, Checkpoint([np.zeros(3)], [], Progress(epoch=8)))
+    checkpoint.save(task.run.refiner_checkpoint, Checkpoint([np.zeros(3)], [], Progress(epoch=1)))
     assert task.completed() == 8 * photos + patches
 
 

@@ -16,6 +16,7 @@ from carvana import console
 from carvana.backend import keras
 from carvana.competition.dice import dice
 from carvana.data import images
+from carvana.data.dataset import train_samples
 from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -24,6 +25,7 @@ from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir, finished_runs
 from carvana.training import checkpoint, trainer
+from carvana.training.checkpoint import Checkpoint, Progress
 from carvana.training.cross_validation import FoldTask, train_folds
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
@@ -70,7 +72,7 @@ def test_the_progress_of_a_fold_is_counted_in_photos(split: Split, tmp_path: Pat
     task = FoldTask(_recipe(), RunDir(tmp_path / "fold-0"), train, val)
     assert (len(train), task.n_samples, task.completed()) == (32, 4 * 32, 0)
     task.run.folder.mkdir()
-    checkpoint.save(task.run.checkpoint, [np.zeros(3)], checkpoint.Progress(epoch=3))
+    checkpoint.save(task.run.checkpoint, Checkpoint([np.zeros(3)], [], Progress(epoch=3)))
     assert task.completed() == 3 * 32
     task.run.checkpoint.write_bytes(b"half")
     assert task.completed() == 0
@@ -111,8 +113,8 @@ def test_a_killed_training_resumes_and_gives_the_same_weights(
     recipe = _recipe(*EMA)
     save = checkpoint.save
 
-    def save_and_interrupt(path: Path, state: list[np.ndarray], progress: checkpoint.Progress) -> None:
-        save(path, state, progress)
+    def save_and_interrupt(path: Path, saved: Checkpoint) -> None:
+        save(path, saved)
         raise KeyboardInterrupt
 
     for _ in range(2):
@@ -245,9 +247,9 @@ def test_a_loss_that_is_not_finite_stops_the_training(
         train_folds(_recipe(), split, [0], tmp_path / "runs")
     (run,) = (tmp_path / "runs").glob("*/fold-0")
     assert all(np.isfinite(weights).all() for weights in load(RunDir(run).model).get_weights())
-    state, progress = checkpoint.read(RunDir(run).checkpoint)
-    assert progress.epoch == 1
-    assert all(np.isfinite(array).all() for array in state)
+    saved = checkpoint.read(RunDir(run).checkpoint)
+    assert saved.progress.epoch == 1
+    assert all(np.isfinite(array).all() for array in (*saved.state, *saved.kept))
 
 
 def test_a_finished_fold_is_not_trained_again(split: Split, tmp_path: Path) -> None:
@@ -269,8 +271,22 @@ def test_a_run_of_other_folds_is_not_resumed(split: Split, tmp_path: Path) -> No
     recipe = _recipe(SHORT)
     train_folds(recipe, split, [0], tmp_path / "runs")
     other = Split(split.photos, 1 - split.folds, split.table, 0)
-    with pytest.raises(UserError, match="trained on other photos or folds"):
+    with pytest.raises(UserError, match="trained on other photos, masks or folds"):
         train_folds(recipe, other, [0], tmp_path / "runs")
+
+
+@pytest.mark.parametrize("folder", ["train", "train_masks"])
+def test_a_run_of_other_photos_or_masks_is_not_kept(
+    trained: RunDir, split: Split, data: Path, folder: str
+) -> None:
+    """A copy of the data is the same; another file of the same name and size is not."""
+    copied = Split(tuple(train_samples(data)), split.folds, split.table, split.absent)
+    runs = trained.folder.parent.parent
+    assert train_folds(_recipe(), copied, [0], runs) == [trained]
+    for path in (data / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(UserError, match="trained on other photos, masks or folds; train --fresh"):
+        train_folds(_recipe(), copied, [0], runs)
 
 
 def test_a_fold_that_does_not_exist_is_found_before_any_training(split: Split, tmp_path: Path) -> None:
@@ -282,9 +298,8 @@ def test_a_fold_that_does_not_exist_is_found_before_any_training(split: Split, t
 def test_a_checkpoint_of_another_network_is_refused(split: Split, tmp_path: Path) -> None:
     (run,) = train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
     run.scores.unlink()
-    checkpoint.save(
-        run.checkpoint, TrainStep(_recipe("base_filters=2")).state(), checkpoint.Progress(epoch=1)
-    )
+    other = TrainStep(_recipe("base_filters=2"))
+    checkpoint.save(run.checkpoint, Checkpoint(other.state(), other.model.get_weights(), Progress(epoch=1)))
     with pytest.raises(UserError, match=r"checkpoint\.npz: cannot be resumed from .*--fresh"):
         train_folds(_recipe(SHORT), split, [0], tmp_path / "runs")
 
