@@ -11,10 +11,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from carvana import recipe as recipes
+from carvana.competition.names import PHOTO_FORM, PHOTO_PATTERN
 from carvana.errors import UserError
 from carvana.files import describe_os_error, write_json
 from carvana.recipe import Recipe
-from carvana.tables import COUNT, DICE, TEXT, Number, read_csv
+from carvana.tables import COUNT, DICE, Number, Text, read_csv
 
 _PREDICTION_KEYS = ("tta", "threshold")
 """Keys of a recipe that do not affect the weights."""
@@ -164,7 +165,7 @@ class RunDir:
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
         with advise_fresh():
-            scores = read_csv(self.scores, {"img": TEXT, "dice": DICE})
+            scores = read_csv(self.scores, {"img": Text(PHOTO_PATTERN, PHOTO_FORM), "dice": DICE})
             if scores.empty:
                 raise UserError(f"{self.scores}: holds no scores")
         return scores

@@ -28,10 +28,14 @@ TRAIN = ["train", "--recipe", "miniature", "--data", "data", "--folds", "folds/d
 CUT_OUT = ["predict", "--recipe", "miniature", "--images", "data/test/*.jpg", "--cutouts", "cutouts", *SET]
 
 COMMANDS = {
-    "data/train/*.jpg": [["split", "--data", "data"], TRAIN],
-    "data/train_masks/*.gif": [["split", "--data", "data"], TRAIN, [*PREDICT, "--threshold", "auto"]],
+    "data/train/*.jpg": [["split", "--data", "data", "--n-folds", "2"], TRAIN],
+    "data/train_masks/*.gif": [
+        ["split", "--data", "data", "--n-folds", "2"],
+        TRAIN,
+        [*PREDICT, "--threshold", "auto"],
+    ],
     "data/test/*.jpg": [PREDICT, CUT_OUT],
-    "data/train_masks.csv": [["split", "--data", "data", "--out", "folds/new.csv"]],
+    "data/train_masks.csv": [["split", "--data", "data", "--n-folds", "2", "--out", "folds/new.csv"]],
     "data/metadata.csv": [["compare", "--html", "report.html"]],
     "data/sample_submission.csv": [PREDICT, ["submit", "submissions/miniature.csv.gz", "--dry-run"]],
     "data/test_masks.csv": [

@@ -9,7 +9,11 @@ from carvana.errors import UserError
 ANGLES = 16
 """Views per car, 22.5 degrees apart: angle 01..16 is the position of the turntable."""
 
-_PHOTO = re.compile(r"(?P<car>[0-9a-f]{12})_(?P<angle>[0-9]{2})\.jpg")
+PHOTO_PATTERN = r"(?P<car>[0-9a-f]{12})_(?P<angle>0[1-9]|1[0-6])\.jpg"
+"""Regular expression of a photo's name."""
+
+PHOTO_FORM = "<12 hex digits>_<01..16>.jpg"
+"""The same for people."""
 
 
 def photo_name(car: str, angle: int) -> str:
@@ -28,9 +32,9 @@ def car_and_angle(photo: str) -> tuple[str, int]:
     Raises:
         UserError: the name does not have the competition's form.
     """
-    match = _PHOTO.fullmatch(photo)
-    if match is None or not 1 <= int(match["angle"]) <= ANGLES:
-        raise UserError(f"{photo}: not a Carvana photo's name; expected <12 hex digits>_<01..16>.jpg")
+    match = re.fullmatch(PHOTO_PATTERN, photo)
+    if match is None:
+        raise UserError(f"{photo}: not a Carvana photo's name; expected {PHOTO_FORM}")
     return match["car"], int(match["angle"])
 
 

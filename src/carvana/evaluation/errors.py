@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from carvana.competition.names import PHOTO_FORM, PHOTO_PATTERN
 from carvana.runs import advise_fresh, finished_runs_by_recipe
-from carvana.tables import COUNT, DICE, TEXT, Text, read_csv
+from carvana.tables import COUNT, DICE, Text, read_csv
 
 DISTANCES = (2, 4, 8, 16, 32)
 """Upper ends of the bins of distance, in pixels, each belonging to its bin; a last bin lies beyond them."""
@@ -29,7 +30,7 @@ COARSE, REFINED = "coarse", "refined"
 """Values of the column map: the mask of the networks' map, and that of the map after refinement."""
 
 _COLUMN_TYPES = {
-    "img": TEXT,
+    "img": Text(PHOTO_PATTERN, PHOTO_FORM),
     "map": Text(f"{COARSE}|{REFINED}", f"{COARSE} or {REFINED}"),
     "dice": DICE,
 } | dict.fromkeys(COUNT_COLUMNS, COUNT)
