@@ -8,18 +8,20 @@
 #                                     -m slow for the slow ones only, -m "" for all, tests/carvana/data for one
 #                                     folder, -n 0 --pdb for a debugger
 #   ./run.sh benchmark [NAME] [ARGS]  run benchmarks/NAME.py; without NAME, the benchmarks `parts` and `prediction`
-#   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tcp://HOST:8786
+#   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tls://HOST:8786, or
+#                                     make certificates for them: dask certificates FOLDER
 #   ./run.sh lock [ARGS]              resolve requirements*.txt into the lock files; ARGS go to `uv pip compile`,
 #                                     e.g. --upgrade
 #
-# Each of them (except `lock`) first installs what is missing into .venv.
+# Each of them (except `lock`) first installs what is missing into .venv (set_up.py).
 #
 # These environment variables choose what ./run.sh without a step works on:
 #   DATA    the data folder (default: data)
 #   RECIPE  the recipe (default: miniature for rendered data, fast for real photos)
 #   RUNS    the folder for trained runs (default: runs)
 # For example: DATA=../my-carvana RECIPE=fast ./run.sh
-# PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3).
+# PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3). With VENV=none it is used as
+# it is, and nothing is installed: for notebooks and machines that have the packages.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$here/.venv"
@@ -30,41 +32,49 @@ usage() {
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
 }
 
-# Install lock files and this project into .venv, where that is not done yet. Arguments: lock files to install besides
-# requirements.lock. .venv/installed holds a copy of each installed lock file. The copy is written after the
-# installation and removed before the next one, so that an interrupted installation is repeated.
+# Set `python` to one that has all packages. Arguments: requirements-*.txt without ending, besides requirements.txt.
 set_up() {
-    local installed="$venv/installed" missing=() lock
+    case ${VENV:-} in
+    "") set_up_venv requirements "$@" ;;
+    none)
+        python=$(suitable_python "${PYTHON:-python3}")
+        "$python" "$here/set_up.py" check requirements "$@"
+        export PYTHONPATH="$here/src${PYTHONPATH:+:$PYTHONPATH}"
+        ;;
+    *) fail "VENV=$VENV: expected none (use the active Python), or no VENV (use .venv)" ;;
+    esac
+}
+
+# Install what is missing into .venv. .venv/installed holds a copy of each installed lock file.
+set_up_venv() {
+    local installed="$venv/installed" name base complete=yes
     if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
-        set -- requirements-cuda.lock "$@"
+        set -- "$@" requirements-cuda
     fi
-    for lock in requirements.lock "$@"; do
-        cmp -s "$here/$lock" "$installed/$lock" || missing+=("$lock")
+    for name in "$@"; do
+        cmp -s "$here/$name.lock" "$installed/$name.lock" || complete=
     done
-    if ((${#missing[@]})); then
-        echo "Setting up .venv. This takes a few minutes, once."
-        create_venv
-        rm -f "${missing[@]/#/$installed/}"
-        "$python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-            "${missing[@]/#/--requirement=$here/}"
-        mkdir -p "$installed"
-        (cd "$here" && cp "${missing[@]}" "$installed")
-    fi
-    # The project is installed as a link to its folder, so it is installed again after a move of the folder.
-    if [[ ! -f $installed/project || $(<"$installed/project") != "$here" ]]; then
-        "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$here"
-        echo "$here" >"$installed/project"
+    if [[ -z $complete || ! -x $python || ! -f $installed/project || $(<"$installed/project") != "$here" ]]; then
+        base=$(suitable_python "${PYTHON:-python3}" "$python")
+        "$base" "$here/set_up.py" install "$@"
     fi
 }
 
-# Create .venv, unless there is one.
-create_venv() {
-    [[ ! -x $python ]] || return 0
-    if ! "${PYTHON:-python3}" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
-        echo "error: Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=/path/to/python3" >&2
-        exit 1
-    fi
-    "${PYTHON:-python3}" -m venv "$venv"
+# Print the first argument that is a Python of a supported version.
+suitable_python() {
+    local candidate
+    for candidate in "$@"; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=/path/to/python3"
+}
+
+fail() {
+    echo "error: $1" >&2
+    exit 1
 }
 
 # Run one of the scripts in src/. Arguments: its name, then its own arguments.
@@ -117,12 +127,13 @@ lock() {
 case ${1:-} in
 "")
     cd "$here"
+    echo "Data: ${DATA:-data}   Runs: ${RUNS:-runs}"
     set_up
     everything
     ;;
 test)
     cd "$here"
-    set_up requirements-test.lock
+    set_up requirements-test
     exec "$python" -m pytest -m "not slow" --numprocesses 2 --dist loadfile "${@:2}"
     ;;
 benchmark)
@@ -137,7 +148,7 @@ benchmark)
     ;;
 dask)
     set_up
-    exec "$venv/bin/dask" "${@:2}"
+    exec "$python" -m carvana.cluster.dask_command "${@:2}"
     ;;
 lock)
     lock "${@:2}"

@@ -31,7 +31,8 @@ class Checkout:
         programs, installed = folder / ".venv" / "bin", folder / ".venv" / "installed"
         programs.mkdir(parents=True)
         installed.mkdir()
-        shutil.copy(ROOT / "run.sh", folder)
+        for name in ("run.sh", "set_up.py"):
+            shutil.copy(ROOT / name, folder)
         (folder / "src").symlink_to(ROOT / "src")
         for lock in ROOT.glob("*.lock"):
             shutil.copy(lock, folder)
