@@ -177,7 +177,7 @@ def _cluster(workers: int) -> Iterator[Cluster]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    dask = [sys.executable, "-m", "dask"]
+    dask = [sys.executable, "-m", "carvana.cluster.dask_command"]
     # `python -m` imports from the working folder, where the workers find cluster_jobs.
     options = {"cwd": HERE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen([*dask, "scheduler", "--host", address, "--no-dashboard"], **options)

@@ -10,9 +10,11 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.security import Security
 
 from carvana import console
 from carvana.arguments import parse_integer
+from carvana.cluster.certificates import certificate_settings
 from carvana.errors import UserError
 
 ANSWER_TIMEOUT_S = 10
@@ -30,8 +32,9 @@ def connect(address: str) -> Iterator[Client]:
     """Connect to a scheduler while the block lasts, and print the address of its dashboard.
 
     Args:
-        address: an address for Dask (`tcp://host:8786`, or `tls://` with Dask's own settings), or `local:N` for N
-            worker processes on this machine, which end with the block.
+        address: an address for Dask (`tls://host:8786` with certificates in Dask's settings, or `tcp://`), or
+            `local:N` for N worker processes on this machine, which have certificates of their own and end with the
+            block.
 
     Raises:
         UserError: no scheduler answers, or the scheduler has incompatible libraries.
@@ -95,17 +98,24 @@ def _remote(address: str) -> Iterator[Client]:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
             f"--cluster {address}: no Dask scheduler answers there ({reason});"
-            " `./run.sh dask scheduler` starts one"
+            f" `./run.sh dask scheduler` starts one{_certificates_hint(address)}"
         ) from None
     with client:
         yield client
 
 
+def _certificates_hint(address: str) -> str:
+    return ", and DASK_CONFIG=FILE names its certificates" if address.startswith("tls://") else ""
+
+
 @contextmanager
 def _local(count: int) -> Iterator[Client]:
+    with dask.config.set(certificate_settings()):
+        security = Security()
     with (
         _LocalWorkers(
             n_workers=count,
+            security=security,
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address="127.0.0.1:0",
