@@ -39,7 +39,7 @@ def main() -> None:
         secure = {"scheduler": secure_scheduler, "worker": secure_worker}.get(entry_point.name, _refuse)
         commands[entry_point.name] = _secured(command, secure)
     try:
-        click.Group("dask", commands, help=cli.help)()
+        click.Group("dask", commands, help=cli.help)(prog_name="./run.sh dask")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
