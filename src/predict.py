@@ -89,7 +89,7 @@ def predict(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Predict test photos on the workers of a Dask scheduler: tcp://HOST:8786, or local:N processes."
+            help="Predict test photos on the workers of a Dask scheduler: tls://HOST:8786, or local:N processes."
         ),
     ] = None,
 ) -> None:
@@ -107,7 +107,7 @@ def predict(
 
         ./run.sh predict --blend baseline=0.6,resnet34=0.4 --data $CARVANA_DATA --tta scales --threshold auto
 
-        ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tcp://HOST:8786
+        ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tls://HOST:8786
 
         ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """

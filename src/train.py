@@ -41,7 +41,7 @@ def train(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Train on the workers of a Dask scheduler, one fold at a time on each: tcp://HOST:8786, or local:N"
+            help="Train on the workers of a Dask scheduler, one fold at a time on each: tls://HOST:8786, or local:N"
             " processes."
         ),
     ] = None,
@@ -57,7 +57,7 @@ def train(
 
         ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
-        ./run.sh train --recipe baseline --recipe resnet34 --cluster tcp://HOST:8786
+        ./run.sh train --recipe baseline --recipe resnet34 --cluster tls://HOST:8786
     """
     recipes = [read_recipe(name, set_) for name in recipe]
     if len({one.name for one in recipes}) < len(recipes):
