@@ -13,7 +13,6 @@ from typing import Any
 import dask
 
 from carvana.errors import UserError
-from carvana.files import atomic_path
 
 _VALID_DAYS = 3650
 
@@ -70,7 +69,9 @@ def write_certificates(path: Path) -> None:
         raise UserError(f"{path}: exists, and may be in use; delete it first to replace its certificate")
     nested: dict[str, Any] = {}
     dask.config.set(certificate_settings(), config=nested)
-    with atomic_path(path) as part:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
-        with open(file, "w") as opened:
-            json.dump(nested, opened, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as private:
+        part = Path(private, path.name)
+        part.touch(0o600)
+        part.write_text(json.dumps(nested, indent=1))
+        os.replace(part, path)

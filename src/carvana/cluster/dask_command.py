@@ -22,6 +22,7 @@ from distributed.utils import get_ip_interface
 
 from carvana.cluster.certificates import write_certificates
 from carvana.errors import UserError
+from carvana.files import describe_os_error
 
 _LOCAL_HOST = "127.0.0.1"
 _ENCRYPTED_PROTOCOLS = {"tls", "wss"}
@@ -41,8 +42,13 @@ def main() -> None:
     try:
         click.Group("dask", commands, help=cli.help)(prog_name="./run.sh dask")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {describe_os_error(error)}")
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        sys.exit(f"error: {error} {describe_os_error(error.__cause__)}")  # e.g. the port is in use
 
 
 @click.command()
