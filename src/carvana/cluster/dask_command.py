@@ -8,7 +8,6 @@ import copy
 import json
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import click
 import dask
 from dask.cli import cli
+from distributed.cli import dask_scheduler, dask_spec, dask_ssh, dask_worker
 from distributed.comm.addressing import parse_host_port
 from distributed.security import Security
 from distributed.utils import get_ip_interface
@@ -34,11 +34,14 @@ Options = dict[str, Any]
 
 def main() -> None:
     """Run the command line."""
-    commands = {**cli.commands, "certificates": certificates}
-    for entry_point in entry_points(group="dask_cli"):
-        command = entry_point.load()
-        secure = {"scheduler": secure_scheduler, "worker": secure_worker}.get(entry_point.name, _refuse)
-        commands[entry_point.name] = _secured(command, secure)
+    commands = {
+        **cli.commands,
+        "certificates": certificates,
+        "scheduler": _secured(dask_scheduler.main, secure_scheduler),
+        "worker": _secured(dask_worker.main, secure_worker),
+        "ssh": _secured(dask_ssh.main, refuse),
+        "spec": _secured(dask_spec.main, refuse),
+    }
     try:
         click.Group("dask", commands, help=cli.help)(prog_name="./run.sh dask")
     except UserError as error:
@@ -141,7 +144,8 @@ def _check(role: str, protocols: set[str], options: Options, host: str, insecure
         )
 
 
-def _refuse(options: Options, insecure: bool) -> None:
+def refuse(options: Options, insecure: bool) -> None:
+    """Raise UserError unless the user accepts that everyone who reaches the servers can run code."""
     if not insecure:
         raise UserError(
             "this command starts servers without TLS, where everyone can run code as you; add --insecure"
