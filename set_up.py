@@ -52,8 +52,9 @@ SEEDS = {"pip", "setuptools", "wheel"}
 """Packages of an environment into which nothing was installed."""
 
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-"""Variables for the programs that change .venv: pip would count packages on PYTHONPATH as installed."""
+_REDIRECTIONS = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
+"""Variables for the programs that change .venv, without those that make pip look or install elsewhere."""
 
 
 class SetUpError(Exception):
@@ -146,12 +147,17 @@ def _problem() -> str:
 
 
 def _python_problem() -> str:
-    """Return why the Python in .venv, or its pip, cannot be used, or "" if they can."""
+    """Return why the Python in .venv, or its pip, cannot be used, or "" if they can.
+
+    Other errors of the system, e.g. too little memory or a .venv for another processor, are raised: it may be good.
+    """
     is_own = "import sys, os, pip; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))"
     try:
         done = subprocess.run([PYTHON, "-c", is_own, VENV], env=ENVIRONMENT, capture_output=True)
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return "has no Python that runs"
+    if done.returncode < 0:  # says nothing about .venv
+        raise SetUpError(f"{PYTHON} was ended by signal {-done.returncode}; the same command tries again")
     return "has no pip that runs" if done.returncode else ""
 
 

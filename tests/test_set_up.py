@@ -369,6 +369,14 @@ def test_a_damaged_environment_of_the_user_is_kept(set_up: Clone) -> None:
     assert set_up.installed("small/m7.py").exists()
 
 
+def test_an_environment_that_cannot_be_checked_now_is_kept(set_up: Clone) -> None:
+    (set_up.venv / "installed" / "requirements.lock").unlink()
+    (set_up.venv / "bin" / "python").unlink()
+    (set_up.venv / "bin" / "python").symlink_to(set_up.program("killed", "kill -9 $$"))
+    assert set_up.error().endswith("was ended by signal 9; the same command tries again")
+    assert set_up.installed("small/m7.py").exists()
+
+
 def test_an_environment_outlives_a_failed_download(set_up: Clone) -> None:
     lock = (set_up.folder / "requirements.lock").read_text()
     set_up.require("2.0")
