@@ -307,10 +307,10 @@ def interrupt_group(clone: Clone, process: subprocess.Popen) -> None:
     [
         ("bin/python", kill_group),
         ("lib/*/site-packages/pip/__init__.py", kill_group),
-        ("lib/*/site-packages/pip/__init__.py", kill_set_up),
+        pytest.param("lib/*/site-packages/pip/__init__.py", kill_set_up, marks=pytest.mark.slow),
         ("lib/*/site-packages/small/m0.py", kill_shell),
-        ("lib/*/site-packages/small/m0.py", interrupt_group),
-        ("installed/requirements.lock", kill_group),
+        pytest.param("lib/*/site-packages/small/m0.py", interrupt_group, marks=pytest.mark.slow),
+        pytest.param("installed/requirements.lock", kill_group, marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_set_up_is_completed_by_the_next_run(clone: Clone, moment: str, kill: Callable) -> None:
@@ -341,7 +341,14 @@ def test_two_runs_at_once_set_up_once(clone: Clone) -> None:
     assert outputs[0].endswith(f") is setting up .venv; waiting until it ends.\n{WORKS}")
 
 
-@pytest.mark.parametrize("lost", ["small/m7.py", "small-1.0.dist-info/RECORD", "pip"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "small/m7.py",
+        pytest.param("small-1.0.dist-info/RECORD", marks=pytest.mark.slow),
+        pytest.param("pip", marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_environment_is_built_again(set_up: Clone, lost: str) -> None:
     path = set_up.installed(lost)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -356,6 +363,7 @@ def test_an_environment_whose_python_is_gone_is_built_again(set_up: Clone) -> No
     assert set_up.output().endswith(WORKS)
 
 
+@pytest.mark.slow
 def test_an_activated_environment_is_built_again(set_up: Clone) -> None:
     shutil.rmtree(set_up.installed("pip"))
     (set_up.venv / "installed" / "requirements.lock").unlink()
@@ -389,6 +397,7 @@ def test_an_environment_outlives_a_failed_download(set_up: Clone) -> None:
     assert set_up.output(PIP_FIND_LINKS=str(set_up.folder)).endswith(WORKS)
 
 
+@pytest.mark.slow
 def test_venv_may_be_a_link_to_another_disk(clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     clone.venv.symlink_to(tmp_path / "disk")
@@ -407,13 +416,14 @@ def test_without_ensurepip_one_line_tells_what_to_install(clone: Clone) -> None:
     assert clone.output().endswith(WORKS)
 
 
+@pytest.mark.slow
 def test_what_an_earlier_failure_left_is_replaced(clone: Clone) -> None:
     """An environment without packages, which `python3 -m venv` leaves behind where ensurepip is missing."""
     subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", clone.venv], check=True)
     assert clone.output().endswith(WORKS)
 
 
-@pytest.mark.parametrize("tool", ["virtualenv", "uv"])
+@pytest.mark.parametrize("tool", ["uv", pytest.param("virtualenv", marks=pytest.mark.slow)])
 def test_without_ensurepip_another_tool_creates_the_environment(clone: Clone, tool: str) -> None:
     python = clone.python_with(WITHOUT_ENSUREPIP)
     clone.program(tool, f'for folder; do :; done; exec "{BASE_PYTHON}" -m venv "$folder"')
