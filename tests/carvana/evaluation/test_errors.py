@@ -12,12 +12,12 @@ from carvana.runs import RunDir
 from carvana.tables import write_csv
 
 ROWS = [
-    ("aa_01.jpg", "coarse", 0.98, np.array([6, 2, 0, 0, 0, 0])),
-    ("aa_01.jpg", "refined", 0.99, np.array([3, 1, 0, 0, 0, 0])),
-    ("aa_02.jpg", "coarse", 0.96, np.array([0, 0, 0, 0, 0, 8])),
-    ("aa_02.jpg", "refined", 0.95, np.array([0, 0, 0, 0, 0, 12])),
-    ("aa_03.jpg", "coarse", 1.0, np.array([0, 0, 0, 0, 0, 0])),
-    ("aa_03.jpg", "refined", 1.0, np.array([0, 0, 0, 0, 0, 0])),
+    ("aaaaaaaaaaaa_01.jpg", "coarse", 0.98, np.array([6, 2, 0, 0, 0, 0])),
+    ("aaaaaaaaaaaa_01.jpg", "refined", 0.99, np.array([3, 1, 0, 0, 0, 0])),
+    ("aaaaaaaaaaaa_02.jpg", "coarse", 0.96, np.array([0, 0, 0, 0, 0, 8])),
+    ("aaaaaaaaaaaa_02.jpg", "refined", 0.95, np.array([0, 0, 0, 0, 0, 12])),
+    ("aaaaaaaaaaaa_03.jpg", "coarse", 1.0, np.array([0, 0, 0, 0, 0, 0])),
+    ("aaaaaaaaaaaa_03.jpg", "refined", 1.0, np.array([0, 0, 0, 0, 0, 0])),
 ]
 
 
@@ -26,7 +26,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_csv(table, tmp_path / "errors.csv")
     header, first, *_ = (tmp_path / "errors.csv").read_text().splitlines()
     assert header == "img,map,dice,within_2,within_4,within_8,within_16,within_32,beyond_32"
-    assert first == "aa_01.jpg,coarse,0.98,6,2,0,0,0,0"
+    assert first == "aaaaaaaaaaaa_01.jpg,coarse,0.98,6,2,0,0,0,0"
     pd.testing.assert_frame_equal(errors.read_errors(tmp_path / "errors.csv"), table)
 
 
@@ -35,10 +35,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     [
         ("img,map,dice\n", "has no column 'within_2'"),
         (
-            ",".join(errors.COLUMNS) + "\na.jpg,fine,0.9,1,1,1,1,1,1\n",
+            ",".join(errors.COLUMNS) + "\naaaaaaaaaaaa_01.jpg,fine,0.9,1,1,1,1,1,1\n",
             "map is 'fine'; expected coarse or refined",
         ),
-        (",".join(errors.COLUMNS) + "\na.jpg,coarse,0.9,1,1,many,1,1,1\n", "within_8 is 'many'"),
+        (
+            ",".join(errors.COLUMNS) + "\naaaaaaaaaaaa_01.jpg,coarse,0.9,1,1,many,1,1,1\n",
+            "within_8 is 'many'",
+        ),
     ],
 )
 def test_a_malformed_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -69,13 +72,13 @@ def test_a_map_without_wrong_pixels_has_no_shares() -> None:
 def test_photos_that_refinement_changed_most_come_first() -> None:
     further = [
         (img, name, dice, np.zeros(6, int))
-        for img, *scores in (("bb_01.jpg", 0.9, 0.95), ("bb_02.jpg", 0.99, 0.985))
+        for img, *scores in (("bbbbbbbbbbbb_01.jpg", 0.9, 0.95), ("bbbbbbbbbbbb_02.jpg", 0.99, 0.985))
         for name, dice in zip(("coarse", "refined"), scores, strict=True)
     ]
     table = errors.error_table([*ROWS, *further])
     helped, hurt = errors.most_changed(table, 5)
-    assert helped["img"].tolist() == ["bb_01.jpg", "aa_01.jpg"]
-    assert hurt["img"].tolist() == ["aa_02.jpg", "bb_02.jpg"]
+    assert helped["img"].tolist() == ["bbbbbbbbbbbb_01.jpg", "aaaaaaaaaaaa_01.jpg"]
+    assert hurt["img"].tolist() == ["aaaaaaaaaaaa_02.jpg", "bbbbbbbbbbbb_02.jpg"]
     assert hurt[["coarse", "refined"]].iloc[0].tolist() == [0.96, 0.95]
     assert helped["difference"].tolist() == pytest.approx([0.05, 0.01])
     assert [len(photos) for photos in errors.most_changed(table, 1)] == [1, 1]

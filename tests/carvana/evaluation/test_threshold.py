@@ -129,7 +129,8 @@ def search(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searc
     for fold, run in enumerate(search.runs):
         run.folder.mkdir(parents=True)
         run.model.write_bytes(b"network %d" % fold)
-        write_json({"table": "two.csv", "folds": [0, 1], "split": "x", "backend": "tensorflow"}, run.metadata)
+        metadata = {"table": "two", "folds": [0, 1], "split": "x", "backend": "tensorflow", "keras": "3"}
+        write_json(metadata, run.metadata)
         scores = pd.DataFrame({"img": [photo.name for photo in photos[3 * fold : 3 * fold + 3]], "dice": 0.5})
         write_csv(scores, run.scores)
 
@@ -178,7 +179,7 @@ def test_damaged_curves_are_computed_again(search: Search, content: bytes | None
 
 
 def test_every_table_is_read_before_any_fold_is_scored(search: Search) -> None:
-    search.runs[1].scores.write_text("img,dice\nx.jpg,many\n")
+    search.runs[1].scores.write_text("img,dice\n00000000000a_01.jpg,many\n")
     with pytest.raises(UserError, match="dice is 'many'"):
         search.dice()
     names = [train_samples(search.data)[0].name] * 2
