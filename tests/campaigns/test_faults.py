@@ -32,7 +32,7 @@ COMMANDS = {
 }
 """A command of each kind that writes files."""
 
-FREE_KB = [0, 4, 16, 64, 256]
+FREE_KB = [0, 8, 64]
 """Free space with which each command meets a full disk, sooner or later."""
 
 
