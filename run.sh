@@ -17,7 +17,7 @@
 #
 # These environment variables choose what ./run.sh without a step works on:
 #   DATA    the data folder (default: data)
-#   RECIPE  the recipe (default: miniature for rendered data, fast for real photos)
+#   RECIPE  the recipe (default: miniature for rendered data; for real photos single on a GPU, and fast without one)
 #   RUNS    the folder for trained runs (default: runs)
 # For example: DATA=../my-carvana RECIPE=fast ./run.sh
 # PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3). With VENV=none it is used as
@@ -48,7 +48,7 @@ set_up() {
 # Install what is missing into .venv. .venv/installed holds a copy of each installed lock file.
 set_up_venv() {
     local installed="$venv/installed" name base complete=yes
-    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+    if (($(gpus))); then
         set -- "$@" requirements-cuda
     fi
     for name in "$@"; do
@@ -82,19 +82,38 @@ step() {
     "$python" "$here/src/$1.py" "${@:2}"
 }
 
-# Run all steps in order. Each step skips what it has finished before.
+# Print the number of NVIDIA GPUs.
+gpus() {
+    { nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c "^GPU" || true
+}
+
+# Print the absolute path of an argument, which the caller gave relative to the present folder.
+absolute() {
+    case $1 in
+    /*) echo "$1" ;;
+    *) echo "$PWD/$1" ;;
+    esac
+}
+
+# Run all steps in order. Each step skips what it has finished before. Arguments: data folder, recipe (or "" for the
+# one that suits data and machine), folder of the runs.
 everything() {
-    local data=${DATA:-data} runs=${RUNS:-runs}
+    local data=$1 recipe=$2 runs=$3
     step prepare --data "$data"
     # Only rendered data has the masks of its test photos; it is small enough for the smallest recipe.
-    local recipe=${RECIPE:-fast}
-    [[ -n ${RECIPE:-} || ! -f $data/test_masks.csv ]] || recipe=miniature
+    if [[ -z $recipe && -f $data/test_masks.csv ]]; then
+        recipe=miniature
+    elif [[ -z $recipe ]]; then
+        recipe=$( (($(gpus))) && echo single || echo fast)
+    fi
+    local cluster=()
+    (($(gpus) < 2)) || cluster=(--cluster "local:$(gpus)") # a fold on each GPU
     local folds
     folds=folds/$(basename "$(cd "$data" && pwd)")-5.csv
     local submission
     submission=submissions/$(basename "$recipe" .toml).csv.gz
     step split --data "$data" --out "$folds"
-    step train --recipe "$recipe" --data "$data" --folds "$folds" --runs "$runs"
+    step train --recipe "$recipe" --data "$data" --folds "$folds" --runs "$runs" ${cluster[@]+"${cluster[@]}"}
     step predict --recipe "$recipe" --data "$data" --runs "$runs" --each-fold --out "$submission"
     if [[ -f $data/test_masks.csv ]]; then
         step submit "$submission" --each-fold --board local --data "$data"
@@ -126,10 +145,14 @@ lock() {
 
 case ${1:-} in
 "")
+    # DATA, RUNS and a recipe's file belong to the caller's folder, everything else to that of this file.
+    data=$(absolute "${DATA:-$here/data}") recipe=${RECIPE:-} runs=$(absolute "${RUNS:-$here/runs}")
+    [[ $recipe != *.toml ]] || recipe=$(absolute "$recipe")
     cd "$here"
-    echo "Data: ${DATA:-data}   Runs: ${RUNS:-runs}"
+    data=${data#"$here/"} runs=${runs#"$here/"} recipe=${recipe#"$here/"}
+    echo "Data: $data   Runs: $runs"
     set_up
-    everything
+    everything "$data" "$recipe" "$runs"
     ;;
 test)
     cd "$here"

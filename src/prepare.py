@@ -14,8 +14,12 @@ from carvana.arguments import parse_size
 from carvana.data import images
 from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
 from carvana.data.zips import remove_unfinished
+from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
 from carvana.turntable import render_dataset
+
+DEFAULT_DATA = Path("data")
+"""The only folder that `--source auto` downloads or renders into."""
 
 _MIN_SIDE, _MAX_SIDE = 32, 4_096
 """Smallest and largest side of a rendered photo, in pixels."""
@@ -35,10 +39,10 @@ def prepare(
         Source,
         typer.Option(
             help="auto: the folder if it is complete; else the competition's zips in it, or in a Kaggle notebook's"
-            " input; else, for an empty folder, Kaggle if you have credentials, or the turntable."
+            " input; else, for the empty folder `data`, Kaggle if you have credentials, or the turntable."
         ),
     ] = Source.auto,
-    data: Annotated[Path, typer.Option(help="The data folder.")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="The data folder.")] = DEFAULT_DATA,
     zips: Annotated[Path | None, typer.Option(help="Another folder with the competition's zips.")] = None,
     hq: Annotated[
         bool, typer.Option("--hq", help="Kaggle: the large photos, train_hq.zip and test_hq.zip.")
@@ -75,9 +79,15 @@ def prepare(
     remove_unfinished(data)
     render = source == Source.turntable
     if source in (Source.auto, Source.kaggle):
+        is_default = data.resolve() == DEFAULT_DATA.resolve()
         render = not fill_data_folder(
-            data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle
+            data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle, may_sign_in=is_default
         )
+        if render and not is_default:  # a slip of the keyboard must not start a rendering or a long download
+            raise UserError(
+                f"{data}: holds no photos; check the path, or choose where they come from with --source kaggle,"
+                " --source turntable or --zips FOLDER"
+            )
     if render:
         console.message(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:

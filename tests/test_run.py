@@ -90,11 +90,12 @@ class Everything:
 
     checkout: Checkout
 
-    def run(self) -> str:
-        """Run all steps; return what they print."""
-        shadows = str(self.checkout.folder / "shadows")
-        variables = {"DATA": "images", "RECIPE": "small.toml", "RUNS": "trained", "PYTHONPATH": shadows}
-        done = self.checkout.run(**variables)
+    def run(self, cwd: Path | None = None) -> str:
+        """Run all steps from a folder, by default that of `run.sh`; return what they print."""
+        folder = self.checkout.folder
+        places = {"DATA": "images", "RECIPE": "small.toml", "RUNS": "trained"}
+        variables = {key: os.path.relpath(folder / place, cwd or folder) for key, place in places.items()}
+        done = self.checkout.run(cwd=cwd, PYTHONPATH=str(folder / "shadows"), **variables)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done.stdout
@@ -144,7 +145,7 @@ def test_a_second_bare_run_repeats_nothing(everything: Everything, output: str) 
     patterns = ["images/*/*", "folds/*", "trained/**/[!.]*.*", "submissions/*.gz"]
     written = {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
     assert output.count("trained already") == output.count("predicted already") == 0
-    again = everything.run()
+    again = everything.run(cwd=folder.parent)  # the paths are relative to the caller's folder
     assert again.count("trained already") == 2
     assert again.count("predicted already") == 3
     assert {path: path.stat().st_mtime_ns for path in written} == written

@@ -293,6 +293,10 @@ def test_bad_input_is_one_line(finished: Path, data: Path, tmp_path: Path) -> No
     (tmp_path / "full" / "letter.txt").touch()
     assert "holds no photos" in error_of("prepare", "--data", "full", cwd=tmp_path)
     assert "expected WIDTHxHEIGHT" in error_of("prepare", "--size", "big", cwd=tmp_path)
+    assert "typo: holds no photos; check the path, or choose" in error_of(
+        "prepare", "--data", "typo", cwd=tmp_path
+    )
+    assert not (tmp_path / "typo").exists()
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "submissions").exists()
 

@@ -100,7 +100,7 @@ def test_an_interrupted_set_up_is_repeated(project: Project) -> None:
 
 def test_cuda_is_added_where_there_is_a_gpu(project: Project) -> None:
     project.installed_by("split")
-    project.write_program("nvidia-smi", "#!/usr/bin/env bash\n")
+    project.write_program("nvidia-smi", "#!/usr/bin/env bash\necho 'GPU 0: Tesla T4'\n")
     assert project.installed_by("split") == ["requirements-cuda"]
 
 

@@ -16,6 +16,7 @@ def fill_data_folder(
     hq: bool = False,
     keep_zips: bool | None = None,
     must: bool = False,
+    may_sign_in: bool = True,
 ) -> bool:
     """Unpack what a data folder lacks from zips, and download the rest from Kaggle.
 
@@ -26,6 +27,7 @@ def fill_data_folder(
         keep_zips: whether to keep zips after unpacking; None keeps those that existed before.
         must: download in any case. By default a folder is filled from Kaggle only if it is empty or holds an
             unfinished download, and an empty one only where there are credentials.
+        may_sign_in: whether an empty folder may be filled from Kaggle.
 
     Returns:
         False if the folder is still empty.
@@ -37,13 +39,13 @@ def fill_data_folder(
         raise UserError(f"{data}: is not a folder")
     if hq and "train" not in missing_parts(data):
         console.message(f"{data}: already has its photos; for the large photos choose another --data")
-    may_download = must or is_begun(data) or is_empty(data)
+    may_download = must or is_begun(data) or (is_empty(data) and may_sign_in)
     unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
     if not missing_parts(data):
         remove_downloads(data)
         return True
     if not may_download:
-        return True
+        return not is_empty(data)
     try:
         api = sign_in()
         sizes = files_on_kaggle(api)
