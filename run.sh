@@ -84,7 +84,11 @@ step() {
 
 # Print the number of NVIDIA GPUs.
 gpus() {
-    { nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c "^GPU" || true
+    local line count=0
+    while read -r line; do
+        [[ $line != GPU* ]] || ((++count))
+    done < <(nvidia-smi --list-gpus 2>/dev/null)
+    echo "$count"
 }
 
 # Print the absolute path of an argument, which the caller gave relative to the present folder.
