@@ -35,7 +35,7 @@ def score(
     from carvana.evaluation.scores import mean_with_ci
     from carvana.submission.scoring import score_submission
 
-    scores = score_submission(submission, truth, size and parse_size(size, 1, _MAX_SIDE))
+    scores = score_submission(submission, truth, parse_size(size, 1, _MAX_SIDE) if size else None)
     groups = {"all": scores}
     if "Usage" in scores:
         groups |= dict(list(scores.groupby(scores["Usage"].str.lower(), sort=False)))

@@ -320,7 +320,7 @@ def test_a_broken_photo_leaves_no_half_submission(workspace: Path, data: Path) -
 
 
 def test_wrong_arguments_exit_2(tmp_path: Path) -> None:
-    assert run_script("train", "--recipe", "fast", cwd=tmp_path).status == 2
+    assert run_script("train", cwd=tmp_path).status == 2
     assert run_script("prepare", "--source", "moon", cwd=tmp_path).status == 2
 
 

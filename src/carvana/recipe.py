@@ -351,7 +351,12 @@ def check_recipe_name(name: str, path: Path) -> None:
 
 def key_paths(key: str) -> list[str]:
     """Return the paths of a recipe's key as `read_recipe` takes them, e.g. `stages.0.epochs` and `refine.epochs`."""
-    tables = {"": Recipe, "stages.0.": Stage, "refine.": Refine, "augmentation.": Augmentation}
+    tables: dict[str, type[BaseModel]] = {
+        "": Recipe,
+        "stages.0.": Stage,
+        "refine.": Refine,
+        "augmentation.": Augmentation,
+    }
     return [f"{prefix}{key}" for prefix, table in tables.items() if key in table.model_fields]
 
 

@@ -77,6 +77,7 @@ def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", COMMANDS)
 def test_after_a_full_disk_the_same_command_goes_on(
     name: str, finished: Path, small_disk: Path, undisturbed: dict[str, dict[str, str]]
@@ -100,6 +101,7 @@ def test_after_a_full_disk_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_read_only_disk_is_named_in_one_line(name: str, finished: Path, small_disk: Path) -> None:
     folder = Path(shutil.copytree(finished, small_disk / "folder"))
@@ -128,6 +130,7 @@ def test_no_row_is_lost_when_six_commands_submit_at_once(finished: Path, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.fuzz
 def test_two_predictions_at_once_give_the_files_of_one(
     finished: Path, tmp_path: Path, undisturbed: dict[str, dict[str, str]]
 ) -> None:

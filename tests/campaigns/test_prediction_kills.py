@@ -63,6 +63,7 @@ def _contents(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_killed_command_ends_as_an_undisturbed_one(
     name: str, server: ForkServer, workspace: Path, tmp_path: Path

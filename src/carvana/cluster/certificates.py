@@ -40,7 +40,17 @@ def certificate_settings() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         request, key, certificate = (Path(name, file) for file in ("request", "key", "certificate"))
         request.write_text(_REQUEST)
-        command = ["openssl", "req", "-x509", "-config", request, "-newkey", "rsa:3072", "-sha256", "-nodes"]
+        command: list[str | Path] = [
+            "openssl",
+            "req",
+            "-x509",
+            "-config",
+            request,
+            "-newkey",
+            "rsa:3072",
+            "-sha256",
+            "-nodes",
+        ]
         command += ["-days", str(_VALID_DAYS), "-keyout", key, "-out", certificate]
         try:
             done = subprocess.run(command, capture_output=True, text=True)

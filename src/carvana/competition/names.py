@@ -1,6 +1,7 @@
 """Names of photos and masks: `<car>_<angle>.jpg` and `<car>_<angle>_mask.gif`."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -49,6 +50,5 @@ def check_listed_once(photos: Sequence[str], path: Path) -> None:
         raise UserError(f"{path}: lists no photos; it has no row below its header")
     n_duplicates = len(photos) - len(set(photos))
     if n_duplicates:
-        present: set[str] = set()
-        first = next(photo for photo in photos if photo in present or present.add(photo))
+        first = next(photo for photo, count in Counter(photos).items() if count > 1)
         raise UserError(f"{path}: has {first} more than once ({n_duplicates} duplicate rows in all)")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from carvana.competition.names import PHOTO_FORM, PHOTO_PATTERN
 from carvana.runs import advise_fresh, finished_runs_by_recipe
-from carvana.tables import COUNT, DICE, Text, read_csv
+from carvana.tables import COUNT, DICE, Columns, Text, read_csv
 
 DISTANCES = (2, 4, 8, 16, 32)
 """Upper ends of the bins of distance, in pixels, each belonging to its bin; a last bin lies beyond them."""
@@ -29,11 +29,12 @@ COLUMNS = ("img", "map", "dice", *COUNT_COLUMNS)
 COARSE, REFINED = "coarse", "refined"
 """Values of the column map: the mask of the networks' map, and that of the map after refinement."""
 
-_COLUMN_TYPES = {
+_COLUMN_TYPES: Columns = {
     "img": Text(PHOTO_PATTERN, PHOTO_FORM),
     "map": Text(f"{COARSE}|{REFINED}", f"{COARSE} or {REFINED}"),
     "dice": DICE,
-} | dict.fromkeys(COUNT_COLUMNS, COUNT)
+    **dict.fromkeys(COUNT_COLUMNS, COUNT),
+}
 
 
 def error_table(rows: Iterable[tuple[str, str, float, np.ndarray]]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition.names import car_and_angle
-from carvana.tables import COUNT, TEXT, Number, csv_stem, read_csv, write_csv
+from carvana.tables import COUNT, TEXT, Number, Text, csv_stem, read_csv, write_csv
 
 MAX_SUSPECTS = 50
 """Photos on the list of suspects."""
@@ -153,7 +153,7 @@ def read_suspects(path: Path) -> list[Suspect]:
     Raises:
         UserError: the file is missing or malformed.
     """
-    types = {str: TEXT, int: COUNT, float: Number()}
+    types: dict[type, Text | Number] = {str: TEXT, int: COUNT, float: Number()}
     columns = {name: types[of_type] for name, of_type in get_type_hints(Suspect).items()}
     table = read_csv(path, columns)[list(columns)]
     return [Suspect(*row) for row in table.itertuples(index=False)]

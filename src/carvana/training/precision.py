@@ -13,7 +13,7 @@ from carvana.backend import AllDevices, Gpu, first_gpu, is_out_of_memory
 from carvana.machine import describe_machine
 from carvana.models.build import size_spec
 from carvana.recipe import Recipe
-from carvana.runs import RunDir, recipe_runs
+from carvana.runs import Precision, RunDir, recipe_runs
 from carvana.training.train_step import TrainStep
 
 SpeedMeasure = Callable[[Recipe, AllDevices | None], float]
@@ -97,15 +97,15 @@ def with_faster_precision(recipe: Recipe, measure: SpeedMeasure = training_speed
     return _with_precision(recipe, max(speeds, key=speeds.__getitem__))
 
 
-def candidates(gpu: Gpu | None) -> tuple[str, str]:
+def candidates(gpu: Gpu | None) -> tuple[Precision, Precision]:
     """Return the precisions to choose from: that of 16 bits, which is taken if both are equally fast, and float32."""
-    half = "mixed_bfloat16" if gpu is None or gpu.has_bfloat16 else "mixed_float16"
+    half: Precision = "mixed_bfloat16" if gpu is None or gpu.has_bfloat16 else "mixed_float16"
     return half, "float32"
 
 
 def _measure_speeds(
     recipe: Recipe, gpu: Gpu | None, devices: AllDevices | None, measure: SpeedMeasure
-) -> dict[str, float]:
+) -> dict[Precision, float]:
     """Return the photos per second in each precision."""
     return {
         precision: round(measure(_with_precision(recipe, precision), devices), 2)
@@ -131,7 +131,7 @@ def _seconds_per_step(recipe: Recipe, devices: AllDevices | None) -> float:
     return median(seconds)
 
 
-def _speeds_of_other_fold(run: RunDir, backend: str, device: str) -> dict[str, float] | None:
+def _speeds_of_other_fold(run: RunDir, backend: str, device: str) -> dict[Precision, float] | None:
     """Return the speeds that another fold of the same recipe has recorded with a backend on a device."""
     for other in recipe_runs(run.folder.parent):
         if not (other.metadata.is_file() and other.recipe.is_file()):
@@ -143,7 +143,7 @@ def _speeds_of_other_fold(run: RunDir, backend: str, device: str) -> dict[str, f
     return None
 
 
-def _choice(chosen: str, speeds: Mapping[str, float]) -> str:
+def _choice(chosen: Precision, speeds: Mapping[Precision, float]) -> str:
     """Describe the chosen precision and the speeds, e.g. `mixed_bfloat16, 21.3 photos/s (float32: 13.1)`."""
     others = ", ".join(f"{name}: {speed:,.1f}" for name, speed in speeds.items() if name != chosen)
     return f"{chosen}, {speeds[chosen]:,.1f} photos/s ({others})"

@@ -80,7 +80,8 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             dice = 0.9 + 0.05 * place + random.uniform(0, 0.04, len(held_out))
             pd.DataFrame({"img": held_out, "dice": dice}).to_csv(run.scores, index=False)
             write_csv(_invented_errors(held_out, dice, refined=name == "plain"), run.errors)
-            epochs = {"epoch": [1, 2], "stage": [1, 2], "loss": [0.5, 0.2], "dice": [0.8, 0.9], "ema": [0, 1]}
+            epochs = {"epoch": [1, 2], "stage": [1, 2], "loss": [0.5, 0.2], "dice": [0.8, 0.9]}
+            epochs |= dict.fromkeys(["height", "width", "learning_rate", "train_s", "validation_s"], 1)
             pd.DataFrame(epochs).to_csv(run.history, index=False)
     return root
 
