@@ -1,0 +1,141 @@
+"""Prediction of the competition's test photos on Kaggle's machines."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from carvana import console
+from carvana.errors import UserError
+from carvana.files import sha256_of_file
+from carvana.inference.config import PredictionConfig
+from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of
+from carvana.kaggle.manifest import Manifest
+from carvana.kaggle.notebooks import NotebookJob, NotebookOptions, run_on_kaggle
+from carvana.kaggle.push import Sources
+from carvana.kaggle.records import FINISHED, read_record, read_records
+from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
+from carvana.kaggle.session.settings import SessionSettings
+from carvana.recipe import Encoder
+from carvana.submission.ledger import Ledger, git_commit
+
+_TRAIN_PARTS = ("train", "train_masks")
+_TEST_PARTS = ("test", "sample_submission.csv")
+_LEDGER = f"{SUBMISSIONS}/ledger.csv"
+
+
+def predict_on_kaggle(
+    recipe: RecipeArgument,
+    config: PredictionConfig,
+    fold: str,
+    arguments: Sequence[str],
+    out: Path,
+    runs: Path,
+    data: Path,
+    options: NotebookOptions,
+) -> list[Path]:
+    """Predict the competition's test photos into submissions, on Kaggle's machines.
+
+    The networks are not pushed: the notebooks that trained them are attached, or datasets that hold them.
+
+    Args:
+        recipe: the recipe.
+        config: its trained networks.
+        fold: a fold's number, or `all`.
+        arguments: further arguments of `predict`.
+        out: the submission.
+        runs: the folder of the runs and of the notebooks' records.
+        data: the data folder; it gets `sample_submission.csv`, which `submit` needs, if it lacks it.
+        options: how to run the notebook.
+
+    Returns:
+        The submissions, the ensemble's first; none for a dry run and a detached one.
+
+    Raises:
+        UserError: Kaggle has no copy of a network, or `run_on_kaggle` raises it.
+    """
+    (member,) = config.members
+    networks = {in_runs(path): sha256_of_file(path) for run in member.runs for path in run.networks}
+    kernels = _kernels_of(networks, runs, options)
+    needs_training_photos = "auto" in arguments
+    settings = SessionSettings(
+        step="predict",
+        recipe=recipe.recipe.name,
+        recipe_argument=recipe.in_bundle,
+        folds=tuple(run.fold for run in member.runs),
+        fold_argument=fold,
+        key=key_of("predict", recipe.recipe, sorted(networks.items()), fold, list(arguments), out.name),
+        hours=options.hours,
+        parts=_TEST_PARTS + (_TRAIN_PARTS if needs_training_photos else ()),
+        changes=recipe.changes,
+        arguments=tuple(arguments),
+        submission=out.name,
+        networks=networks,
+        encoder=isinstance(recipe.recipe.model, Encoder),
+    )
+    texts = [path for run in member.runs for path in (run.recipe, run.metadata, run.scores)]
+    job = NotebookJob(
+        settings=settings,
+        extra={f"{RUNS}/{in_runs(path)}": path.read_bytes() for path in texts} | recipe.files(),
+        sources=Sources(kernels=kernels, datasets=list(options.attach)),
+        runs=runs,
+        prefixes=[f"{SUBMISSIONS}/", SAMPLE],
+        install=lambda manifest, folder: _install_submissions(manifest, folder, out.parent, data),
+    )
+    if not _is_current(job, out.parent) and not run_on_kaggle(job, options):
+        return []
+    record = read_record(job.record)
+    names = [PurePosixPath(name).name for name in record.files] if record else []
+    submissions = [out.parent / name for name in names if name.endswith(out.suffix)]
+    return sorted(submissions, key=lambda path: (path != out, path.name))
+
+
+def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOptions) -> list[str]:
+    """Return the notebooks whose output holds the networks.
+
+    Raises:
+        UserError: a network is in none, and no dataset is attached.
+    """
+    kernels: dict[str, None] = {}
+    missing = []
+    for name, digest in networks.items():
+        kernel = next((one.kernel for one in read_records(runs) if digest in one.files.values()), None)
+        if kernel:
+            kernels[kernel] = None
+        else:
+            missing.append(name)
+    if missing and not options.attach:
+        raise UserError(
+            f"{', '.join(missing)}: not trained by --on kaggle, so that Kaggle has no copy; upload {runs} as a"
+            " private dataset, and name it by --attach OWNER/NAME"
+        )
+    return list(kernels)
+
+
+def _is_current(job: NotebookJob, folder: Path) -> bool:
+    """Return whether the notebook's submissions were fetched before, and are unchanged."""
+    record = read_record(job.record)
+    if record is None or record.outcome != FINISHED:
+        return False
+    for name, digest in record.files.items():
+        path = folder / PurePosixPath(name).name
+        if name.endswith(".gz") and not (path.is_file() and sha256_of_file(path) == digest):
+            return False
+    console.message(f"{folder / job.settings.submission}: predicted already")
+    return True
+
+
+def _install_submissions(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
+    """Move fetched submissions to their folder, and their rows to the ledger there."""
+    submissions.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(submissions / "ledger.csv")
+    for name in manifest.files:
+        if name not in (_LEDGER, SAMPLE):
+            os.replace(folder / name, submissions / PurePosixPath(name).name)
+    for row in Ledger(folder / _LEDGER).rows():
+        ledger.add(row | {"commit": git_commit()})
+    sample = data / PurePosixPath(SAMPLE).name
+    if not sample.exists():
+        sample.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / SAMPLE, sample)
+        console.message(f"{sample}: fetched, for submit")
