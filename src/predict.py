@@ -92,6 +92,12 @@ def predict(
             help="Predict test photos on the workers of a Dask scheduler: tls://HOST:8786, or local:N processes."
         ),
     ] = None,
+    on: options.On = None,
+    hours: options.Hours = 12.0,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    attach: options.Attach = None,
 ) -> None:
     """Predict test photos into a submission in the sample submission's order, or cut cars out of any photos.
 
@@ -109,12 +115,18 @@ def predict(
 
         ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tls://HOST:8786
 
+        ./run.sh predict --recipe single --each-fold --on kaggle
+
         ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """
     weights = _member_weights(recipe, blend)
     if (images is None) != (cutouts is None):
         raise typer.BadParameter("--images and --cutouts must be given together")
-    if data is None and (images is None or threshold == "auto"):
+    if on and (recipe is None or images is not None or keep_maps or cluster):
+        raise typer.BadParameter(
+            "--on kaggle takes --recipe, and none of --images, --keep-maps and --cluster"
+        )
+    if data is None and not on and (images is None or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold requires --recipe")

@@ -14,6 +14,7 @@ from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
 from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import mean_with_ci
+from carvana.kaggle import options
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir
 
@@ -45,6 +46,12 @@ def train(
             " processes."
         ),
     ] = None,
+    on: options.On = None,
+    hours: options.Hours = 12.0,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    attach: options.Attach = None,
 ) -> None:
     """Train a recipe's network on one fold or on all folds, through the recipe's stages.
 
@@ -68,6 +75,17 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
+    if on:
+        from carvana.kaggle import notebooks, training_job
+
+        if len(recipes) > 1 or cluster or gpus == "all":
+            raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        argument = training_job.RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
+        how = notebooks.NotebookOptions(hours, detach, dry_run, offline, tuple(attach or ()))
+        _show(
+            training_job.train_on_kaggle(argument, folds or training_job.TABLE, fold, runs, how, fresh=fresh)
+        )
+        return
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)
@@ -105,6 +123,8 @@ def _absolute(recipe: str) -> str:
 
 
 def _show(trained: Sequence[RunDir]) -> None:
+    if not trained:  # detached from Kaggle
+        return
     rows = [
         [run.folder.parent.name, str(run.fold), str(run.folder), *mean_with_ci(run.read_scores()).cells()]
         for run in trained

@@ -47,6 +47,7 @@ class Output:
             UserError: there is none, because the session did not end by itself; it is malformed, or that of another
                 session.
         """
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / MANIFEST
         path.unlink(missing_ok=True)
         self._fetch(MANIFEST, path, None, lambda _: None)

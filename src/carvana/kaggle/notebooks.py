@@ -14,7 +14,7 @@ from carvana.errors import UserError
 from carvana.kaggle.bundle import make_bundle
 from carvana.kaggle.client import TemporaryError, sign_in
 from carvana.kaggle.fetch import Output
-from carvana.kaggle.follow import describe_failure, follow
+from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
 from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
@@ -91,13 +91,16 @@ class NotebookJob:
         return Push(self.title, bundle, options.hours, settings.gpu, not options.offline, sources)
 
 
-def run_on_kaggle(job: NotebookJob, options: NotebookOptions, *, fresh: bool = False) -> bool:
+def run_on_kaggle(
+    job: NotebookJob, options: NotebookOptions, *, fresh: bool = False, first_pause_s: float = FIRST_PAUSE_S
+) -> bool:
     """Push a notebook, or follow the one that was pushed, and fetch its output.
 
     Args:
         job: what to do.
         options: options of the command line.
         fresh: start again, although an earlier version has finished or can be continued.
+        first_pause_s: the first pause between requests, in seconds.
 
     Returns:
         True if the output was fetched and installed; False for a dry run and a detached one.
@@ -115,7 +118,7 @@ def run_on_kaggle(job: NotebookJob, options: NotebookOptions, *, fresh: bool = F
         if options.detach:
             console.message(f"detached from version {version}, {kernel.url}; the same command follows it")
             return False
-        _finish(job, kernel, version)
+        _finish(job, kernel, version, first_pause_s)
         return True
 
 
@@ -164,14 +167,14 @@ def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: 
     return number
 
 
-def _finish(job: NotebookJob, kernel: Kernel, version: int) -> None:
+def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> None:
     """Follow a version to its end, fetch its output and install it.
 
     Raises:
         UserError: it failed, was cancelled, or ran out of time.
     """
     try:
-        status = follow(kernel, version)
+        status = follow(kernel, version, first_pause_s)
     except KeyboardInterrupt:
         console.message(f"detached from version {version}, which goes on: {kernel.url}")
         raise
@@ -179,7 +182,7 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int) -> None:
         _record(job, kernel, version, FAILED)
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
-    manifest = _fetch(job, kernel, version)
+    manifest = _fetch(job, kernel, version, first_pause_s)
     digests = {name: entry.sha256 for name, entry in manifest.files.items()}
     unfinished = 0 if manifest.finished else version
     outcome = FINISHED if manifest.finished else UNFINISHED
@@ -191,9 +194,9 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int) -> None:
         )
 
 
-def _fetch(job: NotebookJob, kernel: Kernel, version: int) -> Manifest:
+def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> Manifest:
     """Fetch, verify and install the output of a version that has ended."""
-    folder, output = job.folder / f"version-{version}", Output(kernel, version)
+    folder, output = job.folder / f"version-{version}", Output(kernel, version, first_pause_s)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
     except UserError as error:

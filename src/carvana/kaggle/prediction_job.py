@@ -1,8 +1,8 @@
 """Prediction of the competition's test photos on Kaggle's machines."""
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from carvana import console
@@ -17,6 +17,7 @@ from carvana.kaggle.records import FINISHED, read_record, read_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.recipe import Encoder
+from carvana.runs import RunDir
 from carvana.submission.ledger import Ledger, git_commit
 
 _TRAIN_PARTS = ("train", "train_masks")
@@ -24,26 +25,56 @@ _TEST_PARTS = ("test", "sample_submission.csv")
 _LEDGER = f"{SUBMISSIONS}/ledger.csv"
 
 
+@dataclass(frozen=True)
+class PredictionJob:
+    """A prediction as the command line describes it."""
+
+    argument: str
+    """Name of the recipe, or path of its file."""
+    changes: tuple[str, ...]
+    """Changes of the recipe, as `key=value`."""
+    config: PredictionConfig
+    """The trained networks, the threshold, and whether each fold gets a submission."""
+    fold: str
+    """A fold's number, or `all`."""
+    tune_threshold: bool
+    """True if the threshold is the best one on out-of-fold photos."""
+
+    @property
+    def recipe(self) -> RecipeArgument:
+        """The recipe.
+
+        Raises:
+            UserError: the job has saved maps in place of a recipe.
+        """
+        (member,) = self.config.members
+        if member.recipe is None:
+            raise UserError(f"--recipe {member.name}: --on kaggle needs a recipe, not saved maps")
+        return RecipeArgument(member.recipe, self.argument, self.changes)
+
+    @property
+    def runs(self) -> Sequence[RunDir]:
+        """The runs whose networks predict."""
+        return self.config.members[0].runs
+
+    def options(self) -> list[str]:
+        """Return further options of the script `predict`."""
+        options = ["--each-fold"] if self.config.per_fold else []
+        if self.tune_threshold:
+            return [*options, "--threshold", "auto"]
+        return [*options, *(["--threshold", str(self.config.threshold)] if self.config.threshold else [])]
+
+
 def predict_on_kaggle(
-    recipe: RecipeArgument,
-    config: PredictionConfig,
-    fold: str,
-    arguments: Sequence[str],
-    out: Path,
-    runs: Path,
-    data: Path,
-    options: NotebookOptions,
+    job: PredictionJob, path: Path, runs: Path, data: Path, options: NotebookOptions
 ) -> list[Path]:
     """Predict the competition's test photos into submissions, on Kaggle's machines.
 
     The networks are not pushed: the notebooks that trained them are attached, or datasets that hold them.
 
     Args:
-        recipe: the recipe.
-        config: its trained networks.
-        fold: a fold's number, or `all`.
-        arguments: further arguments of `predict`.
-        out: the submission.
+        job: the prediction.
+        path: the submission.
         runs: the folder of the runs and of the notebooks' records.
         data: the data folder; it gets `sample_submission.csv`, which `submit` needs, if it lacks it.
         options: how to run the notebook.
@@ -54,40 +85,38 @@ def predict_on_kaggle(
     Raises:
         UserError: Kaggle has no copy of a network, or `run_on_kaggle` raises it.
     """
-    (member,) = config.members
-    networks = {in_runs(path): sha256_of_file(path) for run in member.runs for path in run.networks}
-    kernels = _kernels_of(networks, runs, options)
-    needs_training_photos = "auto" in arguments
+    recipe = job.recipe
+    networks = {in_runs(file): sha256_of_file(file) for run in job.runs for file in run.networks}
     settings = SessionSettings(
         step="predict",
         recipe=recipe.recipe.name,
         recipe_argument=recipe.in_bundle,
-        folds=tuple(run.fold for run in member.runs),
-        fold_argument=fold,
-        key=key_of("predict", recipe.recipe, sorted(networks.items()), fold, list(arguments), out.name),
+        folds=tuple(run.fold for run in job.runs),
+        fold_argument=job.fold,
+        key=key_of("predict", recipe.recipe, sorted(networks.items()), job.fold, job.options(), path.name),
         hours=options.hours,
-        parts=_TEST_PARTS + (_TRAIN_PARTS if needs_training_photos else ()),
+        parts=_TEST_PARTS + (_TRAIN_PARTS if job.tune_threshold else ()),
         changes=recipe.changes,
-        arguments=tuple(arguments),
-        submission=out.name,
+        arguments=tuple(job.options()),
+        submission=path.name,
         networks=networks,
         encoder=isinstance(recipe.recipe.model, Encoder),
     )
-    texts = [path for run in member.runs for path in (run.recipe, run.metadata, run.scores)]
-    job = NotebookJob(
+    texts = [file for run in job.runs for file in (run.recipe, run.metadata, run.scores)]
+    notebook = NotebookJob(
         settings=settings,
-        extra={f"{RUNS}/{in_runs(path)}": path.read_bytes() for path in texts} | recipe.files(),
-        sources=Sources(kernels=kernels, datasets=list(options.attach)),
+        extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
+        sources=Sources(_kernels_of(networks, runs, options), options.attach),
         runs=runs,
         prefixes=[f"{SUBMISSIONS}/", SAMPLE],
-        install=lambda manifest, folder: _install_submissions(manifest, folder, out.parent, data),
+        install=lambda manifest, folder: _install(manifest, folder, path.parent, data),
     )
-    if not _is_current(job, out.parent) and not run_on_kaggle(job, options):
+    if not _is_current(notebook, path.parent) and not run_on_kaggle(notebook, options):
         return []
-    record = read_record(job.record)
+    record = read_record(notebook.record)
     names = [PurePosixPath(name).name for name in record.files] if record else []
-    submissions = [out.parent / name for name in names if name.endswith(out.suffix)]
-    return sorted(submissions, key=lambda path: (path != out, path.name))
+    submissions = [path.parent / name for name in names if name.endswith(".gz")]
+    return sorted(submissions, key=lambda one: (one != path, one.name))
 
 
 def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOptions) -> list[str]:
@@ -125,13 +154,13 @@ def _is_current(job: NotebookJob, folder: Path) -> bool:
     return True
 
 
-def _install_submissions(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
+def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
     """Move fetched submissions to their folder, and their rows to the ledger there."""
     submissions.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(submissions / "ledger.csv")
     for name in manifest.files:
         if name not in (_LEDGER, SAMPLE):
-            os.replace(folder / name, submissions / PurePosixPath(name).name)
+            shutil.move(folder / name, submissions / PurePosixPath(name).name)
     for row in Ledger(folder / _LEDGER).rows():
         ledger.add(row | {"commit": git_commit()})
     sample = data / PurePosixPath(SAMPLE).name

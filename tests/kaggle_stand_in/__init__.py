@@ -1,0 +1,20 @@
+"""A stand-in for Kaggle on the loopback, for Kaggle's own client: a competition, and notebooks that really run."""
+
+from .kernels import COMPLETE, ERROR, KernelService, Scripted, Session
+from .server import COMPETITION, KEY, SIGNATURE, TOKEN, USER, KaggleStandIn, Refusal, running
+
+__all__ = [
+    "COMPETITION",
+    "COMPLETE",
+    "ERROR",
+    "KEY",
+    "SIGNATURE",
+    "TOKEN",
+    "USER",
+    "KaggleStandIn",
+    "KernelService",
+    "Refusal",
+    "Scripted",
+    "Session",
+    "running",
+]
