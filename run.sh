@@ -27,6 +27,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$here/.venv"
 python="$venv/bin/python"
 
+# A Kaggle notebook brings its own packages: no .venv is made there, and only missing packages are installed.
+in_notebook() {
+    [[ -n ${KAGGLE_KERNEL_RUN_TYPE:-} && ! -x $venv/bin/python ]]
+}
+if in_notebook; then
+    python=${PYTHON:-python3}
+    export PYTHONPATH="$here/src${PYTHONPATH:+:$PYTHONPATH}"
+fi
+
 # Print the comment block at the top of this file.
 usage() {
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"

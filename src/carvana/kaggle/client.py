@@ -18,12 +18,12 @@ from requests.exceptions import HTTPError, RequestException
 from urllib3.exceptions import HTTPError as TransportError
 
 from carvana.errors import UserError
+from carvana.kaggle.session.attached import COMPETITION as COMPETITION
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
     from kagglesdk import KaggleClient
 
-COMPETITION = "carvana-image-masking-challenge"
 PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
 
 _TOKEN_HINT = (

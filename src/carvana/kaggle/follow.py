@@ -63,7 +63,8 @@ def follow(kernel: Kernel, version: int, first_pause_s: float = FIRST_PAUSE_S) -
             if status.state == RUNNING:
                 printer.print_new(kernel.stream_log(version))
             elif status.ended:
-                printer.print_new(iter([_whole(kernel.log(version))]))
+                log = kernel.log(version)
+                printer.print_new(iter([log if log.endswith("\n") else f"{log}\n"]))
                 return status
             losses = 0
         except TemporaryError as error:
@@ -87,7 +88,7 @@ def describe_failure(kernel: Kernel, version: int, status: Status) -> str:
         status: the final status, failed or cancelled.
     """
     try:
-        lines = kernel.log(version)[-LAST_LINES:]
+        lines = kernel.log(version).splitlines()[-LAST_LINES:]
     except UserError as error:
         lines = [str(error)]
     console.message(f"The last lines of its log, {kernel.url}:")
@@ -96,7 +97,3 @@ def describe_failure(kernel: Kernel, version: int, status: Status) -> str:
     reason = f" ({status.failure})" if status.failure else ""
     outcome = "failed" if status.state == FAILED else "was cancelled"
     return f"version {version} of {kernel.ref} {outcome}{reason}; nothing was fetched"
-
-
-def _whole(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

@@ -132,13 +132,13 @@ class Kernel:
             files |= {file.file_name: file.url for file in page.files}
         return files
 
-    def log(self, version: int) -> list[str]:
-        """Return the lines of the log of a version whose session has ended.
+    def log(self, version: int) -> str:
+        """Return the log of a version whose session has ended.
 
         Raises:
             UserError: Kaggle does not return it.
         """
-        return parse_log(next(self._output_pages(version)).log)
+        return "".join(_pieces(next(self._output_pages(version)).log))
 
     def stream_log(self, version: int) -> Iterator[str]:
         """Yield the pieces of the log of a running session from its beginning, until the session ends.
@@ -223,12 +223,8 @@ def gpu_quota(api: "KaggleApi") -> Quota | None:
     )
 
 
-def parse_log(text: str) -> list[str]:
-    """Return the lines of a log: JSON of events `{stream_name, time, data}`, or plain text."""
-    return "".join(_pieces(text)).splitlines()
-
-
 def _pieces(text: str) -> list[str]:
+    """Return the texts of a log: JSON of events `{stream_name, time, data}`, or plain text."""
     try:
         events = json.loads(text)
     except ValueError:

@@ -49,8 +49,8 @@ class NotebookJob:
     sources: Sources
     runs: Path
     """Folder of the runs, which holds the records of the notebooks."""
-    prefixes: Sequence[str]
-    """Folders and files of the output that are fetched; any other path is refused."""
+    results: Sequence[str]
+    """Paths of the output that are fetched: files, and folders, which end in `/`. Any other path is refused."""
     install: Callable[[Manifest, Path], None]
     """Moves the fetched and verified files of a folder to where they belong."""
 
@@ -156,8 +156,7 @@ def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: 
     for line in version.describe():
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
-    unfinished = record.unfinished if resumes and record else 0
-    Record(kernel.ref, number, FAILED if invalid else PUSHED, unfinished).write(job.record)
+    _record(job, kernel, number, FAILED if invalid else PUSHED, earlier=record if resumes else None)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
@@ -179,7 +178,7 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
         console.message(f"detached from version {version}, which goes on: {kernel.url}")
         raise
     if status.state != COMPLETE:
-        _record(job, kernel, version, FAILED)
+        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
@@ -201,10 +200,10 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
         manifest = output.fetch_manifest(folder, job.settings.key)
     except UserError as error:
         if not isinstance(error, TemporaryError):
-            _record(job, kernel, version, FAILED)
+            _record(job, kernel, version, FAILED, earlier=read_record(job.record))
         raise
     for name in manifest.files:
-        if not name.startswith(tuple(job.prefixes)):
+        if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
             raise UserError(f"{kernel.url}: the output has {name}, which is no result of this command")
     console.message(f"computed on {manifest.machine}")
     output.fetch_files(manifest.files, folder)
@@ -213,7 +212,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     return manifest
 
 
-def _record(job: NotebookJob, kernel: Kernel, version: int, outcome: str) -> None:
-    """Record the outcome of a version without results; what an earlier one left is kept."""
-    earlier = read_record(job.record)
-    Record(kernel.ref, version, outcome, earlier.unfinished if earlier else 0).write(job.record)
+def _record(job: NotebookJob, kernel: Kernel, version: int, outcome: str, *, earlier: Record | None) -> None:
+    """Record a version that has no results, with what an earlier one left."""
+    unfinished, files = (earlier.unfinished, earlier.files) if earlier else (0, {})
+    Record(kernel.ref, version, outcome, unfinished, files).write(job.record)

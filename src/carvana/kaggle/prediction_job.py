@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from carvana import console
 from carvana.errors import UserError
+from carvana.evaluation.mask_checks import suspects_path
 from carvana.files import sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of
@@ -18,6 +19,7 @@ from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.recipe import Encoder
 from carvana.runs import RunDir
+from carvana.submission.csv_file import fold_path
 from carvana.submission.ledger import Ledger, git_commit
 
 _TRAIN_PARTS = ("train", "train_masks")
@@ -103,12 +105,13 @@ def predict_on_kaggle(
         encoder=isinstance(recipe.recipe.model, Encoder),
     )
     texts = [file for run in job.runs for file in (run.recipe, run.metadata, run.scores)]
+    written = [path, suspects_path(path), *(fold_path(path, run.fold) for run in job.runs)]
     notebook = NotebookJob(
         settings=settings,
         extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
         sources=Sources(_kernels_of(networks, runs, options), options.attach),
         runs=runs,
-        prefixes=[f"{SUBMISSIONS}/", SAMPLE],
+        results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
         install=lambda manifest, folder: _install(manifest, folder, path.parent, data),
     )
     if not _is_current(notebook, path.parent) and not run_on_kaggle(notebook, options):

@@ -73,7 +73,7 @@ def train_on_kaggle(
         extra={settings.table: table.read_bytes(), **recipe.files()},
         sources=sources_of(recipe.recipe, options.attach, offline=options.offline),
         runs=runs,
-        prefixes=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
+        results=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
         install=lambda manifest, folder: _install_runs(manifest, folder, trained),
     )
     if not fresh:

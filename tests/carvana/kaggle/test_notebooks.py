@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,6 +44,14 @@ class Installed:
     def __call__(self, manifest: Manifest, folder: Path) -> None:
         assert is_locked(folder.parent.with_suffix(".lock"))
         self.files = {name: (folder / name).read_bytes() for name in manifest.files}
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python's own handling of Ctrl-C, which the scripts change when they are imported."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -115,6 +123,7 @@ def test_the_same_command_fetches_again_what_was_fetched(
     assert len(sessions(signed_in)) == 1
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_detaches_and_the_same_command_follows_again(
     signed_in: KaggleStandIn, job: NotebookJob, installed: Installed, capsys: pytest.CaptureFixture
 ) -> None:

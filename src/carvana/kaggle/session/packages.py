@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from carvana.kaggle.session.attached import attached_files
+
 _MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
@@ -137,3 +139,20 @@ def _pip_install(requirements: Sequence[str], offline: bool, wheels: Sequence[st
         result = subprocess.run([*command, *requirements], capture_output=True, text=True)
     lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
     return _SECRET.sub("//", lines[-1])
+
+
+def main(requirements: Path) -> None:
+    """Install what a notebook's image lacks, for `run.sh`; one line says what cannot be installed.
+
+    Args:
+        requirements: the file requirements.txt.
+    """
+    wheels = sorted({path.parent for path in attached_files(Path("/kaggle/input"), ["*.whl"])})
+    try:
+        ensure_packages(read_pins(requirements.read_text(), encoders=False), offline=False, wheels=wheels)
+    except MissingPackagesError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
