@@ -1,7 +1,7 @@
 """Fetching of a version's output, verified by the manifest that its session wrote last."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -50,7 +50,7 @@ class Output:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / MANIFEST
         path.unlink(missing_ok=True)
-        self._fetch(MANIFEST, path, None, lambda _: None)
+        self._fetch(MANIFEST, path, None)
         manifest = read_manifest(path)
         if manifest.key != key:
             raise UserError(f"{self._kernel.url}: version {self._version} is the output of another command")
@@ -68,14 +68,16 @@ class Output:
         """
         missing = {name: entry for name, entry in files.items() if not _is_complete(folder / name, entry)}
         check_space(folder, sum(entry.size for entry in missing.values()))
-        total = sum(-(-entry.size // _MB) for entry in missing.values())
-        with console.progress(f"fetch {len(missing)} files", total, "MB") as advance:
+        total, done = sum(entry.size for entry in missing.values()), 0
+        with console.progress(f"fetch {len(missing)} files", -(-total // _MB), "MB") as advance:
             for name, entry in missing.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._fetch(name, path, entry, advance)
+                self._fetch(name, path, entry)
+                advance(-(-(done + entry.size) // _MB) - -(-done // _MB))
+                done += entry.size
 
-    def _fetch(self, name: str, path: Path, entry: FileEntry | None, advance: Callable[[int], None]) -> None:
+    def _fetch(self, name: str, path: Path, entry: FileEntry | None) -> None:
         """Fetch a file, in several attempts if necessary, and check it against its entry."""
         part = path.with_name(f".part-{path.name}")
         part.unlink(missing_ok=True)
@@ -102,7 +104,6 @@ class Output:
                 " nothing of this version is used"
             )
         part.replace(path)
-        advance(-(-path.stat().st_size // _MB))
 
     def _continue(self, address: str, part: Path, entry: FileEntry | None) -> None:
         """Fetch what is missing of a file."""
