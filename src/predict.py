@@ -93,7 +93,7 @@ def predict(
         ),
     ] = None,
     on: options.On = None,
-    hours: options.Hours = 12.0,
+    hours: options.Hours = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
@@ -122,11 +122,12 @@ def predict(
     weights = _member_weights(recipe, blend)
     if (images is None) != (cutouts is None):
         raise typer.BadParameter("--images and --cutouts must be given together")
-    if on and (recipe is None or images is not None or keep_maps or cluster):
+    notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
+    if notebook and (recipe is None or images is not None or keep_maps or cluster):
         raise typer.BadParameter(
             "--on kaggle takes --recipe, and none of --images, --keep-maps and --cluster"
         )
-    if data is None and not on and (images is None or threshold == "auto"):
+    if data is None and not notebook and (images is None or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold requires --recipe")

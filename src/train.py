@@ -47,7 +47,7 @@ def train(
         ),
     ] = None,
     on: options.On = None,
-    hours: options.Hours = 12.0,
+    hours: options.Hours = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
@@ -75,16 +75,14 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
-    if on:
-        from carvana.kaggle import notebooks, training_job
+    notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
+    if notebook:
+        from carvana.kaggle.training_job import TABLE, RecipeArgument, train_on_kaggle
 
         if len(recipes) > 1 or cluster or gpus == "all":
             raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
-        argument = training_job.RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
-        how = notebooks.NotebookOptions(hours, detach, dry_run, offline, tuple(attach or ()))
-        _show(
-            training_job.train_on_kaggle(argument, folds or training_job.TABLE, fold, runs, how, fresh=fresh)
-        )
+        argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
+        _show(train_on_kaggle(argument, folds or TABLE, fold, runs, notebook, fresh=fresh))
         return
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them

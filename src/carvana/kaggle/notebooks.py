@@ -17,26 +17,11 @@ from carvana.kaggle.fetch import Output
 from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
 from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
 from carvana.kaggle.manifest import Manifest
+from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
 from carvana.kaggle.records import FAILED, FINISHED, PUSHED, UNFINISHED, Record, read_record, record_path
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
-
-
-@dataclass(frozen=True)
-class NotebookOptions:
-    """Options of the command line for `--on kaggle`."""
-
-    hours: float = 12.0
-    """Limit of the session."""
-    detach: bool = False
-    """Push, and do not wait."""
-    dry_run: bool = False
-    """Write what would be pushed, without a connection to Kaggle."""
-    offline: bool = False
-    """Run the notebook without internet."""
-    attach: Sequence[str] = ()
-    """Further datasets, `OWNER/NAME`."""
 
 
 @dataclass(frozen=True)

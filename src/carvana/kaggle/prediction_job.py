@@ -12,7 +12,8 @@ from carvana.files import sha256_of_file
 from carvana.inference.config import PredictionConfig
 from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of
 from carvana.kaggle.manifest import Manifest
-from carvana.kaggle.notebooks import NotebookJob, NotebookOptions, run_on_kaggle
+from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
+from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.push import Sources
 from carvana.kaggle.records import FINISHED, read_record, read_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS

@@ -12,7 +12,8 @@ from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of, sources_of
 from carvana.kaggle.manifest import Manifest
-from carvana.kaggle.notebooks import NotebookJob, NotebookOptions, run_on_kaggle
+from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
+from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.records import read_record
 from carvana.kaggle.session.output import RUNS
 from carvana.kaggle.session.settings import SessionSettings

@@ -16,7 +16,8 @@ from tests.kaggle_stand_in import COMPLETE, ERROR, TOKEN, KaggleStandIn, Refusal
 from carvana.errors import UserError
 from carvana.kaggle import notebooks
 from carvana.kaggle.manifest import FileEntry, Manifest
-from carvana.kaggle.notebooks import NotebookJob, NotebookOptions
+from carvana.kaggle.notebooks import NotebookJob
+from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.push import Sources
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import is_locked
