@@ -61,7 +61,7 @@ class Runner(Protocol):
 
 @dataclass
 class Scripted:
-    """A runner that only pretends: it prints lines, writes files, and ends the session as a test wants it."""
+    """A runner without a process: it prints lines, writes files, and ends the session as a test defines."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     lines: tuple[str, ...] = ("training\n",)

@@ -58,7 +58,7 @@ signal.signal(signal.SIGTERM, lambda *_: session.terminate())
 for line in session.stdout:
     print(line, end="", flush=True)
 if session.wait():
-    sys.exit("the session failed; the line above says why")
+    sys.exit("the session failed; see the line above")
 ''')
 
 

@@ -22,6 +22,10 @@ _MB = 1_000_000
 _MAX_MANIFEST = 50 * _MB
 
 
+class InvalidOutputError(UserError):
+    """An output without a manifest, or with one that is malformed or belongs to another command."""
+
+
 class Output:
     """The output of a version, whose signed addresses are listed again when one of them has failed."""
 
@@ -44,16 +48,22 @@ class Output:
             key: the key that it must have.
 
         Raises:
-            UserError: there is none, because the session did not end by itself; it is malformed, or that of another
-                session.
+            InvalidOutputError: there is none, because the session did not end by itself; it is malformed, or that of
+                another command.
+            UserError: Kaggle refuses, or the connection is interrupted repeatedly.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / MANIFEST
         path.unlink(missing_ok=True)
         self._fetch(MANIFEST, path, None)
-        manifest = read_manifest(path)
+        try:
+            manifest = read_manifest(path)
+        except UserError as error:
+            raise InvalidOutputError(f"{self._kernel.url}: version {self._version}: {error}") from None
         if manifest.key != key:
-            raise UserError(f"{self._kernel.url}: version {self._version} is the output of another command")
+            raise InvalidOutputError(
+                f"{self._kernel.url}: version {self._version} is the output of another command"
+            )
         return manifest
 
     def fetch_files(self, files: Mapping[str, FileEntry], folder: Path) -> None:
@@ -126,10 +136,10 @@ class Output:
         if self._addresses is None:
             self._addresses = self._kernel.output(self._version)
         if name not in self._addresses:
-            what = (
-                "the session was ended before it had saved its output" if name == MANIFEST else "incomplete"
-            )
-            raise UserError(f"{self._kernel.url}: the output of version {self._version} lacks {name}: {what}")
+            lacks = f"{self._kernel.url}: the output of version {self._version} lacks {name}"
+            if name == MANIFEST:
+                raise InvalidOutputError(f"{lacks}: the session was ended before it had saved its output")
+            raise UserError(f"{lacks}, which its manifest lists")
         return self._addresses[name]
 
 

@@ -69,7 +69,7 @@ def follow(kernel: Kernel, version: int, first_pause_s: float = FIRST_PAUSE_S) -
             losses = 0
         except TemporaryError as error:
             losses += 1
-            if losses == 2:  # Kaggle ends idle connections, so that a single loss is no news
+            if losses == 2:  # Kaggle ends idle connections: a single loss is not reported
                 console.message(f"{error}; trying again")
             if losses >= _MAX_LOSSES:
                 raise UserError(

@@ -12,8 +12,8 @@ from pathlib import Path
 from carvana import console
 from carvana.errors import UserError
 from carvana.kaggle.bundle import make_bundle
-from carvana.kaggle.client import TemporaryError, sign_in
-from carvana.kaggle.fetch import Output
+from carvana.kaggle.client import sign_in
+from carvana.kaggle.fetch import InvalidOutputError, Output
 from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
 from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
 from carvana.kaggle.manifest import Manifest
@@ -92,15 +92,18 @@ def run_on_kaggle(
 
     Raises:
         UserError: Kaggle refuses, the session failed, was cancelled or ran out of time, or its output is not what its
-            manifest says. The same command continues in each case.
+            manifest lists. The same command continues in each case.
     """
     if options.dry_run:
         _write_dry_run(job, options)
         return False
     with file_lock(job.folder.with_suffix(".lock"), console):
         kernel = find_kernel(sign_in(), job.slug)
-        version = _attach(job, kernel, fresh=fresh) or _push(job, kernel, options, fresh=fresh)
-        if options.detach:
+        version, ended = _attach(job, kernel, fresh=fresh) or (
+            _push(job, kernel, options, fresh=fresh),
+            False,
+        )
+        if options.detach and not ended:
             console.message(f"detached from version {version}, {kernel.url}; the same command follows it")
             return False
         _finish(job, kernel, version, first_pause_s)
@@ -116,8 +119,8 @@ def _write_dry_run(job: NotebookJob, options: NotebookOptions) -> None:
     console.message(f"{job.folder}: holds what would be pushed as {job.slug}; nothing was sent")
 
 
-def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> int | None:
-    """Return the newest version if it is to be followed or fetched, or None if another one is to be pushed."""
+def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> tuple[int, bool] | None:
+    """Return the newest version if it is to be followed or fetched, and whether it has ended; else None."""
     version, record = kernel.newest_version(), read_record(job.record)
     if version is None:
         return None
@@ -130,7 +133,7 @@ def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> int | None:
     if fresh or (ended and is_known and record and record.outcome in (UNFINISHED, FAILED)):
         return None
     console.message(f"version {version} of {kernel.url} {'has ended' if ended else 'is followed'}")
-    return version
+    return version, ended
 
 
 def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: bool) -> int:
@@ -183,9 +186,8 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     folder, output = job.folder / f"version-{version}", Output(kernel, version, first_pause_s)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
-    except UserError as error:
-        if not isinstance(error, TemporaryError):
-            _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+    except InvalidOutputError:
+        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
         raise
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
@@ -193,7 +195,8 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     console.message(f"computed on {manifest.machine}")
     output.fetch_files(manifest.files, folder)
     job.install(manifest, folder)
-    shutil.rmtree(folder)
+    for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
+        shutil.rmtree(fetched)
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""A notebook from its push to its output: Kaggle's own client talks HTTP to a stand-in, whose sessions pretend."""
+"""A notebook from its push to its output: Kaggle's own client talks HTTP to a stand-in with scripted sessions."""
 
 import hashlib
 import json
@@ -151,6 +151,7 @@ def test_detach_pushes_and_returns(
 ) -> None:
     runner = Scripted(output(), waits=True)
     signed_in.kernels.run = runner
+    assert not run(job, detach=True)
     assert not run(job, detach=True)
     runner.go_on.set()
     elsewhere = replace(job, runs=tmp_path / "another clone")  # which has no record of the push
@@ -326,6 +327,18 @@ def test_a_lost_connection_while_fetching_continues_there(
     assert signed_in.ranges == [f"bytes={1 << 20}-"]
 
 
+def test_a_manifest_that_kaggle_refuses_to_send_is_fetched_later(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    signed_in.refusals["download"] = Refusal(403)
+    assert "fetch manifest.json: Kaggle refuses (403" in error_of(job)
+    signed_in.refusals.clear()
+    assert run(job, detach=True)  # the session has ended: there is nothing to wait for
+    assert installed.files == RESULTS
+    assert len(sessions(signed_in)) == 1
+
+
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_an_error_page_in_place_of_a_file(
     signed_in: KaggleStandIn, job: NotebookJob, installed: Installed, status: int
@@ -375,7 +388,7 @@ def test_files_that_are_no_results_of_the_command(
 def test_a_file_that_the_output_lacks(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.kernels.run = Scripted(output())
     signed_in.kernels.hidden.add("runs/fast/fold-0/scores.csv")
-    assert "lacks runs/fast/fold-0/scores.csv: incomplete" in error_of(job)
+    assert "lacks runs/fast/fold-0/scores.csv, which its manifest lists" in error_of(job)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"format": 2, "key": "k"}', b'{"format": 1}'])

@@ -142,7 +142,7 @@ def _pip_install(requirements: Sequence[str], offline: bool, wheels: Sequence[st
 
 
 def main(requirements: Path) -> None:
-    """Install what a notebook's image lacks, for `run.sh`; one line says what cannot be installed.
+    """Install what a notebook's image lacks, for `run.sh`; what cannot be installed is named in one line.
 
     Args:
         requirements: the file requirements.txt.
