@@ -13,7 +13,7 @@ import pytest
 
 from carvana.models.build import load
 
-from .kaggle_stand_in import KaggleStandIn, Machine, Session
+from .kaggle_stand_in import KaggleStandIn, Machine, Session, namespaces
 from .scripts import error_of, output_of
 
 pytestmark = pytest.mark.slow
@@ -143,6 +143,20 @@ def test_two_gpus_train_a_fold_each(here: Path, machine: Machine, signed_in: Kag
     assert "GPUs: Tesla T4, Tesla T4" in text
     assert "dashboard: http://127.0.0.1" in text
     assert all((here / "runs" / "miniature" / f"fold-{fold}" / "scores.csv").exists() for fold in (0, 1))
+
+
+@pytest.mark.skipif(not namespaces(), reason="needs mount namespaces")
+def test_a_package_that_the_image_lacks_without_internet(
+    here: Path, machine: Machine, signed_in: KaggleStandIn
+) -> None:
+    machine.missing = ("simplejpeg", "isal")
+    error_of(*train(), *ON_KAGGLE, "--offline", cwd=here)
+    (session,) = sessions(signed_in)
+    log = "".join(event["data"] for event in session.log)
+    assert (
+        "error: the notebook has no internet, and its image lacks simplejpeg, isal; attach a dataset" in log
+    )
+    assert "Traceback" not in log
 
 
 def test_a_failed_self_test_is_shown(here: Path, machine: Machine, tmp_path: Path) -> None:

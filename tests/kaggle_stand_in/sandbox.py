@@ -1,7 +1,8 @@
 """Execution of pushed scripts, each in a process of its own that has nothing but what Kaggle's machines have.
 
-Where namespaces are allowed, the script has a folder as `/kaggle` with its input read-only, no network, and finds the
-project's src empty. Elsewhere an environment variable names the folder, and nothing is kept from the script.
+Where namespaces are allowed, the script has a folder as `/kaggle` with its input read-only, no network, the project's
+src empty and the environment read-only. Elsewhere an environment variable names the folder, and nothing is kept from
+the script.
 """
 
 import functools
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from .kernels import COMPETITION, COMPLETE, ERROR, RUNNING, KernelService, Session
@@ -46,6 +48,8 @@ class Machine:
     """Inputs in a folder for each kind of source, `/kaggle/input/competitions/NAME`; else `/kaggle/input/NAME`."""
     n_gpus: int = 1
     """GPUs that `nvidia-smi` lists; computations use the processor."""
+    missing: tuple[str, ...] = ()
+    """Packages of this environment that the image lacks; needs namespaces."""
 
     def install(self, service: KernelService) -> None:
         """Let a service run its notebooks on this machine."""
@@ -91,7 +95,9 @@ class Machine:
             return [sys.executable, str(folder / "src" / "script.py")]
         root = folder.with_name(f"{folder.name}-root")
         root.mkdir()
-        sandbox = [str(Path(__file__).with_name("sandbox.sh")), str(folder), str(root), str(_SRC)]
+        hidden = [str(_SRC), *(str(Path(find_spec(name).origin).parent) for name in self.missing)]
+        script = Path(__file__).with_name("sandbox.sh")
+        sandbox = [str(script), str(folder), str(root), sys.prefix, ":".join(hidden)]
         within = [
             "/bin/sh",
             "-c",

@@ -117,7 +117,8 @@ def describe_differences(packages: Sequence[Package]) -> str:
 
 def _installed(name: str, distributions: Mapping[str, Sequence[str]]) -> str:
     module = _MODULES.get(name, name)
-    if util.find_spec(module) is None:
+    spec = util.find_spec(module)
+    if spec is None or spec.origin is None:  # a folder without a module
         return ""
     for distribution in distributions.get(module, ()):
         return metadata.version(distribution)
