@@ -45,6 +45,7 @@ def test_it_runs_from_the_code_to_the_score(tmp_path: Path, monkeypatch: pytest.
     assert "1 photos cut out" in shown
     assert "Submissions, checked" in predicted
     assert "Scored by the local board" in submitted
+    assert "\x1b" not in submitted  # no codes of a terminal
     pictures = [
         output for output in notebook["cells"][3]["outputs"] if output["output_type"] == "display_data"
     ]
