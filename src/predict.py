@@ -19,6 +19,7 @@ from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
+from carvana.kaggle import options
 from carvana.locks import file_lock
 from carvana.submission.csv_file import fold_path
 from carvana.submission.ledger import Ledger
@@ -142,7 +143,15 @@ def predict(
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
     config = PredictionConfig(tuple(members))
-    if images is not None and cutouts is not None:
+    if notebook and recipe is not None:
+        from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle
+
+        tuned = None if threshold in (None, "auto") else _parse_threshold(threshold)
+        config = replace(config, per_fold=each_fold and number is None, threshold=tuned)
+        job = PredictionJob(recipe, tuple(changes), config, fold, threshold == "auto")
+        path = _submission_path(out, config, number)
+        _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
+    elif images is not None and cutouts is not None:
         _cut_out(config, threshold, data, images, cutouts, keep_maps)
     elif data is not None:
         path = _submission_path(out, config, number)
@@ -230,6 +239,14 @@ def _predict_test_set(
         )
         count = min(mask_checks.MAX_SUSPECTS, len(predicted.masks))
         console.message(f"{mask_checks.suspects_path(path)}: the {count} photos to look at")
+
+
+def _show_fetched(submissions: list[Path]) -> None:
+    """Print submissions that were fetched from Kaggle, with their rows of the ledger; none of a detached notebook."""
+    if submissions:
+        rows = {row["submission"]: row for row in Ledger.beside(submissions[0]).rows()}
+        cells = [[str(path), *(rows[path.name][key] for key in ("fold", "cv_dice"))] for path in submissions]
+        console.show_table("Submissions, predicted on Kaggle", ["file", "fold", "CV Dice"], cells, left=2)
 
 
 def _cut_out(
