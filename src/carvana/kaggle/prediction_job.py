@@ -22,6 +22,7 @@ from carvana.recipe import Encoder
 from carvana.runs import RunDir
 from carvana.submission.csv_file import fold_path
 from carvana.submission.ledger import Ledger, git_commit
+from carvana.submission.prediction_record import record_path
 
 _TRAIN_PARTS = ("train", "train_masks")
 _TEST_PARTS = ("test", "sample_submission.csv")
@@ -106,7 +107,8 @@ def predict_on_kaggle(
         encoder=isinstance(recipe.recipe.model, Encoder),
     )
     texts = [file for run in job.runs for file in (run.recipe, run.metadata, run.scores)]
-    written = [path, suspects_path(path), *(fold_path(path, run.fold) for run in job.runs)]
+    submissions = [path, *(fold_path(path, run.fold) for run in job.runs)]
+    written = [*submissions, *map(record_path, submissions), suspects_path(path)]
     notebook = NotebookJob(
         settings=settings,
         extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
@@ -119,8 +121,7 @@ def predict_on_kaggle(
         return []
     record = read_record(notebook.record)
     names = [PurePosixPath(name).name for name in record.files] if record else []
-    submissions = [path.parent / name for name in names if name.endswith(".gz")]
-    return sorted(submissions, key=lambda one: (one != path, one.name))
+    return [one for one in submissions if one.name in names]
 
 
 def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOptions) -> list[str]:
@@ -159,14 +160,18 @@ def _is_current(job: NotebookJob, folder: Path) -> bool:
 
 
 def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
-    """Move fetched submissions to their folder, and their rows to the ledger there."""
+    """Move fetched submissions to their folder, and their rows to the ledger there; their records come last."""
     submissions.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(submissions / "ledger.csv")
-    for name in manifest.files:
-        if name not in (_LEDGER, SAMPLE):
+    names = [name for name in manifest.files if name not in (_LEDGER, SAMPLE)]
+    records = [name for name in names if name.endswith(".json")]
+    for name in names:
+        if name not in records:
             shutil.move(folder / name, submissions / PurePosixPath(name).name)
     for row in Ledger(folder / _LEDGER).rows():
         ledger.add(row | {"commit": git_commit()})
+    for name in records:
+        shutil.move(folder / name, submissions / PurePosixPath(name).name)
     sample = data / PurePosixPath(SAMPLE).name
     if not sample.exists():
         sample.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def write_run(folder: Path, fold: int, kind: str = "kaggle") -> None:
     run.model.write_text(f"{kind} fold {fold}")
     run.refiner.write_text(f"{kind} refiner {fold}")
     write_recipe(read_recipe("fast"), run.recipe)
-    metadata = {"table": "two", "folds": [0, 1], "split": "s", "backend": "tensorflow"}
+    metadata = {"table": "two", "folds": [0, 1], "split": "s", "backend": "tensorflow", "keras": "3.15.1"}
     run.metadata.write_text(json.dumps(metadata))
     run.scores.write_text(f"img,dice\n00087a6bd4dc_01.jpg,0.9{fold}\n")
 
@@ -93,6 +93,7 @@ def predicted(output: Path, settings: dict) -> None:
         known = {"submission": name, "recipe": "fast", "fold": fold, "cv_dice": "0.900000", "sha256": digest}
         rows.append(",".join(known.get(column, "") for column in COLUMNS))
     (folder / "ledger.csv").write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+    (folder / "fast-prediction.json").write_text("{}")
     (folder / "fast-checks.csv").write_text("img\n")
     (output / "data").mkdir()
     (output / "data" / "sample_submission.csv").write_text("img,rle_mask\n")
