@@ -65,6 +65,8 @@ def train(
         ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
         ./run.sh train --recipe baseline --recipe resnet34 --cluster tls://HOST:8786
+
+        ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
     recipes = [read_recipe(name, set_) for name in recipe]
     if len({one.name for one in recipes}) < len(recipes):

@@ -1,6 +1,7 @@
 """The step's commands within a session, and their execution until the session's time is over."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,4 +122,5 @@ def _changes(settings: SessionSettings) -> list[str]:
 
 
 def _on_each(n_gpus: int) -> list[str]:
-    return ["--cluster", f"local:{n_gpus}"] if n_gpus > 1 else []
+    """Return the option that gives each GPU a process; none without openssl, which a cluster needs."""
+    return ["--cluster", f"local:{n_gpus}"] if n_gpus > 1 and shutil.which("openssl") else []

@@ -56,6 +56,13 @@ def test_the_folds_that_are_left_decide_how_the_gpus_are_used(
     assert train_arguments(SETTINGS, left, n_gpus) == expected
 
 
+def test_without_openssl_one_process_trains_all_folds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert train_arguments(SETTINGS, [0, 1, 2], 2) == [["--fold", "all"]]
+
+
 def test_a_single_fold() -> None:
     settings = replace(SETTINGS, folds=(3,), fold_argument="3")
     assert train_arguments(settings, [3], 2) == [["--fold", "3", "--gpus", "all"]]
