@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -166,6 +167,32 @@ def test_a_push_whose_response_was_lost_is_not_repeated(
     signed_in.kernels.run, signed_in.lose_response_of = Scripted(output()), "SaveKernel"
     assert "the connection to Kaggle failed or was interrupted" in error_of(job)
     assert run(job)
+    assert installed.files == RESULTS
+    assert len(sessions(signed_in)) == 1
+
+
+def test_a_notebook_that_kaggle_does_not_tell_from_anothers_private_one(
+    signed_in: KaggleStandIn, job: NotebookJob
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    signed_in.refusals["GetKernel"] = Refusal(403, "Permission 'kernels.get' was denied")
+    assert run(job)
+
+
+def test_a_second_command_waits_for_the_first(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    runner = Scripted(output(), waits=True)
+    signed_in.kernels.run = runner
+    with ThreadPoolExecutor() as commands:
+        first = commands.submit(run, job)
+        while "stream" not in signed_in.requests:
+            time.sleep(0.01)
+        second = commands.submit(run, job)
+        assert not second.done()
+        runner.go_on.set()
+        assert first.result()
+        assert second.result()
     assert installed.files == RESULTS
     assert len(sessions(signed_in)) == 1
 
