@@ -109,6 +109,20 @@ def test_an_earlier_version_is_restored(earlier: Path, tmp_path: Path) -> None:
     }
 
 
+def test_an_unfinished_prediction_keeps_its_shards(tmp_path: Path) -> None:
+    settings = SessionSettings("predict", "fast", "fast", (0,), "all", "key", 12.0, ("test",))
+    work, inputs = tmp_path / "work", tmp_path / "input"
+    shard = work / "submissions" / ".fast.shards" / "00000.csv.gz"
+    shard.parent.mkdir(parents=True)
+    shard.write_text("masks")
+    output = inputs / "carvana-predict-fast"
+    output.mkdir(parents=True)
+    manifest = publish(settings, work, output, finished=False, bundle="b", machine="T4")
+    assert list(manifest.files) == []
+    restore_earlier(inputs, "key", tmp_path / "restored")
+    assert (tmp_path / "restored" / shard.relative_to(work)).read_text() == "masks"
+
+
 def test_an_earlier_version_of_other_settings_or_that_was_changed(earlier: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lacks the output of the notebook's earlier version"):
         restore_earlier(earlier, "another key", tmp_path / "restored")
