@@ -79,7 +79,8 @@ def train(
         )
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook:
-        from carvana.kaggle.training_job import TABLE, RecipeArgument, train_on_kaggle
+        from carvana.kaggle.job_inputs import RecipeArgument
+        from carvana.kaggle.training_job import TABLE, train_on_kaggle
 
         if len(recipes) > 1 or cluster or gpus == "all":
             raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")

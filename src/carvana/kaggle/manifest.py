@@ -66,8 +66,9 @@ def read_manifest(path: Path) -> Manifest:
         raise UserError(
             f"{path}: is of format {values['format']}; this version of the project reads {_FORMAT}"
         )
-    entries = {name: _entries(path, values[name]) for name in ("files", "state")}
-    return Manifest(**{name: values[name] for name in ("key", "bundle", "finished", "machine")}, **entries)
+    files, state = _entries(path, values["files"]), _entries(path, values["state"])
+    plain = {name: values[name] for name in ("key", "bundle", "finished", "machine")}
+    return Manifest(**plain, files=files, state=state)
 
 
 def check_relative(name: str, where: str) -> None:
