@@ -118,6 +118,8 @@ class Output:
     def _continue(self, address: str, part: Path, entry: FileEntry | None) -> None:
         """Fetch what is missing of a file."""
         done = part.stat().st_size if part.exists() else 0
+        if entry and 0 < entry.size == done:  # the connection was lost after the last byte
+            return
         limit = entry.size if entry else _MAX_MANIFEST
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
         # The address is signed: it needs no credentials, and must not get any.
