@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -185,7 +186,7 @@ def running(stand_in: KaggleStandIn) -> Iterator[KaggleStandIn]:
     class Handler(_Handler):
         board = stand_in
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     stand_in.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -195,6 +196,13 @@ def running(stand_in: KaggleStandIn) -> Iterator[KaggleStandIn]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print no error where a client has closed its connection, e.g. at the end of a log."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
