@@ -21,7 +21,8 @@
 #   RUNS    the folder for trained runs (default: runs)
 # For example: DATA=../my-carvana RECIPE=fast ./run.sh
 # PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3). With VENV=none it is used as
-# it is, and nothing is installed: for notebooks and machines that have the packages.
+# it is, and nothing is installed: for notebooks and machines that have the packages. In a Kaggle notebook, missing
+# packages are installed beside the image's, and no .venv is made.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv="$here/.venv"
@@ -34,6 +35,10 @@ usage() {
 
 # Set `python` to one that has all packages. Arguments: requirements-*.txt without ending, besides requirements.txt.
 set_up() {
+    if [[ -n ${KAGGLE_KERNEL_RUN_TYPE:-} && -z ${VENV:-} && ! -x $python ]]; then
+        set_up_notebook
+        return
+    fi
     case ${VENV:-} in
     "") set_up_venv requirements "$@" ;;
     none)
@@ -43,6 +48,13 @@ set_up() {
         ;;
     *) fail "VENV=$VENV: expected none (use the active Python), or no VENV (use .venv)" ;;
     esac
+}
+
+# Use the packages of a Kaggle notebook, and install only missing ones: its versions differ from the pins.
+set_up_notebook() {
+    python=$(suitable_python "${PYTHON:-python3}")
+    export PYTHONPATH="$here/src${PYTHONPATH:+:$PYTHONPATH}"
+    "$python" -m carvana.kaggle.session.packages "$here/requirements.txt"
 }
 
 # Install what is missing into .venv. .venv/installed holds a copy of each installed lock file.

@@ -19,6 +19,7 @@ from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
+from carvana.kaggle import options
 from carvana.locks import file_lock
 from carvana.submission.csv_file import fold_path
 from carvana.submission.ledger import Ledger
@@ -92,6 +93,12 @@ def predict(
             help="Predict test photos on the workers of a Dask scheduler: tls://HOST:8786, or local:N processes."
         ),
     ] = None,
+    on: options.On = None,
+    hours: options.Hours = None,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    attach: options.Attach = None,
 ) -> None:
     """Predict test photos into a submission in the sample submission's order, or cut cars out of any photos.
 
@@ -109,12 +116,19 @@ def predict(
 
         ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tls://HOST:8786
 
+        ./run.sh predict --recipe single --each-fold --on kaggle
+
         ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
     """
     weights = _member_weights(recipe, blend)
     if (images is None) != (cutouts is None):
         raise typer.BadParameter("--images and --cutouts must be given together")
-    if data is None and (images is None or threshold == "auto"):
+    notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
+    if notebook and (recipe is None or images is not None or keep_maps or cluster):
+        raise typer.BadParameter(
+            "--on kaggle takes --recipe, and none of --images, --keep-maps and --cluster"
+        )
+    if data is None and not notebook and (images is None or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold requires --recipe")
@@ -129,7 +143,15 @@ def predict(
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
     config = PredictionConfig(tuple(members))
-    if images is not None and cutouts is not None:
+    if notebook and recipe is not None:
+        from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle
+
+        tuned = None if threshold in (None, "auto") else _parse_threshold(threshold)
+        config = replace(config, per_fold=each_fold and number is None, threshold=tuned)
+        job = PredictionJob(recipe, tuple(changes), config, fold, threshold == "auto")
+        path = _submission_path(out, config, number)
+        _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
+    elif images is not None and cutouts is not None:
         _cut_out(config, threshold, data, images, cutouts, keep_maps)
     elif data is not None:
         path = _submission_path(out, config, number)
@@ -217,6 +239,14 @@ def _predict_test_set(
         )
         count = min(mask_checks.MAX_SUSPECTS, len(predicted.masks))
         console.message(f"{mask_checks.suspects_path(path)}: the {count} photos to look at")
+
+
+def _show_fetched(submissions: list[Path]) -> None:
+    """Print submissions that were fetched from Kaggle, with their rows of the ledger; none of a detached notebook."""
+    if submissions:
+        rows = {row["submission"]: row for row in Ledger.beside(submissions[0]).rows()}
+        cells = [[str(path), *(rows[path.name][key] for key in ("fold", "cv_dice"))] for path in submissions]
+        console.show_table("Submissions, predicted on Kaggle", ["file", "fold", "CV Dice"], cells, left=2)
 
 
 def _cut_out(

@@ -14,6 +14,7 @@ from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
 from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import mean_with_ci
+from carvana.kaggle import options
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir
 
@@ -45,6 +46,12 @@ def train(
             " processes."
         ),
     ] = None,
+    on: options.On = None,
+    hours: options.Hours = None,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    attach: options.Attach = None,
 ) -> None:
     """Train a recipe's network on one fold or on all folds, through the recipe's stages.
 
@@ -58,6 +65,8 @@ def train(
         ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
         ./run.sh train --recipe baseline --recipe resnet34 --cluster tls://HOST:8786
+
+        ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
     recipes = [read_recipe(name, set_) for name in recipe]
     if len({one.name for one in recipes}) < len(recipes):
@@ -68,6 +77,16 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
+    notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
+    if notebook:
+        from carvana.kaggle.job_inputs import RecipeArgument
+        from carvana.kaggle.training_job import TABLE, train_on_kaggle
+
+        if len(recipes) > 1 or cluster or gpus == "all":
+            raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
+        _show(train_on_kaggle(argument, folds or TABLE, fold, runs, notebook, fresh=fresh))
+        return
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)
@@ -105,6 +124,8 @@ def _absolute(recipe: str) -> str:
 
 
 def _show(trained: Sequence[RunDir]) -> None:
+    if not trained:  # detached from Kaggle
+        return
     rows = [
         [run.folder.parent.name, str(run.fold), str(run.folder), *mean_with_ci(run.read_scores()).cells()]
         for run in trained

@@ -456,6 +456,23 @@ def test_an_unsuitable_machine_is_refused_before_anything_is_installed(
     assert not any(clone.venv.glob("*"))
 
 
+def test_a_kaggle_notebook_needs_no_venv(project: Project) -> None:
+    (project.programs / "python").unlink()
+    project.write_program("python3", '#!/usr/bin/env bash\n[[ $1 == -c ]] || echo "$PYTHONPATH $*"\n')
+    environment = {
+        **os.environ,
+        "PATH": f"{project.programs}{os.pathsep}{os.environ['PATH']}",
+        "KAGGLE_KERNEL_RUN_TYPE": "Interactive",
+        "PYTHONPATH": "",
+    }
+    done = subprocess.run([project.root / "run.sh", "split"], env=environment, capture_output=True, text=True)
+    source = f"{project.root}/src"
+    assert done.stdout.splitlines() == [
+        f"{source} -m carvana.kaggle.session.packages {project.root}/requirements.txt",
+        f"{source} {source}/split.py",
+    ]
+
+
 class TestWithoutVenv:
     """`VENV=none ./run.sh` with the Python that runs the tests."""
 

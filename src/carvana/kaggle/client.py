@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest, Response
@@ -17,19 +18,19 @@ from requests.exceptions import HTTPError, RequestException
 from urllib3.exceptions import HTTPError as TransportError
 
 from carvana.errors import UserError
+from carvana.kaggle.session.attached import COMPETITION as COMPETITION
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
     from kagglesdk import KaggleClient
 
-COMPETITION = "carvana-image-masking-challenge"
 PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
 
 _TOKEN_HINT = (
     "make a token at https://www.kaggle.com/settings/api"
     " and put it into KAGGLE_API_TOKEN or ~/.kaggle/access_token"
 )
-_TIMEOUT_S = (15, 120)
+TIMEOUT_S = (15, 120)
 """Seconds to connect, and to wait for data. The client itself sets no timeout."""
 _HINTS = {
     401: _TOKEN_HINT,
@@ -38,6 +39,10 @@ _HINTS = {
     429: "wait some minutes and try again",
 }
 """Advice by HTTP status."""
+
+
+class TemporaryError(UserError):
+    """A failure after which the same request may succeed: no connection, too many requests, or an error of Kaggle."""
 
 
 def sign_in() -> "KaggleApi":
@@ -73,14 +78,30 @@ def translate_errors(action: str) -> Iterator[None]:
     Raises:
         UserError: Kaggle refused or failed, was not reached, or the connection was interrupted.
     """
+    with describe_errors(action), redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextmanager
+def describe_errors(action: str) -> Iterator[None]:
+    """Translate errors as `translate_errors` does, without suppressing any output.
+
+    Args:
+        action: the attempted action, with which the line begins.
+
+    Raises:
+        UserError: Kaggle refused or failed, was not reached, or the connection was interrupted.
+    """
     try:
-        with redirect_stdout(io.StringIO()):
-            yield
+        yield
     except HTTPError as error:
-        raise UserError(f"{action}: {_describe_refusal(error.response)}") from None
+        status = error.response.status_code if error.response is not None else 0
+        is_temporary = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
+        message = f"{action}: {_describe_refusal(error.response)}"
+        raise (TemporaryError(message) if is_temporary else UserError(message)) from None
     # The text of these errors is left out: it may hold signed addresses, which are as secret as a password.
     except (RequestException, TransportError, ConnectionError, TimeoutError):
-        raise UserError(
+        raise TemporaryError(
             f"{action}: the connection to Kaggle failed or was interrupted; run the same command again"
         ) from None
     except OSError as error:
@@ -107,7 +128,7 @@ class _TimeoutAdapter(HTTPAdapter):
     """Transport that sets a timeout on requests without one."""
 
     def send(self, request: PreparedRequest, *arguments: Any, **options: Any) -> Response:
-        options["timeout"] = options.get("timeout") or _TIMEOUT_S
+        options["timeout"] = options.get("timeout") or TIMEOUT_S
         return super().send(request, *arguments, **options)
 
 

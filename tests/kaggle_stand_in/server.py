@@ -1,4 +1,4 @@
-"""A stand-in for Kaggle on the loopback, for Kaggle's own client.
+"""The web server of the stand-in, and its competition: files, submissions and scores.
 
 It is a web server that the client uses as its proxy: with KAGGLE_API_ENVIRONMENT=LOCALHOST the client connects to
 http://localhost, and HTTP_PROXY redirects that to a free port. Paths, fields and status codes are those of kaggle
@@ -11,7 +11,9 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +21,10 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-COMPETITION = "carvana-image-masking-challenge"
+from .kernels import COMPETITION, KernelService, NotFoundError
+
 TOKEN, USER, KEY = "KGAT_secret_token", "someone", "0123456789abcdef-secret-key"
 SIGNATURE = "Signature=secret-signature"
 
@@ -57,6 +60,8 @@ class KaggleStandIn:
     """Refusals by request, e.g. `CreateSubmission`, or `upload` and `download`."""
     cut_download_at: int | None = None
     """Bytes after which the next download is interrupted."""
+    cut_only: str = ""
+    """End of the address of the downloads that may be interrupted; by default any."""
     hang: bool = False
     """Hang there instead, until the client closes the connection."""
     cut_upload: bool = False
@@ -69,6 +74,9 @@ class KaggleStandIn:
     """Range headers of resumed downloads."""
     uploads: dict[str, dict] = field(default_factory=dict)
     port: int = 0
+
+    def __post_init__(self) -> None:
+        self.kernels = KernelService(self.folder / "kernels")
 
     def environment(self, home: Path) -> dict[str, str]:
         """Environment variables that redirect the client here, without any credentials."""
@@ -84,6 +92,8 @@ class KaggleStandIn:
 
     def respond(self, request: str, body: dict) -> dict:
         """Return the response to an API request."""
+        if hasattr(self.kernels, request):
+            return getattr(self.kernels, request)(body)
         return getattr(self, f"_{request}")(body)
 
     def _IntrospectToken(self, body: dict) -> dict:  # noqa: N802
@@ -176,7 +186,7 @@ def running(stand_in: KaggleStandIn) -> Iterator[KaggleStandIn]:
     class Handler(_Handler):
         board = stand_in
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     stand_in.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -186,6 +196,13 @@ def running(stand_in: KaggleStandIn) -> Iterator[KaggleStandIn]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print no error where a client has closed its connection, e.g. at the end of a log."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -207,7 +224,11 @@ class _Handler(BaseHTTPRequestHandler):
             if request == "DownloadDataFile":
                 self._redirect(body)
                 return
-            response = self.board.respond(request, body)
+            try:
+                response = self.board.respond(request, body)
+            except NotFoundError:
+                self._json({"code": 404, "message": "Not found"}, 404)
+                return
             if self.board.lose_response_of == request:
                 self.board.lose_response_of = ""
                 self.close_connection = True
@@ -215,14 +236,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(response)
 
     def do_GET(self) -> None:
-        """Send a file of the storage that downloads are redirected to."""
-        name = urlsplit(self.path).path.rsplit("/", 1)[1]
+        """Stream a log, or send a file of the storage that downloads are redirected to."""
+        address = urlsplit(self.path)
+        if address.path.startswith("/api/v1/kernels/logs/stream/"):
+            if not self._refused("log"):
+                self._stream_log(address.path, parse_qs(address.query))
+            return
+        assert "Authorization" not in self.headers or not address.path.startswith("/output/")
         if self._refused("download"):
             return
-        whole, first = self.board.files[name], 0
+        if address.path.startswith("/output/"):
+            assert address.query == SIGNATURE
+            self._send_file(self.board.kernels.file(unquote(address.path.removeprefix("/output/"))))
+        else:
+            self._send_file(self.board.files[address.path.rsplit("/", 1)[1]])
+
+    def _send_file(self, whole: bytes) -> None:
+        """Send a file, or the part of it that the request names."""
+        first = 0
         tag = f'"{hashlib.md5(whole).hexdigest()}"'
         byte_range = self.headers.get("Range")
-        if byte_range and self.headers.get("If-Range") == tag:
+        if byte_range and self.headers.get("If-Range", tag) == tag:
             self.board.ranges.append(byte_range)
             first = int(re.fullmatch(r"bytes=(\d+)-", byte_range)[1])
         self.send_response(206 if first else 200)
@@ -235,11 +269,45 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             self.send_header(header, value)
         self.end_headers()
-        cut, self.board.cut_download_at = self.board.cut_download_at, None
+        cut = None
+        if urlsplit(self.path).path.endswith(self.board.cut_only):
+            cut, self.board.cut_download_at = self.board.cut_download_at, None
         self.wfile.write(whole[first:cut])
         if cut is not None and self.board.hang:
             self.connection.recv(1)
         self.close_connection = cut is not None
+
+    def _stream_log(self, path: str, query: dict[str, list[str]]) -> None:
+        """Stream the log of a running session as events, or send that of an ended one whole."""
+        assert self._signed_in()
+        owner, slug = path.split("/")[-2:]
+        session = self.board.kernels.session(owner, slug, query.get("versionLabel", [None])[0])
+        if session.ended:
+            self._json(session.log)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        cut, self.board.kernels.cut_log_after = self.board.kernels.cut_log_after, 0
+        self.board.requests.append("stream")
+        sent = 0
+        while not (session.ended and sent == len(session.log)):
+            for event in session.log[sent:]:
+                self._chunk(f"data: {json.dumps(event)}\n\n")
+                sent += 1
+                if sent == cut:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+            time.sleep(0.01)
+        self._chunk("data: END_OF_LOG\n\n")
+        self._chunk("")
+
+    def _chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
     def do_PUT(self) -> None:
         """Receive an upload to the storage."""
@@ -291,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         return True
 
-    def _json(self, response: dict, status: int = 200) -> None:
+    def _json(self, response: dict | list, status: int = 200) -> None:
         data = json.dumps(response).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")

@@ -1,0 +1,206 @@
+"""Training and prediction on Kaggle's machines: a notebook is pushed, followed, and its output fetched.
+
+One command does all of it, and continues where it stopped: it follows a session that is running, fetches the output
+of one that has ended, and pushes the next version of one whose time was over.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from carvana import console
+from carvana.errors import UserError
+from carvana.kaggle.bundle import make_bundle
+from carvana.kaggle.client import sign_in
+from carvana.kaggle.fetch import InvalidOutputError, Output
+from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
+from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
+from carvana.kaggle.manifest import Manifest
+from carvana.kaggle.options import NotebookOptions
+from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
+from carvana.kaggle.records import FAILED, FINISHED, PUSHED, UNFINISHED, Record, read_record, record_path
+from carvana.kaggle.session.settings import SessionSettings
+from carvana.locks import file_lock
+
+
+@dataclass(frozen=True)
+class NotebookJob:
+    """Work for a notebook: the settings of its sessions, and where its output goes."""
+
+    settings: SessionSettings
+    extra: Mapping[str, bytes]
+    """Files of the bundle apart from the code, by their paths in it."""
+    sources: Sources
+    runs: Path
+    """Folder of the runs, which holds the records of the notebooks."""
+    results: Sequence[str]
+    """Paths of the output that are fetched: files, and folders, which end in `/`. Any other path is refused."""
+    install: Callable[[Manifest, Path], None]
+    """Moves the fetched and verified files of a folder to where they belong."""
+
+    @property
+    def title(self) -> str:
+        """Title of the notebook."""
+        return make_title(self.settings.step, self.settings.recipe, self.settings.key)
+
+    @property
+    def slug(self) -> str:
+        """Name of the notebook in its address."""
+        return slug_of(self.title)
+
+    @property
+    def record(self) -> Path:
+        """File of the notebook's record."""
+        return record_path(self.runs, self.slug)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the notebook's script and of its fetched files, until these are complete."""
+        return self.record.with_suffix("")
+
+    def prepare_push(self, options: NotebookOptions, continued: str | None) -> Push:
+        """Return the notebook's next version.
+
+        Args:
+            options: options of the command line.
+            continued: the notebook `OWNER/SLUG` from whose output the version continues; None for a new start.
+        """
+        settings = replace(
+            self.settings, hours=options.hours, offline=options.offline, resumes=continued is not None
+        )
+        sources = self.sources
+        if continued:
+            sources = replace(sources, kernels=[*sources.kernels, continued])
+        bundle = make_bundle(settings, self.title, self.extra)
+        return Push(self.title, bundle, options.hours, settings.gpu, not options.offline, sources)
+
+
+def run_on_kaggle(
+    job: NotebookJob, options: NotebookOptions, *, fresh: bool = False, first_pause_s: float = FIRST_PAUSE_S
+) -> bool:
+    """Push a notebook, or follow the one that was pushed, and fetch its output.
+
+    Args:
+        job: what to do.
+        options: options of the command line.
+        fresh: start again, although an earlier version has finished or can be continued.
+        first_pause_s: the first pause between requests, in seconds.
+
+    Returns:
+        True if the output was fetched and installed; False for a dry run and a detached one.
+
+    Raises:
+        UserError: Kaggle refuses, the session failed, was cancelled or ran out of time, or its output is not what its
+            manifest lists. The same command continues in each case.
+    """
+    if options.dry_run:
+        _write_dry_run(job, options)
+        return False
+    with file_lock(job.folder.with_suffix(".lock"), console):
+        kernel = find_kernel(sign_in(), job.slug)
+        version, ended = _attach(job, kernel, fresh=fresh) or (
+            _push(job, kernel, options, fresh=fresh),
+            False,
+        )
+        if options.detach and not ended:
+            console.message(f"detached from version {version}, {kernel.url}; the same command follows it")
+            return False
+        _finish(job, kernel, version, first_pause_s)
+        return True
+
+
+def _write_dry_run(job: NotebookJob, options: NotebookOptions) -> None:
+    """Write what would be pushed, and print what it would use."""
+    version = job.prepare_push(options, continued=None)
+    version.write(job.folder, owner="OWNER")
+    for line in version.describe():
+        console.message(line)
+    console.message(f"{job.folder}: holds what would be pushed as {job.slug}; nothing was sent")
+
+
+def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> tuple[int, bool] | None:
+    """Return the newest version if it is to be followed or fetched, and whether it has ended; else None."""
+    version, record = kernel.newest_version(), read_record(job.record)
+    if version is None:
+        return None
+    ended = kernel.status(version).ended
+    if fresh and not ended:
+        raise UserError(
+            f"--fresh: version {version} is running, {kernel.url}; cancel it there, or wait for its end"
+        )
+    is_known = record is not None and (record.kernel, record.version) == (kernel.ref, version)
+    if fresh or (ended and is_known and record and record.outcome in (UNFINISHED, FAILED)):
+        return None
+    console.message(f"version {version} of {kernel.url} {'has ended' if ended else 'is followed'}")
+    return version, ended
+
+
+def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: bool) -> int:
+    """Push the notebook's next version, and return its number."""
+    record = read_record(job.record)
+    resumes = not fresh and record is not None and record.unfinished > 0
+    version = job.prepare_push(options, continued=kernel.ref if resumes else None)
+    for line in version.describe():
+        console.message(line)
+    number, invalid = push(kernel, version, job.folder)
+    _record(job, kernel, number, FAILED if invalid else PUSHED, earlier=record if resumes else None)
+    if invalid:
+        raise UserError(
+            f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
+            " rules and check the names. The version fails by itself"
+        )
+    console.message(f"pushed as version {number}, {kernel.url}")
+    return number
+
+
+def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> None:
+    """Follow a version to its end, fetch its output and install it.
+
+    Raises:
+        UserError: it failed, was cancelled, or ran out of time.
+    """
+    try:
+        status = follow(kernel, version, first_pause_s)
+    except KeyboardInterrupt:
+        console.message(f"detached from version {version}, which goes on: {kernel.url}")
+        raise
+    if status.state != COMPLETE:
+        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+        reason = describe_failure(kernel, version, status)
+        raise UserError(f"{reason}; the same command pushes the next version")
+    manifest = _fetch(job, kernel, version, first_pause_s)
+    digests = {name: entry.sha256 for name, entry in manifest.files.items()}
+    unfinished = 0 if manifest.finished else version
+    outcome = FINISHED if manifest.finished else UNFINISHED
+    Record(kernel.ref, version, outcome, unfinished, digests).write(job.record)
+    if not manifest.finished:
+        raise UserError(
+            f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
+            " same command pushes the next version, which continues from there"
+        )
+
+
+def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> Manifest:
+    """Fetch, verify and install the output of a version that has ended."""
+    folder, output = job.folder / f"version-{version}", Output(kernel, version, first_pause_s)
+    try:
+        manifest = output.fetch_manifest(folder, job.settings.key)
+    except InvalidOutputError:
+        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+        raise
+    for name in manifest.files:
+        if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
+            raise UserError(f"{kernel.url}: the output has {name}, which is no result of this command")
+    console.message(f"computed on {manifest.machine}")
+    output.fetch_files(manifest.files, folder)
+    job.install(manifest, folder)
+    for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
+        shutil.rmtree(fetched)
+    return manifest
+
+
+def _record(job: NotebookJob, kernel: Kernel, version: int, outcome: str, *, earlier: Record | None) -> None:
+    """Record a version that has no results, with what an earlier one left."""
+    unfinished, files = (earlier.unfinished, earlier.files) if earlier else (0, {})
+    Record(kernel.ref, version, outcome, unfinished, files).write(job.record)

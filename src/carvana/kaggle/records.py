@@ -1,0 +1,59 @@
+"""Records of notebooks that were pushed, in the folder `RUNS/.kaggle`: which versions, and what came of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from carvana.files import read_json, write_json
+
+FOLDER = ".kaggle"
+"""Folder of the records within the folder of the runs."""
+
+PUSHED, FINISHED, UNFINISHED, FAILED = "pushed", "finished", "unfinished", "failed"
+"""Outcomes of a version; `pushed` is one that this machine does not know the outcome of."""
+
+
+_KEYS = {"kernel": str, "version": int, "outcome": str, "unfinished": int, "files": dict}
+
+
+@dataclass(frozen=True)
+class Record:
+    """The newest version of a notebook that this machine knows."""
+
+    kernel: str
+    """The notebook, `OWNER/SLUG`."""
+    version: int
+    outcome: str
+    unfinished: int = 0
+    """Newest version from whose output the work can be continued; 0 if there is none."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the fetched files by their paths in the output."""
+
+    def write(self, path: Path) -> None:
+        """Write the record."""
+        write_json(asdict(self), path)
+
+
+def record_path(runs: Path, slug: str) -> Path:
+    """Return the path of a notebook's record."""
+    return runs / FOLDER / f"{slug}.json"
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a record; None if there is none.
+
+    Raises:
+        UserError: the file is malformed.
+    """
+    if not path.exists():
+        return None
+    values = read_json(path, _KEYS)
+    return Record(**{key: values[key] for key in _KEYS})
+
+
+def read_records(runs: Path) -> Iterator[Record]:
+    """Read all records of a folder of runs."""
+    for path in sorted((runs / FOLDER).glob("*.json")):
+        record = read_record(path)
+        if record is not None:
+            yield record

@@ -1,0 +1,129 @@
+"""Training of folds on Kaggle's machines."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from carvana import console
+from carvana.data.folds import read_folds
+from carvana.data.split import parse_fold
+from carvana.errors import UserError
+from carvana.files import sha256_of_file
+from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of, sources_of
+from carvana.kaggle.manifest import Manifest
+from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
+from carvana.kaggle.options import NotebookOptions
+from carvana.kaggle.records import read_record
+from carvana.kaggle.session.output import RUNS
+from carvana.kaggle.session.settings import SessionSettings
+from carvana.locks import file_lock
+from carvana.recipe import Encoder, Recipe
+from carvana.runs import RunDir, run_dir
+
+TABLE = Path("folds/carvana-5.csv")
+"""The default fold table: that of the competition's cars."""
+_PARTS = ("train", "train_masks")
+
+
+def train_on_kaggle(
+    recipe: RecipeArgument,
+    table: Path,
+    fold: str,
+    runs: Path,
+    options: NotebookOptions,
+    *,
+    fresh: bool = False,
+) -> list[RunDir]:
+    """Train a recipe on one fold or on all folds of a table, on Kaggle's machines.
+
+    Args:
+        recipe: the recipe.
+        table: the fold table of the competition's cars.
+        fold: a fold's number, or `all`.
+        runs: each fold is fetched to `runs/RECIPE/fold-K`.
+        options: how to run the notebook.
+        fresh: train again, although the folds are trained or can be continued.
+
+    Returns:
+        The runs, one for each fold; none for a dry run and a detached one.
+
+    Raises:
+        UserError: there is no such fold, a fold was trained elsewhere, or `run_on_kaggle` raises it.
+    """
+    folds, number = sorted(set(read_folds(table).tolist())), parse_fold(fold)
+    if number is not None and number not in folds:
+        raise UserError(f"fold {number}: not in {table}, which has {', '.join(map(str, folds))}")
+    chosen = folds if number is None else [number]
+    settings = SessionSettings(
+        step="train",
+        recipe=recipe.recipe.name,
+        recipe_argument=recipe.in_bundle,
+        folds=tuple(chosen),
+        fold_argument=fold,
+        key=key_of("train", recipe.recipe, sha256_of_file(table), fold),
+        hours=options.hours,
+        parts=_PARTS,
+        changes=recipe.changes,
+        table=f"folds/{table.name}",
+        encoder=isinstance(recipe.recipe.model, Encoder),
+    )
+    trained = [run_dir(runs, recipe.recipe, one) for one in chosen]
+    job = NotebookJob(
+        settings=settings,
+        extra={settings.table: table.read_bytes(), **recipe.files()},
+        sources=sources_of(recipe.recipe, options.attach, offline=options.offline),
+        runs=runs,
+        results=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
+        install=lambda manifest, folder: _install_runs(manifest, folder, trained),
+    )
+    if not fresh:
+        _check_local_runs(trained, recipe.recipe, job)
+        if all(run.finished for run in trained):
+            for run in trained:
+                console.message(f"fold {run.fold}: trained already, in {run.folder}")
+            return trained
+    return trained if run_on_kaggle(job, options, fresh=fresh) else []
+
+
+def _check_local_runs(runs: Sequence[RunDir], recipe: Recipe, job: NotebookJob) -> None:
+    """Raise UserError if a run was begun with another recipe, or only some of them were trained on this machine."""
+    record = read_record(job.record)
+    fetched = record.files if record else {}
+    elsewhere = []
+    for run in runs:
+        if run.finished or run.checkpoint.is_file():
+            run.check_recipe(recipe)
+        name = f"{RUNS}/{in_runs(run.scores)}"
+        if run.finished and fetched.get(name) != sha256_of_file(run.scores):
+            elsewhere.append(run)
+    if elsewhere and not all(run.finished for run in runs):
+        raise UserError(
+            f"{', '.join(str(run.folder) for run in elsewhere)}: trained already, but not by this notebook; train"
+            " each of the other folds with --fold K --on kaggle, or choose another --runs"
+        )
+
+
+def _install_runs(manifest: Manifest, folder: Path, runs: Sequence[RunDir]) -> None:
+    """Replace runs by the fetched ones; the scores, which mark a run as finished, come last."""
+    for run in runs:
+        fetched = RunDir(folder / RUNS / run.folder.parent.name / run.folder.name)
+        if not fetched.finished:
+            continue
+        with file_lock(run.lock, console):
+            _clear(run)
+            files = sorted(path for path in fetched.folder.rglob("*") if path.is_file())
+            for path in sorted(files, key=lambda path: path == fetched.scores):
+                target = run.folder / path.relative_to(fetched.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
+        console.message(f"fold {run.fold}: fetched to {run.folder}")
+
+
+def _clear(run: RunDir) -> None:
+    """Delete the files of a run apart from its lock."""
+    for path in sorted(run.folder.iterdir(), key=lambda path: path != run.scores):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != run.lock:
+            path.unlink()
