@@ -48,7 +48,9 @@ def check_listed_once(photos: Sequence[str], path: Path) -> None:
     """Raise UserError if the table at `path`, which lists these photos, lists none, or one more than once."""
     if not photos:
         raise UserError(f"{path}: lists no photos; it has no row below its header")
-    n_duplicates = len(photos) - len(set(photos))
-    if n_duplicates:
-        first = next(photo for photo, count in Counter(photos).items() if count > 1)
-        raise UserError(f"{path}: has {first} more than once ({n_duplicates} duplicate rows in all)")
+    counts = Counter(photos)
+    if len(counts) < len(photos):
+        first = next(photo for photo, count in counts.items() if count > 1)
+        raise UserError(
+            f"{path}: has {first} more than once ({len(photos) - len(counts)} duplicate rows in all)"
+        )

@@ -106,7 +106,7 @@ def test_a_fold_of_a_killed_worker_continues_on_another(
     output = capsys.readouterr().out
     assert re.search(r"worker \S+ was lost; miniature fold 0 goes to another worker", output)
     assert re.search(r"miniature fold 0, \S+: fold 0: resumes after epoch \d+", output)
-    assert re.search(r"twin fold 0, \S+: 48x32 epoch 12/12: loss ", output)
+    assert re.search(r"twin fold 0, \S+: fold 0, 48x32 epoch 12/12: loss ", output)
     assert re.search(r"dashboard: http://127.0.0.1:\d+/status", output)
     for name in ("miniature", "twin"):
         _assert_same_runs(runs / name / "fold-0", local_run)
