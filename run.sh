@@ -114,16 +114,17 @@ absolute() {
 # Run all steps in order. Each step skips what it has finished before. Arguments: data folder, recipe (or "" for the
 # one that suits data and machine), folder of the runs.
 everything() {
-    local data=$1 recipe=$2 runs=$3
+    local data=$1 recipe=$2 runs=$3 n_gpus
+    n_gpus=$(gpus)
     step prepare --data "$data"
     # Only rendered data has the masks of its test photos; it is small enough for the smallest recipe.
     if [[ -z $recipe && -f $data/test_masks.csv ]]; then
         recipe=miniature
     elif [[ -z $recipe ]]; then
-        recipe=$( (($(gpus))) && echo single || echo fast)
+        recipe=$( ((n_gpus)) && echo single || echo fast)
     fi
     local cluster=()
-    (($(gpus) < 2)) || cluster=(--cluster "local:$(gpus)") # a fold on each GPU
+    ((n_gpus < 2)) || cluster=(--cluster "local:$n_gpus") # a fold on each GPU
     local folds
     folds=folds/$(basename "$(cd "$data" && pwd)")-5.csv
     local submission

@@ -157,7 +157,8 @@ def predict(
         path = _submission_path(out, config, number)
         path = path.absolute() if cluster else path
         # The search of the threshold takes as long as a prediction, so all tables are read before it.
-        photos, _ = test_samples(data), Ledger.beside(path).rows()
+        photos = test_samples(data)
+        Ledger.beside(path).rows()
         config, scores = _with_threshold(config, threshold, data)
         maps_dir = Path(f"{csv_stem(path)}-maps") if keep_maps else None
         config = replace(config, per_fold=each_fold and number is None, maps_dir=maps_dir)

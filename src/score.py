@@ -11,9 +11,6 @@ import typer
 from carvana import commandline, console
 from carvana.arguments import parse_size
 
-_MAX_SIDE = 65_535
-"""Largest side of a photo, in pixels: that of a JPEG."""
-
 
 def score(
     submission: Annotated[Path, typer.Argument(help="The submission (.csv, .gz or .zip).")],
@@ -31,11 +28,12 @@ def score(
 
         ./run.sh score submissions/miniature.csv.gz --truth data/test_masks.csv
     """
+    from carvana.data.images import MAX_SIDE
     from carvana.errors import prefix_errors
     from carvana.evaluation.scores import mean_with_ci
     from carvana.submission.scoring import score_submission
 
-    scores = score_submission(submission, truth, parse_size(size, 1, _MAX_SIDE) if size else None)
+    scores = score_submission(submission, truth, parse_size(size, 1, MAX_SIDE) if size else None)
     groups = {"all": scores}
     if "Usage" in scores:
         groups |= dict(list(scores.groupby(scores["Usage"].str.lower(), sort=False)))

@@ -10,7 +10,21 @@ from carvana.backend import keras
 from carvana.competition import rle
 from carvana.data.padding import SizeSpec
 from carvana.inference.contours import run_edges
+from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import FoldEnsemble, map_path, save_map
+
+
+class Red:
+    """A predictor whose map is the photo's red channel, with a disagreement of 0.25."""
+
+    size, any_size, refiner = (16, 24), True, None
+
+    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+    def predict(self, inputs: list[np.ndarray]) -> ProbabilityMaps:
+        maps = np.stack(inputs)[:, None, ..., 0].astype(np.float32) / 255
+        return ProbabilityMaps(maps, np.full(len(inputs), 0.25))
 
 
 def probability_maps(

@@ -105,7 +105,7 @@ def _errors_in_one_line() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at the exit
         sys.exit(1)
     except OSError as error:
-        _fail(describe_os_error(error))
+        _fail(str(UserError(describe_os_error(error))))
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, and the same command continues from there", file=sys.stderr)
         sys.exit(130)
@@ -113,7 +113,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 def _fail(reason: str) -> NoReturn:
     """End the process with exit status 1 and one line."""
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    print(f"error: {reason}", file=sys.stderr)
     sys.exit(1)
 
 

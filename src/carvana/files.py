@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -46,7 +46,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     part = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(part):
+        with _locked(lambda: part, os.O_RDWR | os.O_CREAT):
             try:
                 yield part
                 os.replace(part, path)
@@ -56,8 +56,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, ConnectionError | TimeoutError) or _names_another_file(error, path, part):
             raise
-        reason = error.strerror or " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be written ({reason}){_HINTS.get(error.errno or 0, '')}") from error
+        raise UserError(f"{path}: cannot be written ({_reason(error)}){_hint(error)}") from error
 
 
 def delete_partial(path: Path) -> None:
@@ -103,10 +102,10 @@ def remove_leftovers(path: Path) -> None:
 
 def describe_os_error(error: OSError) -> str:
     """Describe an error of the system in one line, with the file that it is about."""
-    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    described = f"{' and '.join(names)}: {reason}" if names else reason
-    return described + _HINTS.get(error.errno or 0, "")
+    return (
+        f"{' and '.join(names)}: {_reason(error)}{_hint(error)}" if names else _reason(error) + _hint(error)
+    )
 
 
 def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
@@ -178,44 +177,53 @@ def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+
+
+def _hint(error: OSError) -> str:
+    return _HINTS.get(error.errno or 0, "")
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".part-{path.name}")
 
 
 @contextmanager
-def _exclusive(part: Path) -> Iterator[None]:
-    """Hold the lock of a temporary file, which is created, while the block lasts.
+def _locked_folder(path: Path) -> Iterator[Path]:
+    """Create a temporary folder of `path`, and hold its lock, by which `remove_leftovers` knows that it is in use."""
 
-    The lock belongs to the file and not to its name: after waiting for a process that renamed the file, the name
-    must be opened again.
-    """
-    while True:
-        file = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_named(file, part):
-                yield
-                return
-        finally:
-            os.close(file)
+    def create() -> Path:
+        part = path.with_name(f".part-{path.name}-{secrets.token_hex(4)}")
+        part.mkdir()
+        return part
+
+    with _locked(create, os.O_RDONLY) as part:
+        yield part
 
 
 @contextmanager
-def _locked_folder(path: Path) -> Iterator[Path]:
-    """Create a temporary folder of `path`, and hold its lock, by which `remove_leftovers` knows that it is in use."""
+def _locked(find: Callable[[], Path], flags: int) -> Iterator[Path]:
+    """Hold the lock of a file or folder while the block lasts.
+
+    The lock belongs to the file and not to its name. Another process may have renamed or removed the file before it
+    was locked; then a new one is found.
+
+    Args:
+        find: returns the path.
+        flags: flags of `os.open`.
+    """
     while True:
-        part = path.with_name(f".part-{path.name}-{secrets.token_hex(4)}")
-        part.mkdir()
-        folder = os.open(part, os.O_RDONLY)
+        path = find()
+        file = os.open(path, flags, 0o666)
         try:
             with suppress(OSError):  # a file system without locks
-                fcntl.flock(folder, fcntl.LOCK_EX)
-            if _is_named(folder, part):  # not removed as a leftover before it was locked
-                yield part
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_named(file, path):
+                yield path
                 return
         finally:
-            os.close(folder)
+            os.close(file)
 
 
 def _replace_empty(folder: Path, path: Path) -> None:

@@ -3,7 +3,6 @@
 After each fault the same command, undisturbed, ends with the files of a command that never met one.
 """
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.campaigns.conftest import SET
+from tests.kill_points import contents
 from tests.scripts import result_of, run_script, start_script, successful_output
 
 MINIATURE = ["--recipe", "miniature", *SET]
@@ -52,19 +52,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def outputs(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all files, except those that hold times."""
-    files = [file for file in folder.rglob("*") if file.is_file() and "tensorboard" not in file.parts]
-    timed = {"history.csv", "curve.png", "ledger.csv", "new.html", ".lock"}
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
-        if file.name not in timed and file.suffix != ".lock"
-    }
+def outputs(folder: Path) -> dict[str, object]:
+    """Return the content of all files, except those that hold times."""
+    timed = ["history.csv", "curve.png", "ledger.csv", "new.html", "*.lock", "events.out.*"]
+    return contents(folder, ignored=timed)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     """The files after each command without a fault, by the command's kind."""
     found = {}
     for name, command in COMMANDS.items():
@@ -80,7 +75,7 @@ def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", COMMANDS)
 def test_after_a_full_disk_the_same_command_goes_on(
-    name: str, finished: Path, small_disk: Path, undisturbed: dict[str, dict[str, str]]
+    name: str, finished: Path, small_disk: Path, undisturbed: dict[str, dict[str, object]]
 ) -> None:
     folder = Path(shutil.copytree(finished, small_disk / "folder"))
     statuses = []
@@ -132,7 +127,7 @@ def test_no_row_is_lost_when_six_commands_submit_at_once(finished: Path, tmp_pat
 @pytest.mark.slow
 @pytest.mark.fuzz
 def test_two_predictions_at_once_give_the_files_of_one(
-    finished: Path, tmp_path: Path, undisturbed: dict[str, dict[str, str]]
+    finished: Path, tmp_path: Path, undisturbed: dict[str, dict[str, object]]
 ) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "folder"))
     started = [start_script(*COMMANDS["predict"], cwd=folder) for _ in range(2)]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.campaigns.conftest import SET
+from tests.damage import flip_bit
 from tests.scripts import run_script
 
 FEW, MANY = 60, 1_500
@@ -69,9 +70,8 @@ def _cut(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _flip_a_bit(content: bytes, rng: np.random.Generator) -> bytes:
-    damaged = bytearray(content or b"\0")
-    damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
-    return bytes(damaged)
+    content = content or b"\0"
+    return flip_bit(content, rng.integers(len(content)), rng.integers(8))
 
 
 def _overwrite(content: bytes, rng: np.random.Generator) -> bytes:

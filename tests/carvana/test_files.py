@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.damage import run_at_once
 
 from carvana.errors import UserError
 from carvana.files import (
@@ -30,13 +31,7 @@ def _write_many(path: Path, letter: str) -> None:
 
 def test_processes_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(path, letter)) for letter in "abc"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    run_at_once(_write_many, [(path, letter) for letter in "abc"])
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.damage import flip_bit
 
 from carvana.errors import UserError
 from carvana.evaluation.errors import COLUMNS, errors_by_recipe
@@ -132,9 +133,7 @@ def test_a_flipped_bit_is_named_or_harmless(run: RunDir, name: str) -> None:
     path = run.folder / name
     content, rng = path.read_bytes(), np.random.default_rng(0)
     for place in rng.integers(len(content), size=60):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
+        path.write_bytes(flip_bit(content, place, rng.integers(8)))
         try:
             READERS[name](run)
         except UserError as error:

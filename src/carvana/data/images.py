@@ -29,7 +29,7 @@ _MAX_PIXELS = 200_000_000
 """Pixels up to which an image is decoded: those of the largest phone cameras. Its header alone may claim any size."""
 _MAX_BYTES = 2 * 10**9
 """Bytes of a file up to which it is read."""
-_MAX_SIDE = 65_535
+MAX_SIDE = 65_535
 """Largest height or width, as in a JPEG; a PNG of a cut-out may not have over a million."""
 _WHITE_LEVELS = (1, 255, 65_535)
 """Levels that mean white in a mask without black pixels."""
@@ -272,10 +272,10 @@ def _opened(path: Path, data: bytes, kind: str) -> Iterator[Image.Image]:
 
 def _check_pixels(path: Path, height: int, width: int) -> None:
     """Raise UserError if an image has too many pixels to be decoded, or none."""
-    if not (0 < height * width <= _MAX_PIXELS and max(height, width) <= _MAX_SIDE):
+    if not (0 < height * width <= _MAX_PIXELS and max(height, width) <= MAX_SIDE):
         raise UserError(
             f"{path}: is {width}x{height}; an image has at most {_MAX_PIXELS // 1_000_000} million pixels, and"
-            f" {_MAX_SIDE} on a side"
+            f" {MAX_SIDE} on a side"
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.prediction_helpers import mask_of
+from tests.prediction_helpers import Red, mask_of
 
 from carvana.competition import rle
 from carvana.competition.dice import dice
@@ -28,7 +28,6 @@ from carvana.evaluation.threshold import (
 )
 from carvana.files import write_json
 from carvana.inference.config import EnsembleMember, PredictionConfig
-from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.pipeline import Prediction
 from carvana.inference.predictors import WeightedEnsemble
 from carvana.recipe import read_recipe
@@ -87,19 +86,6 @@ def test_one_half_stays_if_nothing_is_gained() -> None:
 def test_saved_maps_have_no_out_of_fold_photos(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give --threshold a number"):
         tune_threshold(PredictionConfig((EnsembleMember("kept", 1, maps=tmp_path),)), [])
-
-
-class Red:
-    """A predictor whose map is the photo's red channel."""
-
-    size, any_size, refiner = (16, 24), True, None
-
-    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
-        return pixels
-
-    def predict(self, inputs: list[np.ndarray]) -> ProbabilityMaps:
-        maps = np.stack(inputs)[:, None, ..., 0].astype(np.float32) / 255
-        return ProbabilityMaps(maps, np.zeros(len(inputs)))
 
 
 @dataclass

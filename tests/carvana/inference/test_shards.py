@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from tests.prediction_helpers import Red
 
 from carvana.competition import rle
 from carvana.data.dataset import Sample
@@ -19,26 +19,12 @@ from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.errors import UserError
 from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
-from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.predictors import WeightedEnsemble
 from carvana.inference.refinement import Refiner
 from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import read_recipe
 
 SRC = Path(shards.__file__).parents[2]
-
-
-class Red:
-    """A predictor whose map is the photo's red channel."""
-
-    size, any_size, refiner = (16, 24), True, None
-
-    def prepare(self, photo: str, pixels: np.ndarray) -> np.ndarray:
-        return pixels
-
-    def predict(self, inputs: list[np.ndarray]) -> ProbabilityMaps:
-        maps = np.stack(inputs)[:, None, ..., 0].astype(np.float32) / 255
-        return ProbabilityMaps(maps, np.full(len(inputs), 0.25))
 
 
 CONFIG = PredictionConfig((), 0.5)

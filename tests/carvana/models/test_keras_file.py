@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.damage import flip_bit
 
 from carvana.backend import keras
 from carvana.errors import UserError
@@ -73,9 +74,7 @@ def test_a_flipped_bit_is_found_or_harmless(saved: Path, tmp_path: Path) -> None
     damaged_path = tmp_path / "model.keras"
     ends = [*range(40), *range(len(content) - 40, len(content))]  # the headers of the zip
     for place in [*rng.choice(ends, 30), *rng.integers(len(content), size=60)]:
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << rng.integers(8)
-        damaged_path.write_bytes(damaged)
+        damaged_path.write_bytes(flip_bit(content, place, rng.integers(8)))
         try:
             weights = load(damaged_path).get_weights()
         except UserError as error:

@@ -1,9 +1,9 @@
 """The ledger: rows are added, replaced and kept."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
+from tests.damage import run_at_once
 
 from carvana.errors import UserError
 from carvana.submission.ledger import COLUMNS, Ledger
@@ -58,12 +58,7 @@ def _add_many(path: Path, name: str) -> None:
 
 def test_no_row_is_lost_when_processes_add_at_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add_many, args=(path, name)) for name in "abc"]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    run_at_once(_add_many, [(path, name) for name in "abc"])
     expected = {f"{name}-{number}.csv.gz" for name in "abc" for number in range(20)}
     assert {row["submission"] for row in Ledger(path).rows()} == expected
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.damage import flip_bit
 
 from carvana.errors import UserError
 from carvana.training import checkpoint
@@ -47,9 +48,7 @@ def test_a_checkpoint_is_read_back(path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused(path: Path) -> None:
     content, rng = path.read_bytes(), np.random.default_rng(0)
     for place in rng.integers(len(content), size=200):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
+        path.write_bytes(flip_bit(content, place, rng.integers(8)))
         try:
             _assert_equal(checkpoint.read(path), SAVED)  # some bits mean nothing
         except UserError as error:
