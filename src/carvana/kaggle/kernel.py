@@ -1,7 +1,7 @@
 """A notebook on Kaggle, which the API calls a kernel: its versions, their status, logs and output.
 
-Kaggle's client 2.2.4 has methods for these, but they take the newest version whatever version is named. So the
-requests are made here, with the version in them; Kaggle writes it as `v3`.
+Kaggle's client has methods for these, but they print, and download all files at once. So the requests are made here,
+with the version in them; Kaggle writes it as `v3`.
 """
 
 import json
