@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -164,6 +165,19 @@ def read_gzipped(path: Path) -> Iterator[TextIO]:
     """Open a file of `write_gzipped` for reading."""
     with igzip.open(path, "rt", encoding="utf-8", newline="") as text:
         yield text
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Open a file for reading, without a buffer. Reading a pipe or a device, which may never end, is refused.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+    """
+    file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def sha256_of_file(path: Path) -> str:

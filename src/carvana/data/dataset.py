@@ -17,7 +17,7 @@ import pandas as pd
 from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError, prefix_errors
-from carvana.files import describe_os_error
+from carvana.files import describe_os_error, open_regular
 from carvana.tables import TEXT, read_csv
 
 _END_BYTES = 1 << 12
@@ -140,7 +140,7 @@ def content_digest(paths: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb", buffering=0) as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
             if size <= _SMALL_BYTES:

@@ -17,6 +17,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carvana.errors import UserError
+from carvana.files import open_regular
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MARK = b"Exif\0\0"
@@ -289,7 +290,7 @@ def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
 def _bytes(path: Path, limit: int = -1) -> bytes:
     """Read the file, or its first `limit` bytes."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                 raise UserError(f"{path}: has more than {_MAX_BYTES // 10**9} GB; no image has")
             return file.read(limit)

@@ -211,10 +211,18 @@ def _png_files(photos: Sequence[Path], folder: Path) -> list[Path]:
 
 def _read_photo(path: Path) -> np.ndarray:
     """Read a photo, rotated by its EXIF orientation: (height, width, 3), uint8, RGB."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size and not _is_cut_off(data.tobytes()) else None
     if photo is None:
-        sys.exit(f"{path}: missing, or not an image that OpenCV reads")
+        sys.exit(f"{path}: missing, cut off, or not an image that OpenCV reads")
     return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Return whether a JPEG or PNG lacks its end, which OpenCV would fill with grey."""
+    if data.startswith(b"\xff\xd8"):  # the last scan is followed by the mark of the end
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return data.startswith(b"\x89PNG") and b"IEND" not in data
 
 
 def _resize_photo(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,7 @@ from carvana import console
 from carvana.data.zips import PARTS, check_space, missing_parts, space_of, unpack, zip_name
 from carvana.errors import UserError
 from carvana.kaggle.client import COMPETITION, translate_errors
+from carvana.locks import file_lock
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -49,6 +50,8 @@ def download(
 ) -> None:
     """Download and unpack what a data folder lacks, resuming interrupted downloads.
 
+    If another process downloads into the folder, wait for it.
+
     Args:
         api: the signed-in client.
         sizes: the result of `files_on_kaggle`.
@@ -60,20 +63,28 @@ def download(
         UserError: a file is not on Kaggle, the disk is too small, Kaggle refuses, or the connection is interrupted.
     """
     names = {part: _name_on_kaggle(part, sizes, hq) for part in missing_parts(data)}
-    _remove_unpacked(data, names.values())
-    total = sum(sizes[name] for name in names.values())
     _check_space_for_all(data, {part: sizes[name] for part, name in names.items()}, keep)
-    console.message(f"{data}: downloading {', '.join(names.values())}, {total / 1e9:.2f} GB, from Kaggle")
-    for part, name in names.items():
-        file = _fetch(api, name, sizes[name], data / _DOWNLOADS / name)
-        check_space(data, space_of(part, file))
-        try:
-            unpack(file, part, data)
-            if keep and file.suffix == ".zip":
-                file.rename(data / name)
-        finally:  # also removes a broken zip, so that the next run downloads it again
-            shutil.rmtree(data / _DOWNLOADS / name)
-    remove_downloads(data)
+    lock = data / ".kaggle.lock"
+    with file_lock(lock, console):
+        missing = missing_parts(data)  # another process may have downloaded some of them meanwhile
+        names = {part: name for part, name in names.items() if part in missing}
+        _remove_unpacked(data, names.values())
+        if names:
+            total = sum(sizes[name] for name in names.values())
+            console.message(
+                f"{data}: downloading {', '.join(names.values())}, {total / 1e9:.2f} GB, from Kaggle"
+            )
+        for part, name in names.items():
+            file = _fetch(api, name, sizes[name], data / _DOWNLOADS / name)
+            check_space(data, space_of(part, file))
+            try:
+                unpack(file, part, data)
+                if keep and file.suffix == ".zip":
+                    file.rename(data / name)
+            finally:  # also removes a broken zip, so that the next run downloads it again
+                shutil.rmtree(data / _DOWNLOADS / name)
+        remove_downloads(data)
+        lock.unlink()
 
 
 def remove_downloads(data: Path) -> None:
@@ -94,7 +105,7 @@ def _check_space_for_all(data: Path, zip_sizes: dict[str, int], keep: bool) -> N
         size * _UNPACKED_RATIO.get(Path(part).suffix, _UNPACKED_RATIO_PHOTOS)
         for part, size in zip_sizes.items()
     )
-    zips = sum(zip_sizes.values()) if keep else max(zip_sizes.values())
+    zips = sum(zip_sizes.values()) if keep else max(zip_sizes.values(), default=0)
     downloaded = sum(file.stat().st_size for file in (data / _DOWNLOADS).glob("*/*"))
     check_space(data, unpacked + zips - downloaded)
 

@@ -312,6 +312,10 @@ def _huge(path: Path) -> None:
     os.truncate(path, 10**12)
 
 
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
 def _dangling(path: Path) -> None:
     path.symlink_to(path.with_name("none"))
 
@@ -325,6 +329,7 @@ def _dangling(path: Path) -> None:
         (lambda path: None, r"cannot be read \(No such file or directory\)"),
         (_empty, "not a whole"),
         (_text, "not a whole"),
+        (_pipe, r"cannot be read \(not a regular file\)"),
         (_huge, "has more than 2 GB"),
     ],
 )

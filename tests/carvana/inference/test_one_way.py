@@ -216,9 +216,15 @@ def test_the_exported_script_makes_the_same_masks_without_the_project(
         mask = np.asarray(Image.open(tmp_path / "masks" / photo.name)) > 0
         assert np.count_nonzero(mask != expected) <= 3
         assert np.array_equal(rle.decode(rows[photo.name], SIZE), mask)
-    (tmp_path / "broken.png").write_bytes(b"not an image")
-    refused = subprocess.run(
-        [*command, "broken.png", "--png", "masks"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == "broken.png: missing, or not an image that OpenCV reads"
+    jpeg = samples[0].path.read_bytes()
+    png = (tmp_path / f"{samples[0].path.stem}.png").read_bytes()
+    broken = {"text.png": b"not an image", "cut.jpg": jpeg[: len(jpeg) // 2], "cut.png": png[: len(png) // 2]}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+        refused = subprocess.run(
+            [*command, name, "--png", "masks"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert refused.returncode == 1
+        assert (
+            refused.stderr.splitlines()[-1] == f"{name}: missing, cut off, or not an image that OpenCV reads"
+        )

@@ -116,6 +116,17 @@ def test_a_download_that_was_unpacked_before_a_kill_is_removed(files: KaggleStan
     assert not is_begun(data)
 
 
+def test_two_downloads_into_one_folder(large: KaggleStandIn, data: Path) -> None:
+    command = [sys.executable, SRC / "prepare.py", "--data", data, "--source", "kaggle"]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(process.communicate()[1].decode()[-900:], process.returncode) for process in both] == [
+        ("", 0)
+    ] * 2
+    assert large.requests.count("DownloadDataFile") == 1
+    assert len(photos_to_predict(data)) == 32
+    assert not is_begun(data)
+
+
 RULES = "You must accept this competition's rules before you'll be able to download files."
 
 
