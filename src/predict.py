@@ -49,10 +49,19 @@ def predict(
         Path | None, typer.Option(help="A folder of the competition's form; its test photos are predicted.")
     ] = None,
     images: Annotated[
-        str | None, typer.Option(help="Photos to cut cars out of: a pattern in quotes, or a folder.")
+        list[str] | None,
+        typer.Option(help="Photos to cut cars out of: files, a folder, or a pattern; may be repeated."),
+    ] = None,
+    more_images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PHOTO", help="Further photos, as a shell expands a pattern of --images."),
     ] = None,
     cutouts: Annotated[
-        Path | None, typer.Option(help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png).")
+        str | None,
+        typer.Option(
+            metavar="[FOLDER]",
+            help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png). [default: cutouts]",
+        ),
     ] = None,
     fold: Annotated[str, typer.Option(help="One fold, or `all`: the mean of their probabilities.")] = "all",
     each_fold: Annotated[
@@ -118,23 +127,22 @@ def predict(
 
         ./run.sh predict --recipe single --each-fold --on kaggle
 
-        ./run.sh predict --recipe fast --images 'photos/*.jpg' --cutouts cutouts
+        ./run.sh predict --recipe fast --images photos/*.jpg --cutouts
     """
     weights = _member_weights(recipe, blend)
-    if (images is None) != (cutouts is None):
-        raise typer.BadParameter("--images and --cutouts must be given together")
+    patterns = _photo_patterns(images, more_images, cutouts)
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
-    if notebook and (recipe is None or images is not None or keep_maps or cluster):
+    if notebook and (recipe is None or patterns or keep_maps or cluster):
         raise typer.BadParameter(
             "--on kaggle takes --recipe, and none of --images, --keep-maps and --cluster"
         )
-    if data is None and not notebook and (images is None or threshold == "auto"):
+    if data is None and not notebook and (not patterns or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
     if each_fold and blend:
         raise typer.BadParameter("--each-fold requires --recipe")
     if cluster == "":
         raise typer.BadParameter("--cluster: the address is empty")
-    if cluster and images is not None:
+    if cluster and patterns:
         raise typer.BadParameter("--cluster requires --data; cut-outs are made on this machine")
     if cluster:  # workers on other machines need absolute paths
         data, runs = data and data.absolute(), runs.absolute()
@@ -151,8 +159,8 @@ def predict(
         job = PredictionJob(recipe, tuple(changes), config, fold, threshold == "auto")
         path = _submission_path(out, config, number)
         _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
-    elif images is not None and cutouts is not None:
-        _cut_out(config, threshold, data, images, cutouts, keep_maps)
+    elif patterns:
+        _cut_out(config, threshold, data, patterns, Path(cutouts or "cutouts"), keep_maps)
     elif data is not None:
         path = _submission_path(out, config, number)
         path = path.absolute() if cluster else path
@@ -172,6 +180,20 @@ def _member_weights(recipe: str | None, blend: str | None) -> dict[str, float]:
     if blend is not None and recipe is None:
         return parse_blend(blend)
     raise typer.BadParameter("give either --recipe or --blend")
+
+
+def _photo_patterns(images: list[str] | None, more: list[str] | None, cutouts: str | None) -> list[str]:
+    """Return the photos, folders and patterns to cut cars out of; none if test photos are predicted."""
+    if more and images is None and cutouts is None:
+        raise typer.BadParameter(f"unexpected argument {more[0]}; photos to cut out are given with --images")
+    patterns = [*(images or []), *(more or [])]
+    if cutouts is not None and not patterns:
+        raise typer.BadParameter("--cutouts requires photos, e.g. --images photos")
+    if cutouts and os.path.isfile(cutouts):
+        raise typer.BadParameter(
+            f"--cutouts {cutouts}: is a file; give a folder, or --cutouts alone at the end for the folder cutouts"
+        )
+    return patterns
 
 
 def _absolute_folder(member: str) -> str:
@@ -254,15 +276,15 @@ def _cut_out(
     config: PredictionConfig,
     threshold: str | None,
     data: Path | None,
-    pattern: str,
+    patterns: Sequence[str],
     folder: Path,
     keep_maps: bool,
 ) -> None:
-    """Cut cars out of the photos of a pattern, and print the files."""
+    """Cut cars out of the photos of patterns, and print the files."""
     from carvana.inference.cutouts import CutoutFolder, find_photos
     from carvana.inference.predictors import WeightedEnsemble
 
-    photos = find_photos(pattern)
+    photos = find_photos(patterns)
     config, _ = _with_threshold(config, threshold, data)
     with file_lock(folder / ".cutouts.lock", console):
         cutouts = CutoutFolder(folder, config, maps=keep_maps)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from .prediction_helpers import write_maps
-from .scripts import error_of, output_of
+from .scripts import error_of, output_of, run_script
 
 PREDICT = ["predict", "--blend", "maps=1", "--data", "data", "--out", "submissions/x.csv.gz"]
 
@@ -67,3 +67,44 @@ def test_a_photo_of_the_user_is_not_replaced(workspace: Path) -> None:
     assert "choose another folder with --cutouts" in text
     assert own.read_bytes() == b"of the user"
     assert "1 photos cut out to cutouts" in output_of(*cut_out, "cutouts", cwd=workspace)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--images", "{0}", "{1}", "{2}", "--cutouts"],
+        ["--images", "{0}", "{1}", "{2}"],
+        ["--cutouts", "--images", "{0}", "{1}", "{2}"],
+        ["--images", "{0}", "--images", "{1}", "--images", "{2}", "--cutouts"],
+        ["{0}", "{1}", "{2}", "--cutouts"],
+        ["--images", "data/test", "--cutouts", "--fold", "all"],
+        ["--images", "{0}", "data/test", "data/test/*.jpg", "--cutouts=cutouts"],
+    ],
+    ids=" ".join,
+)
+def test_photos_and_the_folder_of_cutouts_are_given_in_any_common_way(
+    workspace: Path, arguments: list[str]
+) -> None:
+    test = workspace / "data" / "test"
+    photos = sorted(f"data/test/{photo.name}" for photo in test.iterdir())
+    for photo in photos[3:]:  # the workspace has no maps of them
+        (workspace / photo).unlink()
+    filled = [argument.format(*photos) for argument in arguments]
+    text = output_of("predict", "--blend", "maps=1", *filled, cwd=workspace)
+    assert "3 photos cut out to cutouts" in text
+    assert len(list((workspace / "cutouts").glob("*_mask.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cutouts"], "--cutouts requires photos, e.g. --images photos"),
+        (["--data", "data", "data/test"], "unexpected argument data/test; photos to cut out are given with"),
+        (["--cutouts", "data/metadata.csv", "data/test"], "--cutouts data/metadata.csv: is a file"),
+    ],
+)
+def test_photos_or_a_folder_in_the_wrong_place(workspace: Path, arguments: list[str], message: str) -> None:
+    result = run_script("predict", "--blend", "maps=1", *arguments, cwd=workspace)
+    assert result.status == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (workspace / "cutouts").exists()

@@ -249,7 +249,7 @@ def test_cars_are_cut_out_of_any_photos(workspace: Path, tmp_path: Path) -> None
         assert (mask.mode, mask.size) == ("L", (64, 96))
     again = output_of(*options, "--cutouts", "cutouts", cwd=workspace)
     assert "cutouts: has 1 of 1 photos already" in again
-    assert run_script(*options, cwd=workspace).status == 2
+    assert output_of(*options, cwd=workspace) == again  # `cutouts` is the default
 
 
 def test_an_ensemble_is_exported_without_notes_of_libraries(workspace: Path) -> None:

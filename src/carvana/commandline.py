@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +56,10 @@ def command(script: Callable[..., None]) -> typer.Typer:
 
 
 class _Command(TyperCommand):
-    """Command whose flags show no type in its help, and which knows the keys of recipes."""
+    """Command whose flags show no type in its help, which knows the keys of recipes, and optional values of options.
+
+    The value of an option may be left out if its `metavar` is in brackets, e.g. `[FOLDER]`: it is then empty.
+    """
 
     def get_params(self, ctx: Context) -> list[Any]:
         """Return the parameters; flags get an empty name of their value."""
@@ -68,11 +72,23 @@ class _Command(TyperCommand):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments; an unknown option that is a key of recipes leads to `--set`."""
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, self._with_omitted_values(args))
         except NoSuchOption as error:
             if any("--set" in param.opts for param in self.params):
                 error.message += _recipe_hint(error.option_name)
             raise
+
+    def _with_omitted_values(self, args: list[str]) -> list[str]:
+        """Return the arguments with an empty value after each option whose optional value is left out."""
+        optional = {
+            opt for param in self.params if (param.metavar or "").startswith("[") for opt in param.opts
+        }
+        complete = []
+        for arg, following in zip_longest(args, args[1:]):
+            complete.append(arg)
+            if arg in optional and (following is None or following.startswith("-")):
+                complete.append("")
+        return complete
 
 
 def _recipe_hint(option: str) -> str:

@@ -4,7 +4,7 @@ import glob
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +37,22 @@ class Cutout:
     mask: Path
 
 
-def find_photos(pattern: str) -> list[Sample]:
-    """Find the photos of a pattern (`photos/*.jpg`) or a folder, sorted by path.
+def find_photos(patterns: Iterable[str]) -> list[Sample]:
+    """Find the photos of patterns (`photos/*.jpg`), folders and files, each photo once, sorted by path.
 
     Raises:
-        UserError: there is no photo.
+        UserError: one of the patterns matches no file.
     """
+    by_place = {os.path.abspath(path): path for pattern in patterns for path in _files_of_pattern(pattern)}
+    return [Sample(path) for path in sorted(by_place.values())]
+
+
+def _files_of_pattern(pattern: str) -> list[Path]:
     found = glob.glob(_literal_brackets(os.path.expanduser(pattern)), recursive=True)
-    paths = sorted(path for path in map(Path, found) if path.is_file())
+    paths = [path for path in map(Path, found) if path.is_file()]
     if not paths:
-        raise UserError(f"--images {pattern}: names no photo; quote a pattern, as in --images 'photos/*.jpg'")
-    return [Sample(path) for path in paths]
+        raise UserError(f"--images {pattern}: names no photo; check the path, or give a folder of photos")
+    return paths
 
 
 def _literal_brackets(pattern: str) -> str:

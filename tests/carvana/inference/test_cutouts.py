@@ -39,7 +39,7 @@ def _photo(size: tuple[int, int]) -> np.ndarray:
 def _cut(pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5) -> list[Cutout]:
     """Cut out the photos that are left to do."""
     cutouts = CutoutFolder(folder, PredictionConfig((), threshold), maps=maps)
-    photos = cutouts.pending(find_photos(pattern))
+    photos = cutouts.pending(find_photos([pattern]))
     return list(cutouts.cut_out(WeightedEnsemble((Red(),)), photos, lambda *_: None))
 
 
@@ -185,7 +185,7 @@ def test_patterns_and_folders_with_brackets(
     for name in ("br[1]/a.png", "br[1]/b.jpg", "br[1]/c*/d.png", "br[1]/cc/e.txt", "br2/e.png", "[1].png"):
         Path(name).parent.mkdir(exist_ok=True, parents=True)
         Path(name).touch()
-    photos = find_photos(pattern)
+    photos = find_photos([pattern])
     assert [str(photo.path) for photo in photos] == found
 
 
@@ -213,20 +213,20 @@ def test_patterns_without_a_photo_are_refused(
     Path("loop").symlink_to("loop")
     Path("empty").mkdir()
     with pytest.raises(UserError, match=r"^--images .*: names no photo"):
-        find_photos(pattern)
+        find_photos([pattern])
 
 
 def test_a_loop_of_links_among_the_cutouts_is_no_photo(tmp_path: Path) -> None:
     _save(tmp_path / "a.jpg")
     (tmp_path / "a.png").symlink_to("a.png")
-    assert [photo.name for photo in find_photos(str(tmp_path))] == ["a.jpg"]
+    assert [photo.name for photo in find_photos([str(tmp_path)])] == ["a.jpg"]
     with pytest.raises(UserError, match=r"a\.jpg: would overwrite .*a\.png"):
         _cut(str(tmp_path / "*.jpg"), tmp_path)
 
 
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
-        find_photos(str(tmp_path / "*.jpg"))
+        find_photos([str(tmp_path / "*.jpg")])
     photo = _save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(photo.read_bytes()[:40])
     with pytest.raises(UserError, match=r"b\.png: not a whole image"):

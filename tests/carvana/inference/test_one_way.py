@@ -119,7 +119,7 @@ def test_cutouts_have_the_submissions_masks(
 ) -> None:
     for sample in samples:
         shutil.copy(sample.path, tmp_path)
-    photos, folder = find_photos(str(tmp_path)), CutoutFolder(tmp_path / "out", config, maps=False)
+    photos, folder = find_photos([str(tmp_path)]), CutoutFolder(tmp_path / "out", config, maps=False)
     made = folder.cut_out(WeightedEnsemble.load(config), photos, lambda *_: None)
     for cutout, mask in zip(made, masks, strict=True):
         assert np.array_equal(np.asarray(Image.open(cutout.mask)) > 0, mask)
@@ -194,7 +194,7 @@ def test_the_exported_script_makes_the_same_masks_without_the_project(
     """
     for sample in samples:
         Image.fromarray(images.read_photo(sample.path)).save(tmp_path / f"{sample.path.stem}.png")
-    photos = find_photos(str(tmp_path / "*.png"))
+    photos = find_photos([str(tmp_path / "*.png")])
     predicted = predict_stream(
         WeightedEnsemble.load(float32_config),
         photos,
