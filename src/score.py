@@ -18,7 +18,8 @@ def score(
     size: Annotated[
         str | None,
         typer.Option(
-            help="WIDTHxHEIGHT of the photos. [default: that of the photos beside the truth, otherwise 1918x1280]"
+            help="WIDTHxHEIGHT of the photos, where they are not beside the truth or in its folders test and train."
+            " [default: 1918x1280]"
         ),
     ] = None,
 ) -> None:

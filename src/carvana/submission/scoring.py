@@ -20,9 +20,8 @@ def score_submission(submission: Path, truth: Path, size: tuple[int, int] | None
     Args:
         submission: a CSV file with the columns img and rle_mask.
         truth: a CSV file with the same columns, and optionally Usage (Public or Private).
-        size: (height, width) of the photos, within which masks must lie. By default that of the photos themselves,
-            which are looked for in the folder of the truth and in its folders `test` and `train`; without them, the
-            competition's.
+        size: (height, width) of the photos that are not found; by default the competition's. A mask must lie within
+            its photo, which is looked for in the folder of the truth and in its folders `test` and `train`.
 
     Returns:
         Columns img and dice, and Usage where the truth has it: one photo per row, in the order of the truth.
@@ -41,18 +40,18 @@ def score_submission(submission: Path, truth: Path, size: tuple[int, int] | None
     rows = zip(pairs["img"], pairs["rle_mask"], pairs["rle_mask_submitted"], strict=True)
     dice = []
     for name, known, submitted in rows:
-        own_size = size or _photo_size(truth.parent, name)
+        own_size = _photo_size(truth.parent, name, size or SIZE)
         edges = _edges(known, name, truth, own_size), _edges(submitted, name, submission, own_size)
         dice.append(dice_from_edges(*edges))
     pairs["dice"] = dice
     return pairs[[column for column in ("img", "dice", "Usage") if column in pairs]]
 
 
-def _photo_size(folder: Path, name: str) -> tuple[int, int]:
-    """Return the (height, width) of a photo beside its truth, or else that of the competition's photos."""
+def _photo_size(folder: Path, name: str, fallback: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) of a photo beside its truth, or `fallback` if there is none."""
     places = (folder / name, folder / "test" / name, folder / "train" / name)
     photo = next((path for path in places if path.is_file()), None)
-    return images.photo_size(photo) if photo else SIZE
+    return images.photo_size(photo) if photo else fallback
 
 
 def _edges(mask: str, name: str, path: Path, size: tuple[int, int]) -> np.ndarray:

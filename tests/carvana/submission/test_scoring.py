@@ -76,7 +76,8 @@ def test_masks_lie_within_the_size(tmp_path: Path, size: tuple[int, int] | None,
             score_submission(submission, truth, size)
 
 
-def test_the_size_is_that_of_the_photos_beside_the_truth(data: Path) -> None:
+@pytest.mark.parametrize("size", [None, (200, 200)])
+def test_the_size_is_that_of_the_photos_beside_the_truth(data: Path, size: tuple[int, int] | None) -> None:
     truth = data / "test_masks.csv"
     rows = truth.read_text().splitlines()
     photo = rows[1].partition(",")[0]
@@ -84,4 +85,4 @@ def test_the_size_is_that_of_the_photos_beside_the_truth(data: Path) -> None:
         ["img,rle_mask", f"{photo},{64 * 96} 2", *(f"{row.partition(',')[0]}," for row in rows[2:])]
     )
     with pytest.raises(UserError, match=f"{photo}: run 1 ends at pixel 6145, past the 6144 pixels of 96x64"):
-        score_submission(_write(data / "mine.csv", mine), truth)
+        score_submission(_write(data / "mine.csv", mine), truth, size)
