@@ -48,6 +48,8 @@ def compare(
 
         ./run.sh compare --html submissions/report.html --data data
     """
+    if html and html.suffix not in (".html", ".htm"):
+        raise UserError(f"--html {html}: the report is an HTML page; end its name in .html")
     record = Ledger(ledger)
     if not (record.rows() or html):
         raise UserError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from carvana import commandline, console
-from carvana.data.split import parse_fold
+from carvana.data.split import parse_single_fold
 from carvana.errors import UserError
 from carvana.inference.config import resolve_member
 
@@ -31,7 +31,12 @@ class Tta(StrEnum):
 
 def export(
     recipe: Annotated[str, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")],
-    fold: Annotated[str, typer.Option(help="One fold, or `all`: the mean of their probabilities.")] = "all",
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="K|all", help="One fold, or the mean of all folds' probabilities. [default: all]"
+        ),
+    ] = None,
     format_: Annotated[
         list[Format] | None, typer.Option("--format", help="May be repeated. [default: both]")
     ] = None,
@@ -64,13 +69,14 @@ def export(
         python exports/miniature.py photos/*.jpg --png masks
     """
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
-    member = resolve_member(recipe, 1.0, runs, changes, parse_fold(fold))
+    number = parse_single_fold(fold or [])
+    member = resolve_member(recipe, 1.0, runs, changes, number)
     if member.recipe is None:
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
     from carvana.inference.export import export_ensemble
 
-    name = member.name if fold == "all" else f"{member.name}-fold{fold}"
+    name = member.name if number is None else f"{member.name}-fold{number}"
     formats = [one.value for one in format_ or list(Format)]
     for path, description in export_ensemble(member.runs, member.recipe, out, name, formats):
         console.message(f"{path}: {description}")

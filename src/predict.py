@@ -15,7 +15,7 @@ import typer
 
 from carvana import commandline, console
 from carvana.data.dataset import Sample, test_samples, train_samples
-from carvana.data.split import parse_fold
+from carvana.data.split import fold_name, parse_single_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
 from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
@@ -63,7 +63,12 @@ def predict(
             help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png). [default: cutouts]",
         ),
     ] = None,
-    fold: Annotated[str, typer.Option(help="One fold, or `all`: the mean of their probabilities.")] = "all",
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="K|all", help="One fold, or the mean of all folds' probabilities. [default: all]"
+        ),
+    ] = None,
     each_fold: Annotated[
         bool, typer.Option("--each-fold", help="Also write each fold's own submission.")
     ] = False,
@@ -147,7 +152,7 @@ def predict(
     if cluster:  # workers on other machines need absolute paths
         data, runs = data and data.absolute(), runs.absolute()
         weights = {_absolute_folder(name): weight for name, weight in weights.items()}
-    number = parse_fold(fold)
+    number = parse_single_fold(fold or [])
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
     config = PredictionConfig(tuple(members))
@@ -156,7 +161,7 @@ def predict(
 
         tuned = None if threshold in (None, "auto") else _parse_threshold(threshold)
         config = replace(config, per_fold=each_fold and number is None, threshold=tuned)
-        job = PredictionJob(recipe, tuple(changes), config, fold, threshold == "auto")
+        job = PredictionJob(recipe, tuple(changes), config, fold_name(number), threshold == "auto")
         path = _submission_path(out, config, number)
         _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
     elif patterns:

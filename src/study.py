@@ -9,17 +9,21 @@ from typing import Annotated
 import typer
 
 from carvana import commandline, console
-from carvana.data.split import Split, parse_fold
+from carvana.data.folds import default_table
+from carvana.data.split import Split
 
 
 def study(
-    data: Annotated[Path, typer.Option(help="A data folder in the competition's form.")],
-    folds: Annotated[Path, typer.Option(help="A fold table: columns car,fold.")],
+    data: Annotated[Path, typer.Option(help="A data folder in the competition's form.")] = Path("data"),
+    folds: Annotated[
+        Path | None, typer.Option(help="A fold table: columns car,fold. [default: folds/DATA-5.csv]")
+    ] = None,
     study: Annotated[Path, typer.Option(help="The study's file: its recipes and their changes.")] = Path(
         "studies/post-claims.toml"
     ),
     fold: Annotated[
-        list[str] | None, typer.Option(help="A fold, or all; may be repeated. [default: 0]")
+        list[str] | None,
+        typer.Option(metavar="K|all", help="A fold to hold out, or all; may be repeated. [default: 0]"),
     ] = None,
     runs: Annotated[
         Path, typer.Option(help="Folder of the study's runs; an interrupted study is resumed from it.")
@@ -41,8 +45,8 @@ def study(
     recipes = {name: plan.recipe(name) for name in [plan.baseline, *plan.recipes]}
     photos = train_samples(data)
     check_sizes(photos)
-    split = Split.read(photos, folds)
-    numbers = [number for text in fold or ["0"] for number in _fold_numbers(text, split)]
+    split = Split.read(photos, folds or default_table(data))
+    numbers = split.select(fold or ["0"])
     epoch_photos = sum(len(split.train_val(number)[0]) for number in numbers)
 
     results: list[studies.Result] = []
@@ -63,11 +67,6 @@ def study(
     )
     studies.write_study(plan, results, setting, page)
     console.message(f"{page}: written, with its figure")
-
-
-def _fold_numbers(text: str, split: Split) -> list[int]:
-    number = parse_fold(text)
-    return split.numbers if number is None else [number]
 
 
 if __name__ == "__main__":

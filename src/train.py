@@ -12,7 +12,7 @@ import typer
 from carvana import commandline, console
 from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
-from carvana.data.split import Split, parse_fold
+from carvana.data.split import Split, fold_name, parse_single_fold
 from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
@@ -28,7 +28,10 @@ def train(
     folds: Annotated[
         Path | None, typer.Option(help="Fold table with the columns car,fold. [default: folds/DATA-5.csv]")
     ] = None,
-    fold: Annotated[str, typer.Option(help="Fold to hold out, or `all`, one after the other.")] = "all",
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K|all", help="A fold to hold out, or all; may be repeated. [default: all]"),
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K.")] = Path("runs"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
@@ -84,16 +87,16 @@ def train(
 
         if len(recipes) > 1 or cluster or gpus == "all":
             raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        single = fold_name(parse_single_fold(fold or []))
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
-        _show(train_on_kaggle(argument, folds or TABLE, fold, runs, notebook, fresh=fresh))
+        _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
         return
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)
     samples = train_samples(data)
     split = Split.read(samples, folds)
-    number = parse_fold(fold)
-    numbers = split.numbers if number is None else [number]
+    numbers = split.select(fold or ["all"])
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)

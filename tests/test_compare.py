@@ -85,3 +85,9 @@ def test_without_a_report_no_heavy_module_is_imported(tmp_path: Path, ledger: Le
     assert (done.returncode, done.stderr) == (0, "")
     assert "mine.csv.gz" in done.stdout
     assert "imported: set()" in done.stdout
+
+
+def test_a_report_that_is_no_html_file_is_refused(tmp_path: Path) -> None:
+    text = error_of("compare", "--html", "r.txt", cwd=tmp_path)
+    assert text == "error: --html r.txt: the report is an HTML page; end its name in .html\n"
+    assert not (tmp_path / "r.txt").exists()

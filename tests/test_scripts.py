@@ -113,6 +113,7 @@ def test_finished_work_is_not_repeated(workspace: Path) -> None:
     output_of("prepare", cwd=workspace)
     output_of("split", "--data", "data", "--n-folds", 2, cwd=workspace)
     assert output_of(*TRAIN, *SMALL, cwd=workspace).count("trained already") == 2
+    assert output_of(*TRAIN, *SMALL, "--fold", 1, "--fold", 0, cwd=workspace).count("trained already") == 2
     assert output_of(*PREDICT, "--each-fold", cwd=workspace).count("predicted already") == 3
     assert {path: path.stat().st_mtime_ns for path in files} == written
 

@@ -7,13 +7,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from typer._click.core import Context
-from typer._click.exceptions import NoSuchOption
+from typer._click.exceptions import BadOptionUsage, NoSuchOption
 from typer.core import TyperCommand, TyperOption
 
 from carvana.errors import UserError
@@ -71,12 +71,27 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments; an unknown option that is a key of recipes leads to `--set`."""
+        self._refuse_values_of_flags(ctx, args)
         try:
             return super().parse_args(ctx, self._with_omitted_values(args))
         except NoSuchOption as error:
             if any("--set" in param.opts for param in self.params):
                 error.message += _recipe_hint(error.option_name)
             raise
+
+    def _refuse_values_of_flags(self, ctx: Context, args: list[str]) -> None:
+        """Raise BadOptionUsage for a flag with a value, e.g. `--dry-run true`, which is no argument of its own."""
+        flags = {
+            opt
+            for param in self.params
+            if isinstance(param, TyperOption) and param.is_flag
+            for opt in param.opts
+        }
+        for option, word in pairwise(args):
+            if option in flags and word.lower() in ("true", "yes", "on"):
+                raise BadOptionUsage(option, f"{option} takes no value; leave out {word!r}", ctx)
+            if option in flags and word.lower() in ("false", "no", "off"):
+                raise BadOptionUsage(option, f"{option} takes no value; leave out '{option} {word}'", ctx)
 
     def _with_omitted_values(self, args: list[str]) -> list[str]:
         """Return the arguments with an empty value after each option whose optional value is left out."""

@@ -332,11 +332,11 @@ def read_recipe(name: str, changes: list[str] | None = None) -> Recipe:
 
 
 def _no_such_recipe(name: str) -> UserError:
-    if name.endswith(".toml"):
-        return UserError(f"{name}: no such file; a recipe is a TOML file, or the name of one in {RECIPES}")
     known = sorted(file.stem for file in RECIPES.glob("*.toml"))
-    nearest = get_close_matches(name, known, n=1)
+    nearest = get_close_matches(Path(name).stem, known, n=1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
+    if name.endswith(".toml"):
+        return UserError(f"{name}: no such file; {hint}known recipes of the project are {', '.join(known)}")
     return UserError(f"{name}: no such recipe; {hint}known are {', '.join(known)}, or give a .toml file")
 
 

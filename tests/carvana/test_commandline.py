@@ -50,6 +50,31 @@ def test_an_unknown_option_leads_to_the_known_one(arguments: list[str], hint: st
     assert hint in text
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("submit", ["--dry-run", "true"], "--dry-run takes no value; leave out 'true'"),
+        (
+            "submit",
+            ["x.csv.gz", "--each-fold", "No"],
+            "--each-fold takes no value; leave out '--each-fold No'",
+        ),
+        ("submit", ["--dry-run=true"], "'--dry-run' does not take a value"),
+        (
+            "predict",
+            ["--recipe", "fast", "--each-fold", "yes"],
+            "--each-fold takes no value; leave out 'yes'",
+        ),
+    ],
+)
+def test_a_value_of_a_flag_is_refused(
+    script: str, arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    result = run_script(script, *arguments, cwd=tmp_path)
+    assert result.status == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_help_names_the_command_and_no_type_of_flags() -> None:
     command = [sys.executable, SRC / "train.py", "-h"]
     done = subprocess.run(command, env=ENVIRONMENT | {"COLUMNS": "80"}, capture_output=True, text=True)

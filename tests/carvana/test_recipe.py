@@ -199,6 +199,14 @@ def test_error_of_an_unknown_recipe_lists_the_known_ones() -> None:
         read_recipe("besst")
 
 
+def test_error_of_a_missing_file_says_so() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"recipes/fastt\.toml: no such file; did you mean fast\? known recipes of .*miniature",
+    ):
+        read_recipe("recipes/fastt.toml")
+
+
 def test_invalid_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("base_filters = = 3")
     with pytest.raises(UserError, match=r"mine\.toml: not a TOML file"):

@@ -1,5 +1,6 @@
 """Training and validation photos of a fold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,17 @@ class Split:
         """Folds with at least one car of the data, ascending."""
         return sorted(self.folds.unique().tolist())
 
+    def select(self, folds: Sequence[str]) -> list[int]:
+        """Return the numbers of folds of the command line, each once: a number, or `all`.
+
+        Raises:
+            UserError: a text is neither a number nor `all`.
+        """
+        chosen: list[int] = []
+        for number in map(parse_fold, folds):
+            chosen += self.numbers if number is None else [number]
+        return list(dict.fromkeys(chosen))
+
     def train_val(self, fold: int) -> tuple[list[Sample], list[Sample]]:
         """Return the training photos and the validation photos of a fold, which is held out of training.
 
@@ -71,3 +83,19 @@ def parse_fold(text: str) -> int | None:
     if number is None and text != "all":
         raise UserError(f"--fold {text}: expected the number of a fold (0, 1, 2, ...), or all")
     return number
+
+
+def parse_single_fold(folds: Sequence[str]) -> int | None:
+    """Parse the fold of a command line that takes one: its number, or None for `all` and for no text.
+
+    Raises:
+        UserError: there are several texts, or `parse_fold` raises it.
+    """
+    if len(folds) > 1:
+        raise UserError(f"--fold {' --fold '.join(folds)}: give one fold, or all for the mean of all folds")
+    return parse_fold(folds[0]) if folds else None
+
+
+def fold_name(number: int | None) -> str:
+    """Return the text that `parse_fold` parses into a number or None."""
+    return "all" if number is None else str(number)

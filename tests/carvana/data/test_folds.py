@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from carvana.data.dataset import train_samples
 from carvana.data.folds import assign_folds, read_folds, write_folds
-from carvana.data.split import Split, parse_fold
+from carvana.data.split import Split, fold_name, parse_fold, parse_single_fold
 from carvana.errors import UserError
 
 TRACKED = Path(__file__).parents[3] / "folds" / "carvana-5.csv"
@@ -110,3 +110,18 @@ def test_a_malformed_fold_of_the_command_line_is_refused(fold: str) -> None:
 
 def test_folds_of_the_command_line() -> None:
     assert [parse_fold(text) for text in ("all", "0", "07", "12")] == [None, 0, 7, 12]
+    assert [fold_name(parse_fold(text)) for text in ("all", "07")] == ["all", "7"]
+
+
+def test_several_folds_of_the_command_line(rendered: Path, tmp_path: Path) -> None:
+    photos = train_samples(rendered)
+    cars = sorted({photo.car for photo in photos})
+    table = tmp_path / "folds.csv"
+    table.write_text("car,fold\n" + "".join(f"{car},{fold}\n" for fold, car in enumerate(cars)))
+    split = Split.read(photos, table)
+    assert split.select(["2", "0", "2"]) == [2, 0]
+    assert split.select(["1", "all"]) == [1, 0, 2, 3]
+    assert parse_single_fold(["2"]) == 2
+    assert parse_single_fold([]) is None
+    with pytest.raises(UserError, match="--fold 0 --fold 1: give one fold, or all"):
+        parse_single_fold(["0", "1"])
