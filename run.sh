@@ -9,7 +9,7 @@
 #                                     folder, -n 0 --pdb for a debugger
 #   ./run.sh benchmark [NAME] [ARGS]  run benchmarks/NAME.py; without NAME, the benchmarks `parts` and `prediction`
 #   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tls://HOST:8786, or
-#                                     make certificates for them: dask certificates FOLDER
+#                                     make certificates for them: dask certificates FILE
 #   ./run.sh lock [ARGS]              resolve requirements*.txt into the lock files; ARGS go to `uv pip compile`,
 #                                     e.g. --upgrade
 #

@@ -11,6 +11,7 @@ import typer
 from carvana import commandline, console
 from carvana.errors import UserError
 from carvana.evaluation.errors import errors_by_recipe
+from carvana.runs import prediction_command
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger
 
@@ -52,7 +53,9 @@ def compare(
         raise UserError(f"--html {html}: the report is an HTML page; end its name in .html")
     record = Ledger(ledger)
     if not (record.rows() or html):
-        raise UserError(f"{ledger}: holds no submission yet; `./run.sh predict` writes the first")
+        raise UserError(
+            f"{ledger}: holds no submission yet; {prediction_command(runs, data)} writes the first"
+        )
     if refresh:
         _refresh(record)
     _show_tables(record)

@@ -154,7 +154,10 @@ def predict(
         weights = {_absolute_folder(name): weight for name, weight in weights.items()}
     number = parse_single_fold(fold or [])
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
-    members = [resolve_member(name, weight, runs, changes, number) for name, weight in weights.items()]
+    members = [
+        resolve_member(name, weight, runs, changes, number, data=data, on_kaggle=notebook is not None)
+        for name, weight in weights.items()
+    ]
     config = PredictionConfig(tuple(members))
     if notebook and recipe is not None:
         from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle

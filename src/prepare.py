@@ -3,6 +3,7 @@
 import carvana.startup  # noqa: F401  first, see there
 
 # isort: split
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from carvana import commandline, console
 from carvana.arguments import parse_size
 from carvana.data import images
-from carvana.data.dataset import Sample, check_sizes, test_samples, train_samples
+from carvana.data.dataset import Sample, check_sizes, nearby_data_folder, test_samples, train_samples
 from carvana.data.zips import remove_unfinished
 from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
@@ -84,8 +85,10 @@ def prepare(
             data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle, may_sign_in=is_default
         )
         if render and not is_default:  # a slip of the keyboard must not start a rendering or a long download
+            nearby = nearby_data_folder(data)
+            hint = f"those in {nearby} need --data {shlex.quote(str(nearby))}" if nearby else "check the path"
             raise UserError(
-                f"{data}: holds no photos; check the path, or choose where they come from with --source kaggle,"
+                f"{data}: holds no photos; {hint}, or choose where they come from with --source kaggle,"
                 " --source turntable or --zips FOLDER"
             )
     if render:

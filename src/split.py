@@ -33,7 +33,7 @@ def split(
     out = out or default_table(data, n_folds)
     areas = car_mask_areas(data)
     if out.exists():
-        folds = select_folds(read_folds(out), set(areas.index), out)
+        folds = select_folds(read_folds(out), set(areas.index), out, data)
         if folds.max() >= n_folds:
             raise UserError(f"{out}: has more than {n_folds} folds; choose another --out, or remove it")
         console.message(f"{out}: exists and covers the {len(areas)} cars of {data}")

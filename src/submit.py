@@ -11,8 +11,11 @@ from typing import Annotated
 import typer
 
 from carvana import commandline, console
+from carvana.arguments import command
 from carvana.data.folds import parse_fold_number
 from carvana.errors import UserError
+from carvana.recipe import is_recipe_name
+from carvana.runs import prediction_command
 from carvana.submission.ledger import Ledger
 
 
@@ -70,8 +73,8 @@ def submit(
 
     if math.isnan(wait):  # it is in every range
         raise typer.BadParameter("--wait nan: expected a number of minutes")
-    submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")))
-    paths = [*_fold_submissions(submission), submission] if each_fold else [submission]
+    submission = submission or _newest_ensemble(Ledger(Path("submissions/ledger.csv")), data)
+    paths = [*_fold_submissions(submission, data), submission] if each_fold else [submission]
     board = board or (Board.local if (data / "test_masks.csv").is_file() else Board.kaggle)
     Ledger.beside(submission).rows()  # a malformed ledger ends the command before anything is submitted
     sizes = _photo_sizes(data, board)
@@ -99,14 +102,15 @@ def _photo_sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
     return photo_sizes(test_samples(data))
 
 
-def _newest_ensemble(ledger: Ledger) -> Path:
+def _newest_ensemble(ledger: Ledger, data: Path) -> Path:
     ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
     if not ensembles:
-        raise UserError(f"{ledger.path}: has no submission of all folds yet; `./run.sh predict` writes one")
+        writes_one = f"{prediction_command(Path('runs'), data)} writes one"
+        raise UserError(f"{ledger.path}: has no submission of all folds yet; {writes_one}")
     return ledger.path.parent / ensembles[-1]
 
 
-def _fold_submissions(submission: Path) -> list[Path]:
+def _fold_submissions(submission: Path, data: Path) -> list[Path]:
     """List the submissions of single folds beside an ensemble's."""
     from carvana.submission.csv_file import fold_path
 
@@ -116,9 +120,11 @@ def _fold_submissions(submission: Path) -> list[Path]:
     known = {row["submission"] for row in rows}
     paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
     if not paths:
-        raise UserError(
-            f"{submission}: has no folds' submissions beside it; `predict --each-fold` writes them"
-        )
+        recipe = next((row["recipe"] for row in rows if row["submission"] == submission.name), "")
+        options = ["--data", data, "--each-fold", "--out", submission]
+        known = recipe and is_recipe_name(recipe)
+        predict = command("predict", "--recipe", recipe, *options) if known else "predict with --each-fold"
+        raise UserError(f"{submission}: has no folds' submissions beside it; {predict} writes them")
     return paths
 
 

@@ -1,4 +1,7 @@
-"""Whole numbers and sizes in arguments of the command line, bounded where they are parsed."""
+"""Arguments of the command line: bounded numbers and sizes, and commands in messages."""
+
+import shlex
+from pathlib import Path
 
 from carvana.errors import UserError
 
@@ -27,3 +30,17 @@ def parse_size(text: str, minimum: int, maximum: int) -> tuple[int, int]:
             f"--size {text}: expected WIDTHxHEIGHT, each from {minimum} to {maximum}, e.g. 480x320"
         )
     return sides[1], sides[0]
+
+
+def command(step: str, *arguments: str | Path) -> str:
+    """Return a command as messages show it, in backquotes, quoted for a shell.
+
+    >>> command("split", "--data", "my cars")
+    "`./run.sh split --data 'my cars'`"
+    """
+    return f"`{shlex.join(['./run.sh', step, *map(str, arguments)])}`"
+
+
+def option(name: str, value: str | Path | None, default: str = "") -> list[str]:
+    """Return the arguments of an option of `command`; none for its default."""
+    return [] if value is None or str(value) == default else [name, str(value)]

@@ -1,7 +1,7 @@
 """The folder of a run, that is of a recipe trained on a fold, and its files. Importing this imports no Keras."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from carvana import recipe as recipes
+from carvana.arguments import command, option
 from carvana.competition.names import PHOTO_FORM, PHOTO_PATTERN
+from carvana.data.folds import default_table
 from carvana.errors import UserError
 from carvana.files import describe_os_error, write_json
 from carvana.recipe import Recipe
@@ -224,7 +226,7 @@ class RunDir:
         if differing:
             raise UserError(
                 f"{self.folder}: trained with another recipe; it differs in {', '.join(differing)};"
-                " train --fresh, or choose another --runs"
+                " train again with --fresh, or choose another --runs"
             )
 
 
@@ -233,24 +235,76 @@ def run_dir(runs: Path, recipe: Recipe, fold: int) -> RunDir:
     return RunDir(runs / recipe.name / f"fold-{fold}")
 
 
-def finished_runs(runs: Path, recipe: Recipe, fold: int | None = None) -> list[RunDir]:
+def training_commands(
+    recipe: str,
+    runs: Path,
+    data: Path | None = None,
+    changes: Sequence[str] = (),
+    fold: int | None = None,
+    *,
+    on_kaggle: bool = False,
+) -> str:
+    """Return the commands, for a message, that train a recipe: those that prepare the data only if they are needed.
+
+    Args:
+        recipe: the recipe's name or file.
+        runs: the folder of the runs.
+        data: the data folder, if the command that fails has one.
+        changes: `key=value` changes of the recipe.
+        fold: the only fold to train, or None for all.
+        on_kaggle: train on Kaggle's machines.
+    """
+    place = option("--data", data, "data")
+    commands = []
+    if not on_kaggle:
+        data = data or Path("data")
+        if not place and not (data / "train").is_dir():
+            commands.append(command("prepare"))
+        if not default_table(data).is_file():
+            commands.append(command("split", *place))
+    options = ["--on", "kaggle"] if on_kaggle else place
+    options += [*option("--fold", None if fold is None else str(fold)), *option("--runs", runs, "runs")]
+    options += [argument for change in changes for argument in ("--set", change)]
+    commands.append(command("train", "--recipe", recipe, *options))
+    *first, last = commands
+    return f"{', '.join(first)} and {last} come first" if first else f"{last} comes first"
+
+
+def prediction_command(runs: Path, data: Path) -> str:
+    """Return a command, for a message, that predicts with a trained recipe, or one that runs all steps."""
+    trained = [name for name in finished_runs_by_recipe(runs) if recipes.is_recipe_name(name)]
+    if not trained:
+        return "`./run.sh`, which runs all steps,"
+    return command("predict", "--recipe", trained[0], "--data", data, *option("--runs", runs, "runs"))
+
+
+def finished_runs(
+    runs: Path, recipe: Recipe, fold: int | None = None, advice: str | None = None
+) -> list[RunDir]:
     """Return the finished runs of a recipe: one for each fold of its fold table, or only that of `fold`.
+
+    Args:
+        runs: the folder of the runs.
+        recipe: the recipe.
+        fold: the fold, or None for all.
+        advice: what to do about a missing run, see `training_commands`.
 
     Raises:
         UserError: a run is missing or not finished, or was trained with another recipe or on other data.
     """
+    advice = advice or training_commands(recipe.name, runs, fold=fold)
     if fold is not None:
-        return [_check_finished(run_dir(runs, recipe, fold), recipe)]
+        return [_check_finished(run_dir(runs, recipe, fold), recipe, advice)]
     begun = [run for run in recipe_runs(runs / recipe.name) if run.metadata.is_file()]
     if not begun:
-        raise UserError(
-            f"{runs / recipe.name}: not trained; `./run.sh train --recipe {recipe.name}` comes first"
-        )
+        raise UserError(f"{runs / recipe.name}: not trained; {advice}")
     folds = begun[0].read_metadata().folds
-    first, *others = [_check_finished(run_dir(runs, recipe, number), recipe) for number in folds]
+    first, *others = [_check_finished(run_dir(runs, recipe, number), recipe, advice) for number in folds]
     for run in others:
         if run.read_metadata().split != first.read_metadata().split:
-            raise UserError(f"{run.folder}: trained on another split than {first.folder}; train --fresh")
+            raise UserError(
+                f"{run.folder}: trained on another split than {first.folder}; train again with --fresh"
+            )
     return [first, *others]
 
 
@@ -275,13 +329,11 @@ def advise_fresh() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{error}; train --fresh") from None
+        raise UserError(f"{error}; train again with --fresh") from None
 
 
-def _check_finished(run: RunDir, recipe: Recipe) -> RunDir:
+def _check_finished(run: RunDir, recipe: Recipe, advice: str) -> RunDir:
     if not run.finished:
-        raise UserError(
-            f"{run.folder}: not trained to its end; `./run.sh train --fold {run.fold}` comes first"
-        )
+        raise UserError(f"{run.folder}: not trained to its end; {advice}")
     run.check_recipe(recipe)
     return run

@@ -124,7 +124,7 @@ def test_a_damaged_file_is_named(run: RunDir, name: str, content: bytes) -> None
         READERS[name](run)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
-    assert message.endswith("; train --fresh")
+    assert message.endswith("; train again with --fresh")
     assert "\n" not in message
 
 
@@ -144,7 +144,7 @@ def test_a_flipped_bit_is_named_or_harmless(run: RunDir, name: str) -> None:
 @pytest.mark.parametrize("name", ["metadata.json", "recipe.toml", "history.csv"])
 def test_a_missing_file_is_named(run: RunDir, name: str) -> None:
     (run.folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name}: .*; train --fresh"):
+    with pytest.raises(UserError, match=f"{name}: .*; train again with --fresh"):
         READERS[name](run)
 
 

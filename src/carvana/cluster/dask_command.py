@@ -20,6 +20,7 @@ from distributed.comm.addressing import parse_host_port
 from distributed.security import Security
 from distributed.utils import get_ip_interface
 
+from carvana.arguments import command
 from carvana.cluster.certificates import write_certificates
 from carvana.errors import UserError
 from carvana.files import describe_os_error
@@ -191,7 +192,7 @@ def _address_in_file(path: str | None) -> str:
         return json.loads(Path(path).read_text())["address"]
     except (ValueError, KeyError, TypeError):
         raise UserError(
-            f"{path}: not a scheduler file; `./run.sh dask scheduler --scheduler-file` writes one"
+            f"{path}: not a scheduler file; {command('dask', 'scheduler', '--scheduler-file', path)} writes one"
         ) from None
 
 

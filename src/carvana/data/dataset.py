@@ -6,6 +6,7 @@ This module only reads.
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from carvana.arguments import command, option
 from carvana.competition import names, rle
 from carvana.data import images
 from carvana.errors import UserError, prefix_errors
@@ -96,7 +98,7 @@ def submission_order(root: Path) -> list[str]:
     Raises:
         UserError: the sample submission is missing or malformed, or lists no photos, or one more than once.
     """
-    path = root / "sample_submission.csv"
+    path = _table(root, "sample_submission.csv")
     listed = read_csv(path, {"img": TEXT})["img"].tolist()
     names.check_listed_once(listed, path)
     return listed
@@ -108,10 +110,10 @@ def car_mask_areas(root: Path) -> pd.Series:
     Raises:
         UserError: the table is malformed, lists a photo more than once, or lacks a photo of `train`.
     """
-    path = root / "train_masks.csv"
+    photos, path = train_samples(root), _table(root, "train_masks.csv")
     masks = read_csv(path, {"img": TEXT, "rle_mask": TEXT})
     names.check_listed_once(masks["img"].tolist(), path)
-    listed, photos = set(masks["img"]), train_samples(root)
+    listed = set(masks["img"])
     for photo in photos:
         if photo.name not in listed:
             raise UserError(f"{path}: has no row for {photo.name}, which is in train/")
@@ -167,12 +169,49 @@ def fingerprint(root: Path, folders: Sequence[str]) -> str:
 def _photos(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
-        raise UserError(
-            f"{folder}: holds no photos (*.jpg); run `./run.sh prepare --data {folder.parent}` first"
-        )
+        raise UserError(f"{folder}: holds no photos (*.jpg); {_advice(folder.parent)}")
     for path in paths:
         names.car_and_angle(path.name)
     return paths
+
+
+def _table(root: Path, name: str) -> Path:
+    """Return the path of a table of a data folder."""
+    path = root / name
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: no such file; {_advice(root)}")
+    return path
+
+
+def _advice(root: Path) -> str:
+    """Return what to do about a data folder that lacks a part."""
+    nearby = nearby_data_folder(root)
+    if nearby:
+        return f"the photos are in {nearby}: use --data {shlex.quote(str(nearby))}"
+    if any(any((root / part).glob("*.jpg")) for part in ("train", "test")):
+        download = command("prepare", "--source", "kaggle", *option("--data", root, "data"))
+        return f"{download} downloads what the folder lacks"
+    if root.is_dir() and any(root.iterdir()):
+        return f"check the path: a data folder holds train/*.jpg, train_masks/*_mask.gif and so on, unlike {root}"
+    if root.resolve() == Path("data").resolve():
+        return f"{command('prepare')} gets them"
+    render, kaggle = (
+        command("prepare", "--data", root, "--source", name) for name in ("turntable", "kaggle")
+    )
+    return f"check the path; {kaggle} downloads the competition's photos into it, and {render} renders some"
+
+
+def nearby_data_folder(root: Path) -> Path | None:
+    """Return the data folder that is meant by a path one folder too deep or too high; None if there is none.
+
+    Args:
+        root: a folder without training photos, e.g. `carvana/train` where `carvana` is the data folder.
+    """
+    if any((root / "train").glob("*.jpg")):
+        return None
+    above = Path(os.path.normpath(root / ".."))
+    candidates = [above, *sorted(folder.parent for folder in root.glob("*/train"))]
+    return next((folder for folder in candidates if any((folder / "train").glob("*.jpg"))), None)
 
 
 def _area(mask: str, name: str, path: Path) -> int:

@@ -1,12 +1,13 @@
 """Cross-validation folds by car: the 16 views of a car are always in the same fold."""
 
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from carvana.arguments import parse_integer
+from carvana.arguments import command, option, parse_integer
 from carvana.errors import UserError
 from carvana.tables import TEXT, Number, read_csv, write_csv
 
@@ -53,14 +54,19 @@ def parse_fold_number(text: str) -> int | None:
     return parse_integer(text, 0, MAX_FOLD)
 
 
-def read_folds(path: Path) -> pd.Series:
+def read_folds(path: Path, data: Path | None = None) -> pd.Series:
     """Read a fold table as the fold of each car, indexed by car.
+
+    Args:
+        path: the table.
+        data: the data folder, for the message if there is no table.
 
     Raises:
         UserError: the file is missing or malformed, or contains a car twice.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such fold table; `./run.sh split --out {path}` writes it")
+        split = command("split", *option("--data", data, "data"), "--out", path)
+        raise UserError(f"{path}: no such fold table; {split} writes it")
     table = read_csv(path, {"car": TEXT, "fold": Number(0, MAX_FOLD, integer=True)})
     duplicates = table["car"][table["car"].duplicated()]
     if len(duplicates):
@@ -68,15 +74,28 @@ def read_folds(path: Path) -> pd.Series:
     return table.set_index("car")["fold"]
 
 
-def select_folds(table: pd.Series, cars: set[str], path: Path) -> pd.Series:
+def select_folds(table: pd.Series, cars: set[str], path: Path, data: Path) -> pd.Series:
     """Select the rows of a fold table for `cars`; other cars of the table are left out.
 
+    Args:
+        table: the fold of each car, indexed by car.
+        cars: the cars of the data.
+        path: the table's file.
+        data: the data folder.
+
     Raises:
-        UserError: the table, which was read from `path`, lacks one of `cars`.
+        UserError: the table lacks one of `cars`.
     """
     missing = sorted(cars - set(table.index))
     if missing:
+        split = command("split", *option("--data", data, "data"), "--out", _unused(path))
         raise UserError(
-            f"{path}: lacks {len(missing)} cars of the data, the first {missing[0]}; run split with another --out"
+            f"{path}: lacks {len(missing)} cars of the data, the first {missing[0]}; {split} writes another table"
         )
     return table[table.index.isin(cars)]
+
+
+def _unused(path: Path) -> Path:
+    """Return the first of the names NAME-2, NAME-3, ... that no file has."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(name for name in names if not name.exists())

@@ -31,8 +31,9 @@ class Split:
         Raises:
             UserError: the table is malformed, or lacks a car of the photos.
         """
-        table = read_folds(path)
-        folds = select_folds(table, {photo.car for photo in photos}, path)
+        data = photos[0].path.parent.parent
+        table = read_folds(path, data)
+        folds = select_folds(table, {photo.car for photo in photos}, path, data)
         return cls(tuple(photos), folds, path.stem, len(table) - len(folds))
 
     @property

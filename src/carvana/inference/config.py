@@ -14,7 +14,7 @@ from carvana.data.dataset import content_digest
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_recipe_name, read_recipe
-from carvana.runs import RunDir, finished_runs
+from carvana.runs import RunDir, finished_runs, training_commands
 
 DEFAULT_THRESHOLD = 0.5
 """Threshold of saved maps, which have no recipe."""
@@ -104,7 +104,14 @@ class PredictionConfig:
 
 
 def resolve_member(
-    name: str, weight: float, runs: Path, changes: list[str], fold: int | None
+    name: str,
+    weight: float,
+    runs: Path,
+    changes: list[str],
+    fold: int | None,
+    *,
+    data: Path | None = None,
+    on_kaggle: bool = False,
 ) -> EnsembleMember:
     """Find an ensemble member by its name: a recipe that was trained, or a folder of saved maps.
 
@@ -114,6 +121,8 @@ def resolve_member(
         runs: the folder in which training wrote `RECIPE/fold-K`.
         changes: `key=value` changes of the recipe, as given to training, and of `tta`.
         fold: the fold to use, or None for all.
+        data: the data folder, for the message if the recipe is not trained.
+        on_kaggle: as `data`: whether the recipe is trained on Kaggle's machines.
 
     Raises:
         UserError: there is no such recipe, or it is not trained.
@@ -121,7 +130,8 @@ def resolve_member(
     if os.path.isdir(name) and not is_recipe_name(name):
         return EnsembleMember(os.path.basename(os.path.abspath(name)), weight, maps=Path(name))
     recipe = read_recipe(name, changes)
-    return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold)))
+    advice = training_commands(name, runs, data, changes, fold, on_kaggle=on_kaggle)
+    return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold, advice)))
 
 
 def parse_blend(blend: str) -> dict[str, float]:

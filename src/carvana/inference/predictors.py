@@ -32,7 +32,7 @@ _MAX_PIXELS = 16 * 512 * 768
 _PNG_LEVELS = 255
 """Highest level of a saved map, which is an 8-bit PNG."""
 
-_WRITTEN_BY = "`./run.sh predict --keep-maps` writes them"
+_WRITTEN_BY = "a prediction with --keep-maps writes them"
 
 _PNG_COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana import console
+from carvana.arguments import command, option
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.kaggle.client import COMPETITION, sign_in, translate_errors
@@ -157,7 +158,7 @@ def wait_for_scores(
         rows.append(row)
         if not row["public"]:
             console.message(
-                f"{row['submission']}: not scored yet; `./run.sh compare --refresh` gets its score later"
+                f"{row['submission']}: not scored yet; {_refresh_command(ledger)} gets its score later"
             )
     return rows, failures
 
@@ -215,13 +216,18 @@ def _find_new_submission(
         listed = list(list_submissions(api))
     except UserError:
         raise UserError(
-            f"{error}. Whether it was submitted is unknown; `./run.sh compare --refresh` finds out"
+            f"{error}. Whether it was submitted is unknown;"
+            f" {_refresh_command(Ledger.beside(submission))} finds out"
         ) from None
     refs = [found.ref for found in listed if (found.file, found.message) == (submission.name, text)]
     new = [ref for ref in refs if ref not in earlier_refs]
     if not new:
         raise UserError(f"{error}. Nothing was submitted") from None
     return new[0]
+
+
+def _refresh_command(ledger: Ledger) -> str:
+    return command("compare", "--refresh", *option("--ledger", ledger.path, "submissions/ledger.csv"))
 
 
 def _poll(refs: set[int], api: "KaggleApi", limit_s: float, pause_s: float) -> dict[int, KaggleSubmission]:

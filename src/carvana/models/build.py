@@ -67,5 +67,5 @@ def load(path: Path) -> keras.Model:
             raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise UserError(
-            f"{path}: not a whole Keras model ({reason}); copy it again, or train --fresh"
+            f"{path}: not a whole Keras model ({reason}); copy it again, or train again with --fresh"
         ) from None

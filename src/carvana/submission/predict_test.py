@@ -257,7 +257,7 @@ def _check_saved_maps(config: PredictionConfig, photos: Sequence[Sample]) -> Non
         if missing:
             raise UserError(
                 f"{missing[0]}: no such map; the folder lacks {len(missing):,} of {len(photos):,}, and"
-                " `./run.sh predict --keep-maps` writes them"
+                " a prediction with --keep-maps writes them"
             )
 
 

@@ -97,7 +97,7 @@ def finished_epochs(path: Path) -> int:
 def resume_error(path: Path, error: Exception) -> UserError:
     """Make the error for a checkpoint that a training cannot be resumed from."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{path}: cannot be resumed from ({reason}); train --fresh")
+    return UserError(f"{path}: cannot be resumed from ({reason}); train again with --fresh")
 
 
 @contextmanager

@@ -235,7 +235,8 @@ def _check_same(run: RunDir, recipe: Recipe, fingerprint: str) -> None:
     run.check_recipe(recipe)
     if run.read_metadata().split != fingerprint:
         raise UserError(
-            f"{run.folder}: trained on other photos, masks or folds; train --fresh, or choose another --runs"
+            f"{run.folder}: trained on other photos, masks or folds; train again with --fresh, or choose another"
+            " --runs"
         )
 
 

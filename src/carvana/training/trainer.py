@@ -199,7 +199,7 @@ class Trainer(ABC):
         raise UserError(
             f"fold {self._run.fold}: the loss is {loss} in epoch {len(self.history) + 1}, on"
             f" {', '.join(sorted(set(batches.names(epoch, step))))}; {saved}; lower {self.keys}learning_rate, or set"
-            " clip_norm=1 or precision=float32, and train --fresh"
+            " clip_norm=1 or precision=float32, and train again with --fresh"
         )
 
     def _finish_epoch(

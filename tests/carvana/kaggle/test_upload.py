@@ -217,8 +217,9 @@ def test_late_scores_are_added_by_refresh(
     board.pending_for = 3
     (row,) = submit(folds[:1], wait_s=0)
     assert (row["board"], row["public"]) == ("kaggle", "")
-    assert "not scored yet; `./run.sh compare --refresh`" in capsys.readouterr().out
     ledger = Ledger.beside(folds[0])
+    command = f"`./run.sh compare --refresh --ledger {ledger.path}`"
+    assert f"not scored yet; {command} gets its score later" in capsys.readouterr().out
     assert refresh_scores(sign_in(), ledger) == (0, [])
     board.pending_for = 0
     assert refresh_scores(sign_in(), ledger) == (1, [])

@@ -128,5 +128,5 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
 
 def _assert_one_line(error: UserError, path: Path) -> None:
     assert str(error).startswith(f"{path}: not a whole Keras model (")
-    assert str(error).endswith("); copy it again, or train --fresh")
+    assert str(error).endswith("); copy it again, or train again with --fresh")
     assert "\n" not in str(error)

@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_refused(path: Path) -> None:
 
 def _assert_one_line(error: UserError, path: Path) -> None:
     assert str(error).startswith(f"{path}: cannot be resumed from (")
-    assert str(error).endswith("); train --fresh")
+    assert str(error).endswith("); train again with --fresh")
     assert "\n" not in str(error)
 
 

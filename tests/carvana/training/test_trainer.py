@@ -285,7 +285,7 @@ def test_a_run_of_other_photos_or_masks_is_not_kept(
     assert train_folds(_recipe(), copied, [0], runs) == [trained]
     for path in (data / folder).iterdir():
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(UserError, match="trained on other photos, masks or folds; train --fresh"):
+    with pytest.raises(UserError, match="trained on other photos, masks or folds; train again with --fresh"):
         train_folds(_recipe(), copied, [0], runs)
 
 

@@ -1,0 +1,124 @@
+"""Commands in messages of errors: each works as printed."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from carvana.recipe import RECIPES
+
+from .scripts import error_of, output_of
+
+TINY = ["base_filters=2", "depth=1", "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"]
+CHANGES = [argument for change in TINY for argument in ("--set", change)]
+
+
+def commands_in(message: str) -> list[list[str]]:
+    """Return the commands in backquotes, without `./run.sh`."""
+    found = [shlex.split(text) for text in re.findall("`([^`]+)`", message)]
+    assert all(first == "./run.sh" for first, *_ in found)
+    return [command for _, *command in found]
+
+
+@pytest.fixture
+def workspace(rendered: Path, tmp_path: Path) -> Path:
+    """A folder with data in `my cars`, and their fold table."""
+    shutil.copytree(rendered, tmp_path / "my cars")
+    output_of("split", "--data", "my cars", "--n-folds", 2, "--out", "folds/my cars-5.csv", cwd=tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("step", ["predict", "export"])
+def test_the_command_that_trains_has_the_options_of_the_one_that_failed(workspace: Path, step: str) -> None:
+    shutil.copy(RECIPES / "miniature.toml", workspace / "mine.toml")
+    given = ["--recipe", "mine.toml", "--fold", "1", "--runs", "other", "--set", "depth=2"]
+    data = ["--data", "my cars"]
+    message = error_of(step, *given, *(data if step == "predict" else []), cwd=workspace)
+    assert message.startswith("error: other/mine/fold-1: not trained to its end; ")
+    (*first, last) = commands_in(message)
+    assert last[:3] == ["train", "--recipe", "mine.toml"]
+    assert last[-6:] == given[2:]
+    if step == "predict":
+        assert first == []
+        assert last[3:5] == data
+    else:  # it has no data folder: the default one is not prepared
+        assert first == [["prepare"], ["split"]]
+
+
+def test_a_prediction_before_the_training_names_commands_that_work(workspace: Path) -> None:
+    predict = ["predict", "--recipe", "miniature", "--data", "my cars", *CHANGES]
+    (command,) = commands_in(error_of(*predict, cwd=workspace))
+    output_of(*command, "--fold", 0, cwd=workspace)
+    assert "in order" not in error_of(*predict, cwd=workspace)  # fold 1 is still missing
+    (again,) = commands_in(error_of(*predict, cwd=workspace))
+    assert again == command
+    output_of(*command, cwd=workspace)
+    output_of(*predict, cwd=workspace)
+
+
+def test_a_missing_or_incomplete_fold_table(workspace: Path) -> None:
+    train = ["train", "--recipe", "miniature", "--data", "my cars", "--folds"]
+    (command,) = commands_in(error_of(*train, "folds/new.csv", cwd=workspace))
+    assert command == ["split", "--data", "my cars", "--out", "folds/new.csv"]
+    table = workspace / "folds" / "my cars-5.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    (command,) = commands_in(error_of(*train, table, cwd=workspace))
+    assert command == ["split", "--data", "my cars", "--out", str(table.with_name("my cars-5-2.csv"))]
+    output_of(*command, "--n-folds", 2, cwd=workspace)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prepare", "--data"],
+        ["prepare", "--source", "folder", "--data"],
+        ["train", "--recipe", "miniature", "--data"],
+        ["split", "--data"],
+        ["predict", "--blend", "maps=1", "--data"],
+        ["submit", "x.csv.gz", "--board", "kaggle", "--data"],
+        ["submit", "x.csv.gz", "--board", "local", "--data"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("wrong", ["sets/my cars/train", "sets/my cars/train_masks", "sets", "sets/typo"])
+def test_a_folder_too_deep_or_too_high_is_recognized(workspace: Path, command: list[str], wrong: str) -> None:
+    (workspace / "sets").mkdir()
+    (workspace / "my cars").rename(workspace / "sets" / "my cars")
+    (workspace / "maps").mkdir()
+    message = error_of(*command, wrong, cwd=workspace)
+    found = re.search("--data ('[^']+')", message)
+    if wrong.endswith("typo"):
+        assert not found
+        assert "check the path" in message
+    else:
+        assert found[1] == "'sets/my cars'"
+    assert "--data " + wrong + "`" not in message
+
+
+def test_the_default_folder_is_prepared(tmp_path: Path) -> None:
+    message = error_of("train", "--recipe", "miniature", cwd=tmp_path)
+    assert message == "error: data/train: holds no photos (*.jpg); `./run.sh prepare` gets them\n"
+
+
+def test_a_new_folder_is_filled_by_the_first_command_that_is_named(tmp_path: Path) -> None:
+    *_, command = commands_in(error_of("train", "--recipe", "miniature", "--data", "new", cwd=tmp_path))
+    output_of(*command, "--cars", 2, "--test-cars", 1, "--size", "48x32", cwd=tmp_path)
+    assert (tmp_path / "new" / "train").is_dir()
+
+
+def test_without_a_submission_the_command_that_predicts_is_named(tmp_path: Path) -> None:
+    assert "`./run.sh`, which runs all steps, writes the first" in error_of("compare", cwd=tmp_path)
+    scores = tmp_path / "runs" / "fast" / "fold-0" / "scores.csv"
+    scores.parent.mkdir(parents=True)
+    scores.write_text("img,dice\n000000000001_01.jpg,0.9\n")
+    expected = ["predict", "--recipe", "fast", "--data", "mine"]
+    assert commands_in(error_of("compare", "--data", "mine", cwd=tmp_path)) == [expected]
+    assert commands_in(error_of("submit", "--data", "mine", cwd=tmp_path)) == [expected]
+
+
+def test_submissions_of_the_folds_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "submissions").mkdir()
+    message = error_of("submit", "submissions/fast.csv.gz", "--each-fold", cwd=tmp_path)
+    assert "has no folds' submissions beside it; predict with --each-fold writes them" in message
