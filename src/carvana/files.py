@@ -5,6 +5,7 @@ import fcntl
 import glob
 import hashlib
 import io
+import itertools
 import json
 import os
 import secrets
@@ -99,6 +100,12 @@ def remove_leftovers(path: Path) -> None:
                 shutil.rmtree(part)
             finally:
                 os.close(folder)
+
+
+def unused_path(path: Path) -> Path:
+    """Return the first of the paths NAME, NAME-2, NAME-3, ... that does not exist."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], numbered) if not os.path.lexists(one))
 
 
 def describe_os_error(error: OSError) -> str:

@@ -1,6 +1,5 @@
 """Cross-validation folds by car: the 16 views of a car are always in the same fold."""
 
-import itertools
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from carvana.arguments import command, option, parse_integer
 from carvana.errors import UserError
+from carvana.files import unused_path
 from carvana.tables import TEXT, Number, read_csv, write_csv
 
 MAX_FOLD = 9_999
@@ -88,14 +88,8 @@ def select_folds(table: pd.Series, cars: set[str], path: Path, data: Path) -> pd
     """
     missing = sorted(cars - set(table.index))
     if missing:
-        split = command("split", *option("--data", data, "data"), "--out", _unused(path))
+        split = command("split", *option("--data", data, "data"), "--out", unused_path(path))
         raise UserError(
             f"{path}: lacks {len(missing)} cars of the data, the first {missing[0]}; {split} writes another table"
         )
     return table[table.index.isin(cars)]
-
-
-def _unused(path: Path) -> Path:
-    """Return the first of the names NAME-2, NAME-3, ... that no file has."""
-    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return next(name for name in names if not name.exists())

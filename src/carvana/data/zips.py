@@ -1,6 +1,7 @@
 """The competition's zips: finding them, checking them, and unpacking them safely into a data folder."""
 
 import lzma
+import os
 import shutil
 import stat
 import zipfile
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 from carvana import console
+from carvana.arguments import command
+from carvana.data.disk import check_space_of_data
 from carvana.errors import UserError
-from carvana.files import atomic_folder, atomic_path, remove_leftovers
+from carvana.files import atomic_folder, atomic_path, remove_leftovers, unused_path
 
 PARTS = {
     "train": "*.jpg",
@@ -71,17 +75,6 @@ def find_sources(data: Path, folders: Iterable[Path], hq: bool) -> dict[str, Pat
     return sources
 
 
-def check_space(folder: Path, needed: float) -> None:
-    """Raise UserError if the disk of `folder`, which need not exist, has less than `needed` bytes free."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free;"
-            " make room, or choose another --data"
-        )
-
-
 def unpack_found(data: Path, folders: Iterable[Path], *, hq: bool = False, drop: bool = False) -> None:
     """Unpack the parts that a data folder lacks from zips in `folders`; its other parts are left unchanged.
 
@@ -92,14 +85,23 @@ def unpack_found(data: Path, folders: Iterable[Path], *, hq: bool = False, drop:
         drop: remove a zip in `data` itself after unpacking it.
 
     Raises:
-        UserError: a zip is damaged or unsafe, or the disk is too small.
+        UserError: a zip is damaged or unsafe, the disk is too small, or the data folder is read-only.
     """
     sources = find_sources(data, folders, hq)
-    check_space(data, sum(space_of(part, source) for part, source in sources.items()))
+    if sources and data.is_dir() and not os.access(data, os.W_OK):
+        _refuse_read_only(data, next(iter(sources.values())).parent)
+    check_space_of_data(data, {part: space_of(part, source) for part, source in sources.items()})
     for part, source in sources.items():
         unpack(source, part, data)
         if drop and source.parent == data:
             source.unlink()
+
+
+def _refuse_read_only(data: Path, zips: Path) -> NoReturn:
+    """Raise UserError for a data folder that cannot be written to, such as a mounted one, with the command to use."""
+    elsewhere = unused_path(Path(os.path.basename(os.path.realpath(data)) or "data"))
+    prepare = command("prepare", "--zips", zips, "--data", elsewhere)
+    raise UserError(f"{data}: is read-only; {prepare} unpacks the zips into another folder")
 
 
 def space_of(part: str, source: Path) -> int:

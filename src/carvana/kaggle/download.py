@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana import console
-from carvana.data.zips import PARTS, check_space, missing_parts, space_of, unpack, zip_name
+from carvana.data.disk import check_space, check_space_of_data
+from carvana.data.zips import PARTS, missing_parts, space_of, unpack, zip_name
 from carvana.errors import UserError
 from carvana.kaggle.client import COMPETITION, translate_errors
 from carvana.locks import file_lock
@@ -101,13 +102,13 @@ def _remove_unpacked(data: Path, names: Collection[str]) -> None:
 
 def _check_space_for_all(data: Path, zip_sizes: dict[str, int], keep: bool) -> None:
     """Raise UserError where the disk is too small for all parts, given the zip size in bytes of each."""
-    unpacked = sum(
-        size * _UNPACKED_RATIO.get(Path(part).suffix, _UNPACKED_RATIO_PHOTOS)
+    unpacked = {
+        part: size * _UNPACKED_RATIO.get(Path(part).suffix, _UNPACKED_RATIO_PHOTOS)
         for part, size in zip_sizes.items()
-    )
+    }
     zips = sum(zip_sizes.values()) if keep else max(zip_sizes.values(), default=0)
     downloaded = sum(file.stat().st_size for file in (data / _DOWNLOADS).glob("*/*"))
-    check_space(data, unpacked + zips - downloaded)
+    check_space_of_data(data, unpacked, zips - downloaded)
 
 
 def _name_on_kaggle(part: str, sizes: dict[str, int], hq: bool) -> str:

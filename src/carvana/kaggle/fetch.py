@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from carvana import console
-from carvana.data.zips import check_space
+from carvana.data.disk import check_space
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.kaggle.client import TIMEOUT_S, TemporaryError, describe_errors

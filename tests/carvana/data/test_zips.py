@@ -1,6 +1,7 @@
 """Unpacking of the competition's zips: complete, damaged and unsafe ones."""
 
 import filecmp
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -13,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana.data import zips as zips_module
+from carvana.data import disk
 from carvana.data.dataset import car_mask_areas, train_samples
 from carvana.data.zips import (
     PARTS,
-    check_space,
     find_sources,
     missing_parts,
     remove_unfinished,
@@ -201,12 +201,25 @@ def test_zip_without_the_parts_files_is_refused(tmp_path: Path) -> None:
         unpack(_zip(tmp_path / "train.zip", "x/a_01.jpg", "y/a_01.jpg"), "train", tmp_path / "data")
 
 
+def test_zips_in_a_read_only_folder_name_the_command_to_use(
+    zips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = Path(shutil.copytree(zips, tmp_path / "mount" / "carvana"))
+    (tmp_path / "carvana").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != mounted)  # as on a read-only mount
+    with pytest.raises(UserError) as error:
+        unpack_found(mounted, [mounted])
+    command = f"./run.sh prepare --zips {mounted} --data carvana-2"
+    assert str(error.value) == f"{mounted}: is read-only; `{command}` unpacks the zips into another folder"
+    assert sorted(path.name for path in mounted.iterdir()) == sorted(path.name for path in zips.iterdir())
+    unpack_found(Path("carvana-2"), [mounted])
+    assert missing_parts(Path("carvana-2")) == []
+
+
 def test_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_space(tmp_path / "not" / "there", 1000)
-    with pytest.raises(UserError, match=r"data: 1000000\.0 GB are needed there and .* GB are free"):
-        check_space(tmp_path / "data", 1e15)
     full = shutil._ntuple_diskusage(100, 97, 3)
-    monkeypatch.setattr(zips_module.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: full)
     _zip(tmp_path / "train.zip", "train/a_01.jpg")
     with pytest.raises(UserError, match=r"0\.0 GB are free"):
         unpack_found(tmp_path / "data", [tmp_path])
