@@ -28,7 +28,8 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        programs, installed = folder / ".venv" / "bin", folder / ".venv" / "installed"
+        self.programs = programs = folder / ".venv" / "bin"
+        installed = folder / ".venv" / "installed"
         programs.mkdir(parents=True)
         installed.mkdir()
         for name in ("run.sh", "set_up.py"):
@@ -74,7 +75,8 @@ def test_a_step_runs_in_the_environment_of_the_project(checkout: Checkout, tmp_p
     done = checkout.run("compare", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: submissions/ledger.csv: holds no submission yet; `./run.sh predict` writes the first\n"
+        "error: submissions/ledger.csv: holds no submission yet; `./run.sh`, which runs all steps, writes the"
+        " first\n"
     )
 
 
@@ -82,6 +84,45 @@ def test_dask_is_that_of_the_environment_of_the_project(checkout: Checkout, tmp_
     done = checkout.run("dask", "worker", "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "--resources" in done.stdout
+
+
+PRINT_ARGUMENTS = """#!/bin/bash
+while [[ $1 == -* ]]; do shift; done
+echo "$(basename "$1" .py) ${*:2}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "variables", "rendered", "recipe", "cluster"),
+    [
+        (0, {}, False, "fast", ""),
+        (1, {}, False, "single", ""),
+        (2, {}, False, "single", " --cluster local:2"),
+        (0, {}, True, "miniature", ""),
+        (4, {"RECIPE": "best"}, False, "best", " --cluster local:4"),
+    ],
+)
+def test_the_recipe_and_the_number_of_processes_fit_data_and_hardware(
+    tmp_path: Path, gpus: int, variables: dict[str, str], rendered: bool, recipe: str, cluster: str
+) -> None:
+    checkout = Checkout(tmp_path / "checkout")
+    lines = "".join(f"GPU {number}: Tesla T4\n" for number in range(gpus))
+    for program, text in {
+        "python": PRINT_ARGUMENTS,
+        "nvidia-smi": f"#!/bin/sh\nprintf '{lines}'\n" if gpus else "#!/bin/sh\nexit 1\n",
+    }.items():
+        (checkout.programs / program).write_text(text)
+        (checkout.programs / program).chmod(0o755)
+    (checkout.folder / "data").mkdir()
+    if rendered:
+        (checkout.folder / "data" / "test_masks.csv").touch()
+    path = f"{checkout.programs}{os.pathsep}{os.environ['PATH']}"
+    done = checkout.run(PATH=path, **variables)
+    assert done.returncode == 0, done.stderr
+    train = f"train --recipe {recipe} --data data --folds folds/data-5.csv --runs runs{cluster}"
+    assert train in done.stdout.splitlines()
+    assert f"predict --recipe {recipe} --data data --runs runs --each-fold" in done.stdout
+    assert ("submit submissions/miniature.csv.gz --each-fold --board local" in done.stdout) == rendered
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def resolve_precision(
     The precision in the run's metadata is used if there is one, so that a resumed training does not change it.
     Otherwise another fold's measurement is used, if it was made for the same recipe on the same device. Otherwise the
     speed of training is measured. The precision, the device and the speeds are written into the run's metadata.
+    On a GPU without bfloat16, `mixed_bfloat16` is treated as `auto`: float16 or float32 is chosen.
 
     Args:
         recipe: the recipe to train.
@@ -70,9 +71,9 @@ def resolve_precision(
         reporter: receives a line about the choice.
         measure: measures the speed of a recipe.
     """
-    if recipe.precision != "auto":
-        return recipe
     metadata = run.read_metadata()
+    if not (recipe.precision == "auto" or metadata.precision or _lacks_bfloat16(recipe)):
+        return recipe
     if metadata.precision is None or metadata.step_per_s is None:
         gpu = first_gpu()
         device = gpu.name if gpu else describe_machine()
@@ -101,6 +102,12 @@ def candidates(gpu: Gpu | None) -> tuple[Precision, Precision]:
     """Return the precisions to choose from: that of 16 bits, which is taken if both are equally fast, and float32."""
     half: Precision = "mixed_bfloat16" if gpu is None or gpu.has_bfloat16 else "mixed_float16"
     return half, "float32"
+
+
+def _lacks_bfloat16(recipe: Recipe) -> bool:
+    """Return whether a recipe demands bfloat16 of a GPU without it."""
+    gpu = first_gpu() if recipe.precision == "mixed_bfloat16" else None
+    return gpu is not None and not gpu.has_bfloat16
 
 
 def _measure_speeds(

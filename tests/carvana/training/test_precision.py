@@ -11,6 +11,7 @@ from carvana.data.split import Split
 from carvana.models.build import build, load
 from carvana.recipe import Recipe, read_recipe, write_recipe
 from carvana.runs import RunDir, RunMetadata, finished_runs, run_dir
+from carvana.training import precision
 from carvana.training.cross_validation import train_folds
 from carvana.training.precision import (
     SpeedMeasure,
@@ -90,6 +91,19 @@ def test_a_fixed_precision_is_not_measured(begin: Callable[..., RunDir]) -> None
     assert resolve_precision(recipe, run, measure=_no_measurement) == recipe
     assert with_faster_precision(recipe, _no_measurement) == recipe
     assert run.read_metadata().precision is None
+
+
+def test_bfloat16_is_never_demanded_of_a_gpu_without_it(
+    begin: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _recipe("precision=mixed_bfloat16")
+    run = begin(recipe)
+    monkeypatch.setattr(precision, "first_gpu", lambda: Gpu("Tesla T4", has_bfloat16=False))
+    first = resolve_precision(recipe, run, measure=_speeds(float32=1, mixed_float16=2))
+    assert first.precision == "mixed_float16"
+    monkeypatch.setattr(precision, "first_gpu", lambda: Gpu("A100", has_bfloat16=True))
+    assert resolve_precision(recipe, run, measure=_no_measurement) == first  # a resumed run keeps it
+    assert resolve_precision(recipe, begin(recipe, 1), measure=_no_measurement) == recipe
 
 
 def test_another_fold_on_the_same_device_uses_the_measurement(begin: Callable[..., RunDir]) -> None:
