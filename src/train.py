@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from carvana import commandline, console
@@ -16,7 +17,7 @@ from carvana.data.split import Split, parse_fold
 from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
-from carvana.runs import RunDir
+from carvana.runs import RunDir, recipe_runs
 
 
 def train(
@@ -28,8 +29,15 @@ def train(
     folds: Annotated[
         Path | None, typer.Option(help="Fold table with the columns car,fold. [default: folds/DATA-5.csv]")
     ] = None,
-    fold: Annotated[str, typer.Option(help="Fold to hold out, or `all`, one after the other.")] = "all",
-    runs: Annotated[Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K.")] = Path("runs"),
+    fold: Annotated[
+        str,
+        typer.Option(
+            help="Fold to hold out; `all`, one after the other; or `none`, to train on all cars without a score."
+        ),
+    ] = "all",
+    runs: Annotated[
+        Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K, and `none` to RUNS/RECIPE/all.")
+    ] = Path("runs"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
     ] = None,
@@ -58,6 +66,9 @@ def train(
     An interrupted training resumes after its last finished epoch, and a finished one is skipped. At the end, the Dice
     of the held-out photos is computed at their own size.
 
+    `--fold none` trains on all labelled cars, for as many epochs as the recipe names. No photos are held out, so that
+    this run has no score of its own; the out-of-fold Dice of the recipe's folds is the estimate.
+
     Examples:
 
         ./run.sh train --recipe miniature
@@ -65,6 +76,8 @@ def train(
         ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
         ./run.sh train --recipe baseline --recipe resnet34 --cluster tls://HOST:8786
+
+        ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --fold none
 
         ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
@@ -92,8 +105,7 @@ def train(
     folds = folds or default_table(data)
     samples = train_samples(data)
     split = Split.read(samples, folds)
-    number = parse_fold(fold)
-    numbers = split.numbers if number is None else [number]
+    numbers = _folds_to_hold_out(fold, split)
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)
@@ -118,21 +130,47 @@ def train(
     _show(trained)
 
 
+def _folds_to_hold_out(text: str, split: Split) -> Sequence[int | None]:
+    """Parse `--fold`: one fold, all folds, or `none`, which is None."""
+    if text == "none":
+        return [None]
+    number = parse_fold(text)
+    return split.numbers if number is None else [number]
+
+
 def _absolute(recipe: str) -> str:
     """Return a recipe's name, or the absolute path of its file, so that other machines find it."""
     return str(Path(recipe).absolute()) if recipe.endswith(".toml") else recipe
 
 
 def _show(trained: Sequence[RunDir]) -> None:
-    if not trained:  # detached from Kaggle
-        return
+    for run in trained:
+        if not run.holds_out:
+            record = run.read_training_record()
+            console.message(
+                f"{run.folder}: trained on all {record.cars} cars in {record.minutes:.1f} minutes. It has no score of"
+                " its own, because no photos were held out; the out-of-fold Dice of"
+                f" {run.folder.parent}/fold-* estimates it{_mean_of_folds(run.folder.parent)}"
+            )
     rows = [
         [run.folder.parent.name, str(run.fold), str(run.folder), *mean_with_ci(run.read_scores()).cells()]
         for run in trained
+        if run.holds_out
     ]
+    if not rows:  # or detached from Kaggle
+        return
     console.show_table(
         "Out-of-fold Dice", ["recipe", "fold", "run", "Dice", "95% interval", "photos"], rows, left=3
     )
+
+
+def _mean_of_folds(folder: Path) -> str:
+    """Describe the out-of-fold Dice of a recipe's finished folds; "" if there are none."""
+    finished = [run for run in recipe_runs(folder) if run.finished]
+    if not finished:
+        return ""
+    dice, interval, photos = mean_with_ci(pd.concat([run.read_scores() for run in finished])).cells()
+    return f": {dice} (95% interval {interval}, {photos} photos of {len(finished)} folds)"
 
 
 if __name__ == "__main__":

@@ -26,9 +26,10 @@ from carvana.inference.shards import (
     resume_shards,
 )
 from carvana.locks import file_lock
+from carvana.machine import git_commit
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, write_submission
-from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
+from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 from carvana.submission.prediction_record import SubmissionRecord, read_record, record_path
 from carvana.tables import csv_stem
 from carvana.tasks import Executor
