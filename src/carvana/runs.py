@@ -196,8 +196,10 @@ class RunDir:
         """Read the out-of-fold scores: columns img (text) and dice (0..1).
 
         Raises:
-            UserError: training is not complete, or the file is malformed.
+            UserError: no photos were held out, training is not complete, or the file is malformed.
         """
+        if not self.holds_out:
+            raise UserError(f"{self.folder}: has no scores, because no photos were held out of its training")
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
         with advise_fresh():
