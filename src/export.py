@@ -12,7 +12,9 @@ import typer
 from carvana import commandline, console
 from carvana.data.split import parse_single_fold
 from carvana.errors import UserError
-from carvana.inference.config import resolve_member
+from carvana.inference.config import resolve_member, weights_member
+from carvana.recipe import Recipe, read_recipe
+from carvana.runs import finished_runs, run_dir
 
 
 class Format(StrEnum):
@@ -20,6 +22,7 @@ class Format(StrEnum):
 
     onnx = "onnx"
     saved_model = "saved_model"
+    weights = "weights"
 
 
 class Tta(StrEnum):
@@ -30,7 +33,13 @@ class Tta(StrEnum):
 
 
 def export(
-    recipe: Annotated[str, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights that come with the code (fast), or a run's folder, instead of --recipe."),
+    ] = None,
     fold: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,7 +47,7 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        list[Format] | None, typer.Option("--format", help="May be repeated. [default: both]")
+        list[Format] | None, typer.Option("--format", help="May be repeated. [default: onnx and saved_model]")
     ] = None,
     tta: Annotated[
         Tta | None, typer.Option(help="Views of a photo to average. [default: the recipe's]")
@@ -60,9 +69,16 @@ def export(
     OUT/RECIPE.py makes masks of photos with OUT/RECIPE.onnx and OUT/RECIPE-refiner.onnx. It needs NumPy, OpenCV and
     ONNX Runtime, and nothing of this project. SavedModels are the folders OUT/RECIPE and OUT/RECIPE-refiner.
 
+    `--format weights` writes the networks that `train --fold none` has trained to OUT/RECIPE, in float16, with their
+    checksums and a model card. It reads the scores of the recipe's folds from RUNS.
+
     Examples:
 
         ./run.sh export --recipe fast --fold 0
+
+        ./run.sh export --weights fast --format onnx
+
+        ./run.sh export --recipe fast --format weights --out weights
 
         ./run.sh export --recipe miniature --format onnx --tta none --out exports
 
@@ -70,16 +86,46 @@ def export(
     """
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     number = parse_single_fold(fold or [])
-    member = resolve_member(recipe, 1.0, runs, changes, number)
+    formats = [one.value for one in format_ or (Format.onnx, Format.saved_model)]
+    if (recipe is None) == (weights is None):
+        raise typer.BadParameter("give either --recipe or --weights")
+    if weights is not None and number is not None:
+        raise typer.BadParameter("--fold requires --recipe")
+    if Format.weights in formats:
+        if recipe is None or number is not None or len(formats) > 1:
+            raise typer.BadParameter("--format weights requires --recipe, and no --fold or other format")
+        _export_weights(read_recipe(recipe, changes), runs, out)
+        return
+    if weights is not None:
+        member = weights_member(weights, changes)
+    elif recipe is not None:
+        member = resolve_member(recipe, 1.0, runs, changes, number)
     if member.recipe is None:
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
     from carvana.inference.export import export_ensemble
 
     name = member.name if number is None else f"{member.name}-fold{number}"
-    formats = [one.value for one in format_ or list(Format)]
     for path, description in export_ensemble(member.runs, member.recipe, out, name, formats):
         console.message(f"{path}: {description}")
+
+
+def _export_weights(recipe: Recipe, runs: Path, out: Path) -> None:
+    """Write the networks of a recipe's run on all cars to OUT/RECIPE, with a model card."""
+    folds = finished_runs(runs, recipe)
+    run = run_dir(runs, recipe, None)
+    if not run.finished:
+        raise UserError(
+            f"{run.folder}: not trained; `./run.sh train --recipe {recipe.name} --fold none` comes first"
+        )
+    run.check_recipe(recipe)
+
+    from carvana.evaluation.model_card import write_model_card
+    from carvana.inference.weights_export import export_weights
+
+    written = export_weights(run, folds, recipe.name, out / recipe.name)
+    console.message(f"{written.folder}: {sum(path.stat().st_size for path in written.networks) / 1e6:.1f} MB")
+    console.message(f"{write_model_card(written, folds)}: the model card")
 
 
 if __name__ == "__main__":

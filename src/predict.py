@@ -18,7 +18,7 @@ from carvana.data.dataset import Sample, test_samples, train_samples
 from carvana.data.split import fold_name, parse_single_fold
 from carvana.errors import UserError
 from carvana.evaluation import mask_checks
-from carvana.inference.config import PredictionConfig, parse_blend, resolve_member
+from carvana.inference.config import PredictionConfig, parse_blend, resolve_member, weights_member
 from carvana.kaggle import options
 from carvana.locks import file_lock
 from carvana.submission.csv_file import fold_path
@@ -40,6 +40,10 @@ class Tta(StrEnum):
 def predict(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights that come with the code (fast), or a run's folder, instead of --recipe."),
     ] = None,
     blend: Annotated[
         str | None,
@@ -133,8 +137,10 @@ def predict(
         ./run.sh predict --recipe single --each-fold --on kaggle
 
         ./run.sh predict --recipe fast --images photos/*.jpg --cutouts
+
+        ./run.sh predict --weights fast --images photos/*.jpg --cutouts
     """
-    weights = _member_weights(recipe, blend)
+    blended = _member_weights(recipe, weights, blend)
     patterns = _photo_patterns(images, more_images, cutouts)
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook and (recipe is None or patterns or keep_maps or cluster):
@@ -143,21 +149,25 @@ def predict(
         )
     if data is None and not notebook and (not patterns or threshold == "auto"):
         raise typer.BadParameter("give --data, or --images with a --threshold that is a number")
-    if each_fold and blend:
+    if each_fold and recipe is None:
         raise typer.BadParameter("--each-fold requires --recipe")
+    if weights is not None and fold:
+        raise typer.BadParameter("--fold requires --recipe or --blend")
     if cluster == "":
         raise typer.BadParameter("--cluster: the address is empty")
     if cluster and patterns:
         raise typer.BadParameter("--cluster requires --data; cut-outs are made on this machine")
     if cluster:  # workers on other machines need absolute paths
         data, runs = data and data.absolute(), runs.absolute()
-        weights = {_absolute_folder(name): weight for name, weight in weights.items()}
+        blended = {_absolute_folder(name): weight for name, weight in blended.items()}
     number = parse_single_fold(fold or [])
     changes = (set_ or []) + ([f"tta={tta.value}"] if tta else [])
     members = [
         resolve_member(name, weight, runs, changes, number, data=data, on_kaggle=notebook is not None)
-        for name, weight in weights.items()
+        for name, weight in blended.items()
     ]
+    if weights is not None:
+        members = [weights_member(weights, changes)]
     config = PredictionConfig(tuple(members))
     if notebook and recipe is not None:
         from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle
@@ -181,13 +191,13 @@ def predict(
         _predict_test_set(config, path, scores, photos, cluster)
 
 
-def _member_weights(recipe: str | None, blend: str | None) -> dict[str, float]:
-    """Return the weights of the ensemble's members, by their names."""
-    if recipe is not None and blend is None:
+def _member_weights(recipe: str | None, weights: str | None, blend: str | None) -> dict[str, float]:
+    """Return the weights in the mean of the recipes and folders of saved maps, by their names."""
+    if sum(one is not None for one in (recipe, weights, blend)) != 1:
+        raise typer.BadParameter("give one of --recipe, --weights and --blend")
+    if recipe is not None:
         return {recipe: 1.0}
-    if blend is not None and recipe is None:
-        return parse_blend(blend)
-    raise typer.BadParameter("give either --recipe or --blend")
+    return parse_blend(blend) if blend is not None else {}
 
 
 def _photo_patterns(images: list[str] | None, more: list[str] | None, cutouts: str | None) -> list[str]:

@@ -121,9 +121,11 @@ def _fold_submissions(submission: Path, data: Path) -> list[Path]:
     paths = [path for path in (fold_path(submission, fold) for fold in folds) if path.name in known]
     if not paths:
         recipe = next((row["recipe"] for row in rows if row["submission"] == submission.name), "")
-        options = ["--data", data, "--each-fold", "--out", submission]
-        known = recipe and is_recipe_name(recipe)
-        predict = command("predict", "--recipe", recipe, *options) if known else "predict with --each-fold"
+        predict = "predict with --each-fold"
+        if recipe and is_recipe_name(recipe):
+            predict = command(
+                "predict", "--recipe", recipe, "--data", data, "--each-fold", "--out", submission
+            )
         raise UserError(f"{submission}: has no folds' submissions beside it; {predict} writes them")
     return paths
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from carvana import commandline, console
@@ -16,7 +17,7 @@ from carvana.data.split import Split, fold_name, parse_single_fold
 from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
-from carvana.runs import RunDir
+from carvana.runs import RunDir, recipe_runs
 
 
 def train(
@@ -30,9 +31,15 @@ def train(
     ] = None,
     fold: Annotated[
         list[str] | None,
-        typer.Option(metavar="K|all", help="A fold to hold out, or all; may be repeated. [default: all]"),
+        typer.Option(
+            metavar="K|all|none",
+            help="A fold to hold out, or `all`; may be repeated. `none` trains on all cars, without a score."
+            " [default: all]",
+        ),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K.")] = Path("runs"),
+    runs: Annotated[
+        Path, typer.Option(help="Each fold is written to RUNS/RECIPE/fold-K, and `none` to RUNS/RECIPE/all.")
+    ] = Path("runs"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
     ] = None,
@@ -61,6 +68,9 @@ def train(
     An interrupted training resumes after its last finished epoch, and a finished one is skipped. At the end, the Dice
     of the held-out photos is computed at their own size.
 
+    `--fold none` trains on all labelled cars, for as many epochs as the recipe names. No photos are held out, so that
+    this run has no score of its own; the out-of-fold Dice of the recipe's folds is the estimate.
+
     Examples:
 
         ./run.sh train --recipe miniature
@@ -68,6 +78,8 @@ def train(
         ./run.sh train --recipe baseline --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --set seed=1
 
         ./run.sh train --recipe baseline --recipe resnet34 --cluster tls://HOST:8786
+
+        ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --fold none
 
         ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
@@ -96,7 +108,7 @@ def train(
     folds = folds or default_table(data)
     samples = train_samples(data)
     split = Split.read(samples, folds)
-    numbers = split.select(fold or ["all"])
+    numbers = _folds_to_hold_out(fold or ["all"], split)
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)
@@ -121,21 +133,44 @@ def train(
     _show(trained)
 
 
+def _folds_to_hold_out(fold: list[str], split: Split) -> Sequence[int | None]:
+    """Return the folds of `--fold`; `none`, which holds out no photos, is None."""
+    return [None] if fold == ["none"] else split.select(fold)
+
+
 def _absolute(recipe: str) -> str:
     """Return a recipe's name, or the absolute path of its file, so that other machines find it."""
     return str(Path(recipe).absolute()) if recipe.endswith(".toml") else recipe
 
 
 def _show(trained: Sequence[RunDir]) -> None:
-    if not trained:  # detached from Kaggle
-        return
+    for run in trained:
+        if not run.holds_out:
+            record = run.read_training_record()
+            console.message(
+                f"{run.folder}: trained on all {record.cars} cars in {record.minutes:.1f} minutes. It has no score of"
+                " its own, because no photos were held out; the out-of-fold Dice of"
+                f" {run.folder.parent}/fold-* estimates it{_mean_of_folds(run.folder.parent)}"
+            )
     rows = [
         [run.folder.parent.name, str(run.fold), str(run.folder), *mean_with_ci(run.read_scores()).cells()]
         for run in trained
+        if run.holds_out
     ]
+    if not rows:  # or detached from Kaggle
+        return
     console.show_table(
         "Out-of-fold Dice", ["recipe", "fold", "run", "Dice", "95% interval", "photos"], rows, left=3
     )
+
+
+def _mean_of_folds(folder: Path) -> str:
+    """Describe the out-of-fold Dice of a recipe's finished folds; "" if there are none."""
+    finished = [run for run in recipe_runs(folder) if run.finished]
+    if not finished:
+        return ""
+    dice, interval, photos = mean_with_ci(pd.concat([run.read_scores() for run in finished])).cells()
+    return f": {dice} (95% interval {interval}, {photos} photos of {len(finished)} folds)"
 
 
 if __name__ == "__main__":

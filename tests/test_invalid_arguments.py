@@ -43,6 +43,8 @@ def _assert_refused(result: Result) -> None:
     [
         ["train", "--recipe", "miniature", *FOLDS, "--fold"],
         ["predict", "--recipe", "miniature", *DATA, "--fold"],
+        ["predict", *DATA, "--weights"],
+        ["export", "--weights"],
         ["export", "--recipe", "miniature", "--fold"],
         ["study", *FOLDS, "--study", "none.toml", "--fold"],
         ["predict", "--recipe", "miniature", *DATA, "--cluster"],

@@ -160,6 +160,28 @@ def test_ctrl_c_is_one_line(workspace: Path) -> None:
     )
 
 
+def test_weights_of_all_cars_are_trained_exported_and_predict(workspace: Path) -> None:
+    text = output_of(*TRAIN, *SMALL, "--fold", "none", cwd=workspace)
+    assert "trained on all 4 cars" in text
+    assert re.search(
+        r"has no score of its own.*estimates it: 0\.\d{6} \(95% interval .*64 photos of 2 folds\)", text
+    )
+    output_of(
+        "export", "--recipe", "miniature", *SMALL, "--format", "weights", "--out", "weights", cwd=workspace
+    )
+    assert "# Weights `miniature`" in (workspace / "weights" / "miniature" / "README.md").read_text()
+    predict = ["predict", "--weights", "weights/miniature"]
+    text = output_of(*predict, "--images", "data/test", "--cutouts", "cutouts", cwd=workspace)
+    assert "48 photos cut out to cutouts" in text
+    output_of(*predict, "--data", "data", cwd=workspace)
+    ledger = pd.read_csv(workspace / "submissions" / "ledger.csv").set_index("submission")
+    row = ledger.loc["miniature-weights.csv.gz"]
+    assert row[["recipe", "folds", "fold"]].tolist() == ["miniature-weights", "data-2", "all"]
+    assert pd.isna(row["cv_dice"])
+    text = error_of(*predict, "--data", "data", "--threshold", "auto", cwd=workspace)
+    assert "miniature-weights: was trained on all photos and has no held-out ones" in text
+
+
 def test_another_threshold_is_another_submission(workspace: Path) -> None:
     options = ["--fold", 1, "--threshold", 0.9, "--tta", "none", "--out", "submissions/strict.csv.gz"]
     output_of(*PREDICT, *options, cwd=workspace)

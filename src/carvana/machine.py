@@ -1,8 +1,9 @@
-"""A description of the machine, for the figures that are measured on it."""
+"""Descriptions of the machine and of the code's version, for the figures that are measured with them."""
 
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 
 import joblib
@@ -22,3 +23,14 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def memory_bytes() -> int:
     """Return the machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def git_commit() -> str:
+    """Return the code's commit, with `-dirty` if files were changed since; "" outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,11 +1,14 @@
-"""The folder of a run, that is of a recipe trained on a fold, and its files. Importing this imports no Keras."""
+"""The folder of a run, that is of a recipe trained on a fold or on all photos, and its files.
+
+Importing this imports no Keras.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
@@ -18,6 +21,8 @@ from carvana.errors import UserError
 from carvana.files import describe_os_error, write_json
 from carvana.recipe import Recipe
 from carvana.tables import COUNT, DICE, Number, Text, read_csv
+
+M = TypeVar("M", bound=BaseModel)
 
 _PREDICTION_KEYS = ("tta", "threshold")
 """Keys of a recipe that do not affect the weights."""
@@ -74,9 +79,25 @@ class RunMetadata(BaseModel):
         return self
 
 
+class TrainingRecord(BaseModel):
+    """The file `training.json` of a run on all photos: how it was trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    photos: int
+    cars: int
+    minutes: float
+    """Minutes of the process that finished the training."""
+    resumed: bool
+    """True if an earlier process had trained some of the epochs."""
+    machine: str
+    commit: str
+    """Commit of the code; "" outside a git checkout."""
+
+
 @dataclass(frozen=True)
 class RunDir:
-    """The folder `runs/RECIPE/fold-K`."""
+    """The folder of a run: `runs/RECIPE/fold-K`, or `runs/RECIPE/all` if no fold was held out."""
 
     folder: Path
 
@@ -139,6 +160,11 @@ class RunDir:
         return self.folder / "refiner-checkpoint.npz"
 
     @property
+    def training_record(self) -> Path:
+        """Record of a finished training on all photos, which has no scores. It is written last of all files."""
+        return self.folder / "training.json"
+
+    @property
     def networks(self) -> list[Path]:
         """The saved networks that exist: the model, and the refiner if there is one."""
         return [path for path in (self.model, self.refiner) if path.is_file()]
@@ -149,21 +175,33 @@ class RunDir:
         return self.folder / ".lock"
 
     @property
+    def holds_out(self) -> bool:
+        """True if a fold was held out of the training; False for a run on all photos."""
+        return _RUN_NAME.fullmatch(self.folder.name) is not None
+
+    @property
     def fold(self) -> int:
-        """Number of the fold that is held out."""
+        """Number of the fold that is held out; only if `holds_out`."""
         return int(self.folder.name.removeprefix("fold-"))
+
+    @property
+    def label(self) -> str:
+        """The run in messages: `fold 0`, or `no fold held out`."""
+        return f"fold {self.fold}" if self.holds_out else "no fold held out"
 
     @property
     def finished(self) -> bool:
         """True when training is complete."""
-        return self.scores.is_file()
+        return (self.scores if self.holds_out else self.training_record).is_file()
 
     def read_scores(self) -> pd.DataFrame:
         """Read the out-of-fold scores: columns img (text) and dice (0..1).
 
         Raises:
-            UserError: training is not complete, or the file is malformed.
+            UserError: no photos were held out, training is not complete, or the file is malformed.
         """
+        if not self.holds_out:
+            raise UserError(f"{self.folder}: has no scores, because no photos were held out of its training")
         if not self.finished:
             raise UserError(f"{self.folder}: not trained to its end")
         with advise_fresh():
@@ -201,19 +239,23 @@ class RunDir:
         Raises:
             UserError: the file is missing or malformed.
         """
-        with advise_fresh():
-            try:
-                return RunMetadata.model_validate_json(self.metadata.read_bytes())
-            except OSError as error:
-                raise UserError(describe_os_error(error)) from None
-            except ValidationError as error:
-                first = error.errors()[0]
-                keys = "".join(f"{key}: " for key in first["loc"])
-                raise UserError(f"{self.metadata}: {keys}{first['msg'].lower()}") from None
+        return _read_model(RunMetadata, self.metadata)
 
     def write_metadata(self, metadata: RunMetadata) -> None:
         """Write the metadata."""
         write_json(metadata.model_dump(exclude_none=True), self.metadata)
+
+    def read_training_record(self) -> TrainingRecord:
+        """Read the record of a finished training on all photos.
+
+        Raises:
+            UserError: training is not complete, or the file is malformed.
+        """
+        return _read_model(TrainingRecord, self.training_record)
+
+    def write_training_record(self, record: TrainingRecord) -> None:
+        """Write the record of a finished training on all photos."""
+        write_json(record.model_dump(), self.training_record)
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UserError if this run was trained with another recipe than `recipe`.
@@ -230,9 +272,9 @@ class RunDir:
             )
 
 
-def run_dir(runs: Path, recipe: Recipe, fold: int) -> RunDir:
-    """Return the folder of a recipe's run on a fold; it need not exist."""
-    return RunDir(runs / recipe.name / f"fold-{fold}")
+def run_dir(runs: Path, recipe: Recipe, fold: int | None) -> RunDir:
+    """Return the folder of a recipe's run on a fold, which need not exist; None is the run on all photos."""
+    return RunDir(runs / recipe.name / ("all" if fold is None else f"fold-{fold}"))
 
 
 def training_commands(
@@ -330,6 +372,19 @@ def advise_fresh() -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{error}; train again with --fresh") from None
+
+
+def _read_model(model: type[M], path: Path) -> M:
+    """Read a JSON file of a run."""
+    with advise_fresh():
+        try:
+            return model.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(describe_os_error(error)) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            keys = "".join(f"{key}: " for key in first["loc"])
+            raise UserError(f"{path}: {keys}{first['msg'].lower()}") from None
 
 
 def _check_finished(run: RunDir, recipe: Recipe, advice: str) -> RunDir:

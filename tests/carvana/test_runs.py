@@ -10,7 +10,15 @@ from tests.damage import flip_bit
 from carvana.errors import UserError
 from carvana.evaluation.errors import COLUMNS, errors_by_recipe
 from carvana.recipe import read_recipe, write_recipe
-from carvana.runs import RunDir, RunMetadata, finished_runs, finished_runs_by_recipe, recipe_runs, run_dir
+from carvana.runs import (
+    RunDir,
+    RunMetadata,
+    TrainingRecord,
+    finished_runs,
+    finished_runs_by_recipe,
+    recipe_runs,
+    run_dir,
+)
 
 RECIPE = read_recipe("miniature")
 
@@ -48,6 +56,19 @@ def _finish(runs: Path, fold: int, split: str = METADATA.split) -> RunDir:
         f"{','.join(COLUMNS)}\n00087a6bd4dc_01.jpg,coarse,0.99{',1' * (len(COLUMNS) - 3)}\n"
     )
     return run
+
+
+def test_a_run_on_all_photos_is_finished_when_its_record_is_there(tmp_path: Path) -> None:
+    run = run_dir(tmp_path, RECIPE, None)
+    assert (run.folder, run.holds_out, run.finished) == (tmp_path / "miniature" / "all", False, False)
+    record = TrainingRecord(photos=64, cars=4, minutes=1.5, resumed=False, machine="a processor", commit="")
+    run.write_training_record(record)
+    assert run.finished
+    assert run.read_training_record() == record
+    assert recipe_runs(run.folder.parent) == []  # it is no fold of an ensemble
+    run.training_record.write_text('{"photos": 64}')
+    with pytest.raises(UserError, match=r"training\.json: cars: field required; train again with --fresh"):
+        run.read_training_record()
 
 
 @pytest.fixture

@@ -52,12 +52,16 @@ class Split:
             chosen += self.numbers if number is None else [number]
         return list(dict.fromkeys(chosen))
 
-    def train_val(self, fold: int) -> tuple[list[Sample], list[Sample]]:
+    def train_val(self, fold: int | None) -> tuple[list[Sample], list[Sample]]:
         """Return the training photos and the validation photos of a fold, which is held out of training.
+
+        If `fold` is None, no fold is held out: all photos are training photos.
 
         Raises:
             UserError: the fold does not exist, or contains all cars of the data.
         """
+        if fold is None:
+            return list(self.photos), []
         if fold not in self.numbers:
             known = ", ".join(map(str, self.numbers))
             raise UserError(f"fold {fold}: not in the fold table {self.table}; for these cars it has {known}")

@@ -142,6 +142,10 @@ def _check_members(config: PredictionConfig) -> None:
             raise UserError(
                 f"{member.name}: saved maps of test photos have no out-of-fold photos; give --threshold a number"
             )
+        if not all(run.holds_out for run in member.runs):
+            raise UserError(
+                f"{member.name}: was trained on all photos and has no held-out ones; give --threshold a number"
+            )
     if len({_split(member) for member in config.members}) > 1:
         names = ", ".join(member.name for member in config.members)
         raise UserError(

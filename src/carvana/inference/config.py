@@ -15,6 +15,7 @@ from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_recipe_name, read_recipe
 from carvana.runs import RunDir, finished_runs, training_commands
+from carvana.weights import find_weights, weights_name
 
 DEFAULT_THRESHOLD = 0.5
 """Threshold of saved maps, which have no recipe."""
@@ -132,6 +133,22 @@ def resolve_member(
     recipe = read_recipe(name, changes)
     advice = training_commands(name, runs, data, changes, fold, on_kaggle=on_kaggle)
     return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold, advice)))
+
+
+def weights_member(name: str, changes: list[str]) -> EnsembleMember:
+    """Find weights as the only member of an ensemble.
+
+    Args:
+        name: as in `find_weights`.
+        changes: `key=value` changes of the recipe that affect prediction only, e.g. `tta=none`.
+
+    Raises:
+        UserError: there are no such weights, a file of them is damaged, or a change affects the networks.
+    """
+    run = find_weights(name)
+    recipe = read_recipe(str(run.recipe), changes).model_copy(update={"name": weights_name(run)})
+    run.check_recipe(recipe)
+    return EnsembleMember(recipe.name, 1.0, recipe, (run,))
 
 
 def parse_blend(blend: str) -> dict[str, float]:

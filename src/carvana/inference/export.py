@@ -85,7 +85,7 @@ def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
     padded = _Pad(recipe.size, size_spec, name="pad")(photo)
-    networks = [_in_float32(run.model, recipe, build.build) for run in runs]
+    networks = [load_in_float32(run.model, recipe, build.build) for run in runs]
     ensemble = merge_models(networks, flip=recipe.tta == "flip")
     probability = _Crop(recipe.size, name="probability")(ensemble(padded)["maps"])
     return keras.Model(photo, probability, name=recipe.name)
@@ -100,7 +100,7 @@ def build_export_refiner(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     """
     refiner = refiner_recipe(recipe)
     patches = keras.Input((*refiner.size, CHANNELS), name="patches", dtype="uint8")
-    networks = [_in_float32(run.refiner, refiner, build_refiner) for run in runs]
+    networks = [load_in_float32(run.refiner, refiner, build_refiner) for run in runs]
     ensemble = merge_models(networks, flip=recipe.tta != "none")
     probability = _Crop(refiner.size, name="probability")(ensemble(patches)["maps"])
     return keras.Model(patches, probability, name=f"{recipe.name}-refiner")
@@ -216,8 +216,14 @@ def _complete(path: Path, metadata: Mapping[str, str]) -> None:
     onnx.save(exported, path)
 
 
-def _in_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:
-    """Load a network, and convert it to float32 by `build_model` if the recipe has another precision."""
+def load_in_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:
+    """Load a network, and convert it to float32 by `build_model` if the recipe has another precision.
+
+    Args:
+        path: the saved network.
+        recipe: its recipe.
+        build_model: builds the network of a recipe.
+    """
     trained = build.load(path)
     if recipe.precision == "float32":
         return trained

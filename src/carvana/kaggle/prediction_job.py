@@ -18,10 +18,11 @@ from carvana.kaggle.push import Sources
 from carvana.kaggle.records import FINISHED, read_record, read_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
+from carvana.machine import git_commit
 from carvana.recipe import Encoder
 from carvana.runs import RunDir
 from carvana.submission.csv_file import fold_path
-from carvana.submission.ledger import Ledger, git_commit
+from carvana.submission.ledger import Ledger
 from carvana.submission.prediction_record import record_path
 
 _TRAIN_PARTS = ("train", "train_masks")

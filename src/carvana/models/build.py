@@ -43,13 +43,21 @@ def size_spec(recipe: Recipe) -> SizeSpec:
     return unet_size_spec(recipe)
 
 
-def save(model: keras.Model, path: Path) -> None:
+def save(model: keras.Model, path: Path, *, half: bool = False) -> None:
     """Save a network for prediction, without its optimizer; the file is complete or absent.
 
     Equal networks give equal bytes.
+
+    Args:
+        model: the network.
+        path: the file.
+        half: store the weights in float16, in half the bytes. A saved network of float32 is loaded as one of float32.
+
+    Raises:
+        UserError: a weight is too large for float16.
     """
     with atomic_path(path) as part:
-        keras_file.write(model, part)
+        keras_file.write(model, part, half=half)
 
 
 def load(path: Path) -> keras.Model:

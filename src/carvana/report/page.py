@@ -12,11 +12,12 @@ from carvana.errors import UserError
 from carvana.evaluation import errors
 from carvana.evaluation.scores import difference_cells, format_dice, format_difference
 from carvana.files import atomic_path
+from carvana.machine import git_commit
 from carvana.report import drawing, figures, gallery
 from carvana.report.experiments import UNKNOWN, Experiment, compare_recipes, find_experiments, read_makes
 from carvana.report.flagged import FlaggedMask, flagged_masks
 from carvana.submission import comparison
-from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
+from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "template"
 

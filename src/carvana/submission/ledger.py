@@ -1,6 +1,5 @@
 """The ledger `submissions/ledger.csv`: one row per submission and board, with its scores."""
 
-import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ import pandas as pd
 from carvana import console
 from carvana.files import sha256_of_file
 from carvana.locks import file_lock
+from carvana.machine import git_commit
 from carvana.tables import TEXT, Columns, Number, Text, check_column, read_csv, write_csv
 
 COLUMNS = [
@@ -124,14 +124,3 @@ def _file_key(row: LedgerRow) -> tuple[str, str]:
 def utc_now() -> str:
     """Return the current time for the column `when`: UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def git_commit() -> str:
-    """Return the code's commit for the column `commit`; "" outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -26,9 +26,10 @@ from carvana.inference.shards import (
     resume_shards,
 )
 from carvana.locks import file_lock
+from carvana.machine import git_commit
 from carvana.runs import RunDir
 from carvana.submission.csv_file import Check, check_submission, fold_path, write_submission
-from carvana.submission.ledger import Ledger, LedgerRow, git_commit, utc_now
+from carvana.submission.ledger import Ledger, LedgerRow, utc_now
 from carvana.submission.prediction_record import SubmissionRecord, read_record, record_path
 from carvana.tables import csv_stem
 from carvana.tasks import Executor
@@ -48,7 +49,8 @@ class SubmissionSpec:
     @property
     def fold(self) -> str:
         """The ledger's column `fold`: a fold's number, or `all`."""
-        if not self.runs or len(self.runs) == len(self.runs[0].read_metadata().folds):
+        first = next(iter(self.runs), None)
+        if first is None or not first.holds_out or len(self.runs) == len(first.read_metadata().folds):
             return "all"
         return str(self.runs[0].fold)
 
@@ -306,7 +308,7 @@ def _out_of_fold_scores(
     config: PredictionConfig, runs: Sequence[RunDir], scores: pd.DataFrame | None
 ) -> pd.DataFrame | None:
     """Return the runs' out-of-fold scores; None if the held-out photos were predicted in another way."""
-    if not runs:
+    if not all(run.holds_out for run in runs) or not runs:
         return None
     of_training = pd.concat([run.read_scores() for run in runs])
     if scores is not None:

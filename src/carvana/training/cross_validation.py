@@ -3,6 +3,7 @@
 import gc
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,9 +16,10 @@ from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.locks import file_lock
+from carvana.machine import describe_machine, git_commit
 from carvana.models.refiner import refiner_recipe
 from carvana.recipe import Recipe, Stage, read_recipe, write_recipe
-from carvana.runs import RunDir, RunMetadata, run_dir
+from carvana.runs import RunDir, RunMetadata, TrainingRecord, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
@@ -37,12 +39,12 @@ class FoldTask:
     train: tuple[Sample, ...]
     """Photos to train on."""
     val: tuple[Sample, ...]
-    """Photos to validate on."""
+    """Photos to validate on; none if no fold is held out."""
 
     @property
     def name(self) -> str:
         """Recipe and fold, for messages."""
-        return f"{self.recipe.name} fold {self.run.fold}"
+        return f"{self.recipe.name} {self.run.label}"
 
     @property
     def n_samples(self) -> int:
@@ -69,9 +71,10 @@ class FoldTask:
                 self._train_and_score(reporter, devices)
 
     def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
-        """Train the recipe's networks and score them, which marks the run as finished."""
+        """Train the recipe's networks and score them if there are held-out photos; this marks the run as finished."""
         check_memory(self.recipe, len(self.train))
-        run, validator = self.run, Validator(self.val, self.recipe)
+        start, resumed = time.perf_counter(), self.completed() > 0
+        run, validator = self.run, Validator(self.val, self.recipe) if self.val else None
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
         network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)
         network.fit()
@@ -82,9 +85,20 @@ class FoldTask:
             RefinerTrainer(
                 recipe, run, self.train, validator, earlier=history, devices=devices, reporter=reporter
             ).fit()
-        scores, errors = validator.final_scores(run)
-        write_csv(errors, run.errors)
-        write_csv(scores, run.scores)  # the last file; from here on the run is finished
+        if validator:
+            scores, errors = validator.final_scores(run)
+            write_csv(errors, run.errors)
+            write_csv(scores, run.scores)  # the last file; from here on the run is finished
+        else:
+            record = TrainingRecord(
+                photos=len(self.train),
+                cars=len({sample.car for sample in self.train}),
+                minutes=round((time.perf_counter() - start) / 60, 2),
+                resumed=resumed,
+                machine=describe_machine(),
+                commit=git_commit(),
+            )
+            run.write_training_record(record)  # the last file
         _delete_checkpoints(run)
 
     def _photos_per_epoch(self) -> list[int]:
@@ -134,7 +148,7 @@ def _filled_up(n_samples: int, stage: Stage) -> int:
 def train_folds(
     recipe: Recipe,
     split: Split,
-    folds: Sequence[int],
+    folds: Sequence[int | None],
     runs: Path,
     *,
     devices: AllDevices | None = None,
@@ -147,8 +161,8 @@ def train_folds(
     Args:
         recipe: the recipe to train.
         split: the photos and their folds.
-        folds: the folds to hold out.
-        runs: each fold is written to `runs/RECIPE/fold-K`.
+        folds: the folds to hold out, and None to hold out none.
+        runs: each fold is written to `runs/RECIPE/fold-K`, and None to `runs/RECIPE/all`.
         devices: devices that share each batch; by default one device.
         fresh: delete what was trained of these folds before.
 
@@ -169,7 +183,7 @@ def train_on_cluster(
     job: TrainingJob,
     recipes: Sequence[Recipe],
     split: Split,
-    folds: Sequence[int],
+    folds: Sequence[int | None],
     *,
     fresh: bool = False,
 ) -> list[RunDir]:
@@ -180,7 +194,7 @@ def train_on_cluster(
         job: what the tasks have in common.
         recipes: the recipes to train.
         split: the photos and their folds.
-        folds: the folds to hold out.
+        folds: the folds to hold out, and None to hold out none.
         fresh: delete what was trained of these folds before.
     """
     tasks = [task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, fresh=fresh)]
@@ -190,7 +204,7 @@ def train_on_cluster(
 
 
 def _pending(
-    recipe: Recipe, split: Split, folds: Sequence[int], runs: Path, *, fresh: bool
+    recipe: Recipe, split: Split, folds: Sequence[int | None], runs: Path, *, fresh: bool
 ) -> list[FoldTask]:
     """Return tasks for the folds that are not finished, and begin their runs."""
     samples = {fold: split.train_val(fold) for fold in folds}
@@ -208,7 +222,7 @@ def _pending(
             if run.finished:
                 _delete_checkpoints(run)  # left by a training that was killed at its very end
         if run.finished:
-            console.message(f"fold {fold}: trained already, in {run.folder}")
+            console.message(f"{run.label}: trained already, in {run.folder}")
         else:
             tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
     return tasks
@@ -221,7 +235,8 @@ def _delete_checkpoints(run: RunDir) -> None:
 
 def _delete_files(run: RunDir) -> None:
     """Delete all files of a run, first those by which it would be finished, or be resumed, if this is interrupted."""
-    run.scores.unlink(missing_ok=True)
+    for path in (run.scores, run.training_record):
+        path.unlink(missing_ok=True)
     _delete_checkpoints(run)
     for path in run.folder.iterdir():
         if path.is_dir():

@@ -19,17 +19,18 @@ def plot_history(history: pd.DataFrame, path: Path) -> None:
     """Plot loss, validation Dice and learning rate against the minutes of training, and write a PNG file.
 
     Args:
-        history: one row per epoch, as in `history.csv`; stages differ in their background.
+        history: one row per epoch, as in `history.csv`, with or without `dice`; stages differ in their background.
         path: the file to write.
     """
     minutes = history["train_s"].cumsum() / 60
+    panels = [panel for panel in _PANELS if panel[0] in history]
     figure = Figure(figsize=(8, 6), layout="constrained")
-    axes = figure.subplots(len(_PANELS), sharex=True, height_ratios=(2, 2, 1))
-    for axis, (column, label) in zip(axes, _PANELS, strict=True):
+    axes = figure.subplots(len(panels), sharex=True, height_ratios=(2,) * (len(panels) - 1) + (1,))
+    for axis, (column, label) in zip(axes, panels, strict=True):
         axis.plot(minutes, 1 - history[column] if column == "dice" else history[column], marker=".")
+        axis.set_yscale("log" if column == "dice" else "linear")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-    axes[1].set_yscale("log")
     axes[-1].set_xlabel("minutes of training")
     for number, epochs in history.groupby("stage"):
         start, end = minutes[epochs.index[0]] - epochs["train_s"].iloc[0] / 60, minutes[epochs.index[-1]]

@@ -86,7 +86,7 @@ def resolve_precision(
         )
     else:
         chosen, speeds = metadata.precision, metadata.step_per_s
-    reporter.message(f"fold {run.fold}: precision {_choice(chosen, speeds)}")
+    reporter.message(f"{run.label}: precision {_choice(chosen, speeds)}")
     return _with_precision(recipe, chosen)
 
 

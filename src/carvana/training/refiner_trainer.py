@@ -39,7 +39,7 @@ class RefinerTrainer(Trainer):
         recipe: Recipe,
         run: RunDir,
         train: Sequence[Sample],
-        validator: Validator,
+        validator: Validator | None,
         *,
         earlier: Sequence[dict[str, Any]],
         devices: AllDevices | None = None,
@@ -51,7 +51,7 @@ class RefinerTrainer(Trainer):
             recipe: the recipe, with `refine`.
             run: where all files are written; the first network is there.
             train: photos to train on.
-            validator: of all held-out photos.
+            validator: of all held-out photos; None if there are none.
             earlier: rows of the run's history of the first network.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
@@ -70,14 +70,15 @@ class RefinerTrainer(Trainer):
             devices=devices,
             reporter=reporter,
         )
-        self._validator = validator.one_per_car()  # all photos would take as long as half an epoch
+        # All photos would take as long as half an epoch.
+        self._validator = validator.one_per_car() if validator else None
         self._first = load(run.model)
         self._first_ensemble = FoldEnsemble([self._first], size_spec(recipe), recipe.size, tta=recipe.tta)
         self._patches: PatchSamples | None = None
 
     def _batches(self, stage: Stage) -> Batches:
         if self._patches is None:
-            title = f"fold {self._run.fold} cutting patches"
+            title = f"{self._run.label} cutting patches"
             with self._reporter.progress(title, len(self._train), "photos") as advance:
                 self._patches = PatchSamples(self._train, self._refine, self._recipe.seed)
                 for _ in self._patches.fill(WeightedEnsemble((self._first_ensemble,))):
@@ -87,9 +88,11 @@ class RefinerTrainer(Trainer):
         )
 
     def _title(self, number: int, stage: Stage) -> str:
-        return f"fold {self._run.fold} refinement {stage.size[1]}x{stage.size[0]}"
+        return f"{self._run.label} refinement {stage.size[1]}x{stage.size[0]}"
 
-    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float | None, list[np.ndarray]]:
+        if self._validator is None:
+            return None, []
         refiner = Refiner([model], self._refine, flip=False)
         return self._validator.mean_dice(self._first, self._size, refiner), []
 

@@ -22,11 +22,11 @@ def write_epoch(folder: Path, row: Mapping[str, float], overlays: Sequence[np.nd
 
     Args:
         folder: the run's folder of logs.
-        row: the epoch's row of the history.
+        row: the epoch's row of the history; without `dice` if no photos are held out.
         overlays: validation photos (height, width, 3), uint8, RGB, with the edges of mask and truth.
     """
     epoch = int(row["epoch"])
-    values = [Summary.Value(tag=name, simple_value=row[name]) for name in _SCALARS]
+    values = [Summary.Value(tag=name, simple_value=row[name]) for name in _SCALARS if name in row]
     values += [
         Summary.Value(tag=f"validation/{number}", image=_image(overlay))
         for number, overlay in enumerate(overlays)

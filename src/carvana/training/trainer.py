@@ -46,7 +46,10 @@ _HISTORY_COLUMNS = (
     "loader_per_s",
     "step_per_s",
 )
-"""Columns of `history.csv`: `_s` are seconds, `_per_s` samples per second of data loader and training step alone."""
+"""Columns of `history.csv`, without `dice` if no photos are held out.
+
+`_s` are seconds, `_per_s` samples per second of data loader and training step alone.
+"""
 
 
 class Trainer(ABC):
@@ -104,7 +107,7 @@ class Trainer(ABC):
         """Return the batches of a stage."""
 
     @abstractmethod
-    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float | None, list[np.ndarray]]:
         """Score the network after an epoch.
 
         Args:
@@ -112,7 +115,7 @@ class Trainer(ABC):
             stage: the epoch's stage.
 
         Returns:
-            The mean Dice, and overlays for TensorBoard.
+            The mean Dice, or None if no photos are held out, and overlays for TensorBoard.
         """
 
     @abstractmethod
@@ -148,7 +151,7 @@ class Trainer(ABC):
                             advance(len(photos), f"epoch {epoch + 1}, {meter}")
                         row = self._finish_epoch(number, stage, meter, is_first=epoch == epochs.start)
                         line = _epoch_line(row, stage, epoch - epochs.start + 1)
-                        self._reporter.message(f"fold {self._run.fold}, {line}")
+                        self._reporter.message(f"{self._run.label}, {line}")
                 plot_history(pd.DataFrame(self.history), self._run.curve)
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -197,7 +200,7 @@ class Trainer(ABC):
             else "no epoch was finished"
         )
         raise UserError(
-            f"fold {self._run.fold}: the loss is {loss} in epoch {len(self.history) + 1}, on"
+            f"{self._run.label}: the loss is {loss} in epoch {len(self.history) + 1}, on"
             f" {', '.join(sorted(set(batches.names(epoch, step))))}; {saved}; lower {self.keys}learning_rate, or set"
             " clip_norm=1 or precision=float32, and train again with --fresh"
         )
@@ -209,11 +212,14 @@ class Trainer(ABC):
         training, state, start = meter.columns(), self._train_step.state(), time.perf_counter()
         with self._train_step.ema_weights() as model:
             dice, overlays = self._score(model, stage)
-            validation = {"dice": dice, "validation_s": round(time.perf_counter() - start, 2)}
+            validation = {"validation_s": round(time.perf_counter() - start, 2)}
+            if dice is not None:
+                validation["dice"] = dice
             row = self._history_row(number, stage, training | validation)
-            is_kept = is_first or dice > self._progress.best_dice or not self.keeps_best
+            is_kept = is_first or dice is None or dice > self._progress.best_dice or not self.keeps_best
             if is_kept:
-                self._progress.best_dice, self._kept = dice, model.get_weights()
+                self._kept = model.get_weights()
+                self._progress.best_dice = self._progress.best_dice if dice is None else dice
             write_epoch(self._run.tensorboard, row, overlays)
             self._save_checkpoint(state, row)
             if is_kept:
@@ -231,7 +237,7 @@ class Trainer(ABC):
             "n_microbatches": self._train_step.n_microbatches(stage),
             **measures,
         }
-        return {name: columns[name] for name in _HISTORY_COLUMNS}
+        return {name: columns[name] for name in _HISTORY_COLUMNS if name in columns}
 
     def _save_checkpoint(self, state: Sequence[np.ndarray], row: dict[str, float]) -> None:
         """Save the state after an epoch, and the history with the epoch's row."""
@@ -242,16 +248,16 @@ class Trainer(ABC):
 
     def _halve_microbatch(self, stage: Stage) -> None:
         """Return to the last checkpoint with micro-batches of half the size."""
-        fold, count = self._run.fold, self._train_step.n_microbatches(stage)
+        label, count = self._run.label, self._train_step.n_microbatches(stage)
         photos = stage.batch_size // count
         if photos % 2:
             raise UserError(
-                f"fold {fold}: {self.unit} of {_size(stage)} do not fit the device in micro-batches of {photos},"
+                f"{label}: {self.unit} of {_size(stage)} do not fit the device in micro-batches of {photos},"
                 f" which cannot be halved; choose a smaller size or {self.keys}base_filters, or a"
                 f" {self.keys}batch_size that 2 divides more often"
             )
         self._reporter.message(
-            f"fold {fold}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device: training"
+            f"{label}: a micro-batch of {photos} {self.unit} of {_size(stage)} does not fit the device: training"
             f" continues with {2 * count} micro-batches of {photos // 2} per step"
         )
         del self._train_step
@@ -276,7 +282,7 @@ class Trainer(ABC):
         except ValueError as error:
             raise checkpoint.resume_error(self._checkpoint, error) from None
         if self._progress.epoch < self._n_epochs:
-            self._reporter.message(f"fold {self._run.fold}: resumes after epoch {len(self.history)}")
+            self._reporter.message(f"{self._run.label}: resumes after epoch {len(self.history)}")
 
     def _write_outputs(self) -> None:
         """Write the files that follow from the checkpoint; a killed training may have left earlier ones."""
@@ -291,7 +297,7 @@ class NetworkTrainer(Trainer):
     """Training of a recipe's network on the photos of one fold.
 
     Of the last stage's epochs the one with the best validation Dice is kept, because prediction works at that stage's
-    size.
+    size. Without held-out photos, the last epoch is kept.
     """
 
     keeps_best = True
@@ -301,7 +307,7 @@ class NetworkTrainer(Trainer):
         recipe: Recipe,
         run: RunDir,
         train: Sequence[Sample],
-        validator: Validator,
+        validator: Validator | None,
         *,
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
@@ -312,7 +318,7 @@ class NetworkTrainer(Trainer):
             recipe: the recipe to train.
             run: where all files are written.
             train: photos to train on.
-            validator: scores the network after each epoch.
+            validator: scores the network after each epoch; None if no photos are held out.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -341,9 +347,11 @@ class NetworkTrainer(Trainer):
         return Batches(samples, stage.batch_size, size_spec(recipe), recipe.augmentation, recipe.seed)
 
     def _title(self, number: int, stage: Stage) -> str:
-        return f"fold {self._run.fold} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
+        return f"{self._run.label} stage {number}/{len(self._recipe.stages)} {_size(stage)}"
 
-    def _score(self, model: keras.Model, stage: Stage) -> tuple[float, list[np.ndarray]]:
+    def _score(self, model: keras.Model, stage: Stage) -> tuple[float | None, list[np.ndarray]]:
+        if self._validator is None:
+            return None, []
         return self._validator.mean_dice(model, stage.size), self._validator.overlays(model, stage.size)
 
 
@@ -391,8 +399,10 @@ def _size(stage: Stage) -> str:
 
 def _epoch_line(row: Mapping[str, float], stage: Stage, epoch: int) -> str:
     """Format an epoch's row; `epoch` counts from 1 within the stage."""
-    scores = f"loss {row['loss']:.4f}, dice {row['dice']:.5f}"
-    seconds = f"{row['train_s']:.1f} s training + {row['validation_s']:.1f} s validation"
+    scores, seconds = f"loss {row['loss']:.4f}", f"{row['train_s']:.1f} s training"
+    if "dice" in row:
+        scores += f", dice {row['dice']:.5f}"
+        seconds += f" + {row['validation_s']:.1f} s validation"
     return f"{_size(stage)} epoch {epoch}/{stage.epochs}: {scores}, {seconds}, {_speeds(row)}"
 
 

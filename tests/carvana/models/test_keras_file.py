@@ -47,6 +47,51 @@ def test_a_network_is_saved_without_its_optimizer(saved: Path, tmp_path: Path) -
     assert (tmp_path / "model.keras").read_bytes() == saved.read_bytes()
 
 
+def test_weights_in_half_precision_are_loaded_as_float32(saved: Path, tmp_path: Path) -> None:
+    model, path = build(read_recipe("fast", [*SMALL, "precision=float32"])), tmp_path / "model.keras"
+    save(model, path, half=True)
+    loaded = load(path)
+    assert {variable.dtype for variable in loaded.variables} == {"float32"}
+    for weights, original in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(weights, original.astype(np.float16))
+
+
+def test_weights_in_half_precision_take_half_the_bytes(tmp_path: Path) -> None:
+    model = _dense(64, 4096)
+    for half in (False, True):
+        save(model, tmp_path / f"{half}.keras", half=half)
+    sizes = [(tmp_path / f"{half}.keras").stat().st_size for half in (False, True)]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_refused(tmp_path: Path) -> None:
+    model = _dense(1, 1)
+    model.set_weights([np.full((1, 1), 1e5), np.zeros(1)])
+    with pytest.raises(UserError, match=r"model\.keras: the weights .*dense.* are too large for float16"):
+        save(model, tmp_path / "model.keras", half=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _dense(inputs: int, outputs: int) -> keras.Model:
+    values = keras.Input((inputs,))
+    return keras.Model(values, keras.layers.Dense(outputs)(values))
+
+
+def test_a_layer_with_code_is_not_loaded(tmp_path: Path) -> None:
+    """A `Lambda` layer's function is stored as bytecode, which would write a file."""
+    ran = str(tmp_path / "ran")
+    code = keras.layers.Lambda(lambda values: [values, open(ran, "w").close()][0], output_shape=(1,))
+    photo = keras.Input((1,))
+    model = keras.Model(photo, code(photo))
+    Path(ran).unlink(missing_ok=True)  # building the model has called the function
+    save(model, tmp_path / "model.keras")
+    with pytest.raises(UserError, match="not a whole Keras model"):
+        load(tmp_path / "model.keras")
+    assert not Path(ran).exists()
+    keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)(np.zeros((1, 1)))
+    assert Path(ran).exists()
+
+
 @pytest.mark.parametrize("model", ["unet", "{encoder='seresnet18', weights='none'}"])
 def test_equal_networks_give_equal_bytes(model: str, tmp_path: Path) -> None:
     """Whatever was built before: layers without a name of their own are numbered anew."""

@@ -101,6 +101,15 @@ def test_a_killed_training_resumes_and_gives_the_same_weights(
     pd.testing.assert_frame_equal(run.read_scores(), trained.read_scores())
 
 
+def test_both_networks_are_trained_on_all_photos(split: Split, recipe: Recipe, tmp_path: Path) -> None:
+    few = Split(split.photos[::4], split.folds, split.table, split.absent)
+    short = recipe.model_copy(update={"stages": (recipe.stages[0].model_copy(update={"epochs": 1}),)})
+    (run,) = train_folds(short, few, [None], tmp_path)
+    assert run.networks == [run.model, run.refiner]
+    assert pd.read_csv(run.history)["stage"].tolist() == [1, 2, 2]
+    assert run.read_training_record().photos == len(few.photos)
+
+
 def test_a_run_is_used_with_the_refinement_that_it_was_trained_with(trained: RunDir, recipe: Recipe) -> None:
     changed = recipe.model_copy(update={"refine": recipe.refine.model_copy(update={"spacing": 4})})
     with pytest.raises(Exception, match=r"differs in refine\.spacing \(8, 4\)"):

@@ -318,3 +318,45 @@ def test_true_masks_score_one(split: Split) -> None:
 
 def test_the_fold_is_read_from_the_name_of_the_folder() -> None:
     assert RunDir(Path("runs/x/fold-12")).fold == 12
+
+
+def test_without_a_held_out_fold_all_photos_are_trained_on(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The weights are those of the last epoch, and there is no score."""
+    (run,) = train_folds(_recipe("ema_decay=0.9"), split, [None], tmp_path)
+    assert run.folder == tmp_path / "miniature" / "all"
+    assert sorted(path.name for path in run.folder.iterdir() if path.is_file()) == [
+        ".lock",
+        "curve.png",
+        "history.csv",
+        "metadata.json",
+        "model.keras",
+        "recipe.toml",
+        "training.json",
+    ]
+    record = run.read_training_record()
+    assert (record.photos, record.cars, record.resumed) == (64, 4, False)
+    assert "no fold held out, 48x32 epoch 2/2: loss " in capsys.readouterr().out
+    assert "dice" not in pd.read_csv(run.history)
+    assert train_folds(_recipe("ema_decay=0.9"), split, [None], tmp_path) == [run]
+    assert "no fold held out: trained already" in capsys.readouterr().out
+
+
+def test_a_killed_training_on_all_photos_resumes_and_gives_the_same_weights(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, save = _recipe(SHORT.replace("epochs=1", "epochs=2")), checkpoint.save
+
+    def save_and_interrupt(path: Path, saved: Checkpoint) -> None:
+        save(path, saved)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.checkpoint, "save", save_and_interrupt)
+        train_folds(recipe, split, [None], tmp_path / "interrupted")
+    (resumed,) = train_folds(recipe, split, [None], tmp_path / "interrupted")
+    assert resumed.read_training_record().resumed
+    (undisturbed,) = train_folds(recipe, split, [None], tmp_path / "undisturbed")
+    weights, expected = (load(run.model).get_weights() for run in (resumed, undisturbed))
+    assert all(np.array_equal(one, other) for one, other in zip(weights, expected, strict=True))

@@ -1,0 +1,104 @@
+"""Trained weights that come with the code, in `weights/NAME`. Importing this imports no Keras.
+
+Such a folder is that of a run on all photos, whose networks are stored in float16, with a description of its files.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from carvana.errors import UserError
+from carvana.files import describe_os_error, sha256_of_file, write_json
+from carvana.runs import RunDir
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+"""The folder of the weights that come with the code."""
+
+_DESCRIPTION = "weights.json"
+
+
+class FoldScore(BaseModel):
+    """The mean Dice of the held-out photos of a fold, by a network that was trained on the other folds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fold: int
+    dice: float = Field(ge=0, le=1)
+    photos: int
+
+
+class WeightsDescription(BaseModel):
+    """The file `weights.json` beside weights: the checksums of the other files, and what estimates their quality."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    """Name of the recipe."""
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    """SHA-256 of each file by its name."""
+    out_of_fold: list[FoldScore]
+    """Scores of the same recipe's folds; the weights themselves were trained on all photos and have none."""
+
+
+def find_weights(name: str) -> RunDir:
+    """Find weights by their name in `weights/`, or by their folder, and verify their checksums.
+
+    Args:
+        name: e.g. `fast`, or the folder of weights or of a finished run, such as `runs/fast/fold-0`.
+
+    Raises:
+        UserError: there are no such weights, or a file is not the one that was described.
+    """
+    packaged = WEIGHTS / name
+    folder = packaged if "/" not in name and packaged.is_dir() else Path(name).absolute()
+    run = RunDir(folder)
+    if not run.model.is_file():
+        known = sorted(path.parent.name for path in WEIGHTS.glob(f"*/{_DESCRIPTION}"))
+        raise UserError(
+            f"{name}: no such weights; known are {', '.join(known) or 'none'}, or give the folder of a finished run"
+        )
+    if (folder / _DESCRIPTION).is_file():
+        check_files(folder)
+    if not run.finished:
+        raise UserError(f"{folder}: not trained to its end; train it with the same command as before")
+    return run
+
+
+def weights_name(run: RunDir) -> str:
+    """Return the name of weights in outputs: `fast-weights`, or for a run `fast-all` or `fast-fold-0`."""
+    if (run.folder / _DESCRIPTION).is_file():
+        return f"{read_description(run.folder).recipe}-weights"
+    return f"{run.folder.parent.name}-{run.folder.name}"
+
+
+def read_description(folder: Path) -> WeightsDescription:
+    """Read the description of weights.
+
+    Raises:
+        UserError: it is missing or malformed.
+    """
+    path = folder / _DESCRIPTION
+    try:
+        return WeightsDescription.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(describe_os_error(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = "".join(f"{key}: " for key in first["loc"])
+        raise UserError(f"{path}: {keys}{first['msg'].lower()}; copy the folder again") from None
+
+
+def write_description(description: WeightsDescription, folder: Path) -> None:
+    """Write the description of weights."""
+    write_json(description.model_dump(), folder / _DESCRIPTION)
+
+
+def check_files(folder: Path) -> None:
+    """Raise UserError if the files of weights are not those of their description."""
+    for name, expected in read_description(folder).sha256.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, though {_DESCRIPTION} names it; copy the folder again")
+        if sha256_of_file(path) != expected:
+            raise UserError(f"{path}: its SHA-256 is not that of {_DESCRIPTION}; copy the folder again")
