@@ -97,6 +97,8 @@ def train(
     samples = train_samples(data)
     split = Split.read(samples, folds)
     numbers = split.select(fold or ["all"])
+    held_out = f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))}"
+    console.message(f"{data}: {len(samples):,} photos; {held_out} of {folds}")
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)

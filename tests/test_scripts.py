@@ -112,7 +112,9 @@ def test_finished_work_is_not_repeated(workspace: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in files}
     output_of("prepare", cwd=workspace)
     output_of("split", "--data", "data", "--n-folds", 2, cwd=workspace)
-    assert output_of(*TRAIN, *SMALL, cwd=workspace).count("trained already") == 2
+    text = output_of(*TRAIN, *SMALL, cwd=workspace)
+    assert text.startswith("data: 64 photos; folds 0, 1 of folds/data-2.csv\n")
+    assert text.count("trained already") == 2
     assert output_of(*TRAIN, *SMALL, "--fold", 1, "--fold", 0, cwd=workspace).count("trained already") == 2
     assert output_of(*PREDICT, "--each-fold", cwd=workspace).count("predicted already") == 3
     assert {path: path.stat().st_mtime_ns for path in files} == written
