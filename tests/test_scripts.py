@@ -334,6 +334,14 @@ def test_without_anything_the_turntable_renders(kaggle: KaggleStandIn, tmp_path:
     assert kaggle.requests == []
 
 
+def test_a_folder_without_zips_starts_no_rendering(kaggle: KaggleStandIn, tmp_path: Path) -> None:
+    text = error_of("prepare", "--zips", "typo", cwd=tmp_path)
+    assert text.startswith(
+        "error: --zips typo: holds none of the files that data lacks: train.zip, train_masks.zip"
+    )
+    assert not (tmp_path / "data").exists()
+
+
 def test_with_credentials_an_empty_folder_is_filled_by_kaggle(
     signed_in: KaggleStandIn, zips: Path, tmp_path: Path
 ) -> None:
