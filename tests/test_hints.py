@@ -51,7 +51,7 @@ def test_a_prediction_before_the_training_names_commands_that_work(workspace: Pa
     predict = ["predict", "--recipe", "miniature", "--data", "my cars", *CHANGES]
     (command,) = commands_in(error_of(*predict, cwd=workspace))
     output_of(*command, "--fold", 0, cwd=workspace)
-    assert "in order" not in error_of(*predict, cwd=workspace)  # fold 1 is still missing
+    assert "fold-1: not trained to its end" in error_of(*predict, cwd=workspace)
     (again,) = commands_in(error_of(*predict, cwd=workspace))
     assert again == command
     output_of(*command, cwd=workspace)
