@@ -105,7 +105,7 @@ def _photo_sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
 def _newest_ensemble(ledger: Ledger, data: Path) -> Path:
     ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
     if not ensembles:
-        writes_one = f"{prediction_command(Path('runs'), data)} writes one"
+        writes_one = f"{prediction_command(Path('runs'), data, all_folds=True)} writes one"
         raise UserError(f"{ledger.path}: has no submission of all folds yet; {writes_one}")
     return ledger.path.parent / ensembles[-1]
 
@@ -122,8 +122,9 @@ def _fold_submissions(submission: Path, data: Path) -> list[Path]:
     if not paths:
         recipe = next((row["recipe"] for row in rows if row["submission"] == submission.name), "")
         options = ["--data", data, "--each-fold", "--out", submission]
-        known = recipe and is_recipe_name(recipe)
-        predict = command("predict", "--recipe", recipe, *options) if known else "predict with --each-fold"
+        predict = "predict with --each-fold"
+        if recipe and is_recipe_name(recipe):
+            predict = command("predict", "--recipe", recipe, *options)
         raise UserError(f"{submission}: has no folds' submissions beside it; {predict} writes them")
     return paths
 
