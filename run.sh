@@ -1,27 +1,34 @@
 #!/usr/bin/env bash
 # Usage:
-#   ./run.sh                          run everything, from set-up to the comparison table; a second run continues
-#                                     where the first one stopped
-#   ./run.sh STEP [ARGS]              run one step: prepare, split, train, predict, score, submit, compare, study or
-#                                     export (each has --help)
-#   ./run.sh test [ARGS]              run the tests except the slow ones in two processes; ARGS go to pytest, e.g.
-#                                     -m slow for the slow ones only, -m "" for all, tests/carvana/data for one
-#                                     folder, -n 0 --pdb for a debugger
-#   ./run.sh benchmark [NAME] [ARGS]  run benchmarks/NAME.py; without NAME, the benchmarks `parts` and `prediction`
-#   ./run.sh dask ARGS                run a command of Dask, e.g. dask scheduler, dask worker tls://HOST:8786, or
-#                                     make certificates for them: dask certificates FILE
-#   ./run.sh lock [ARGS]              resolve requirements*.txt into the lock files; ARGS go to `uv pip compile`,
-#                                     e.g. --upgrade
+#   ./run.sh                  run everything, from set-up to the comparison table;
+#                             a second run continues where the first one stopped
+#   ./run.sh STEP [ARGS]      run one step: prepare, split, train, predict, score,
+#                             submit, compare, study or export (each has --help)
+#   ./run.sh test [ARGS]      run the tests except the slow ones in two processes;
+#                             ARGS go to pytest, e.g. -m slow for the slow ones
+#                             only, -m "" for all, tests/carvana/data for one
+#                             folder, -n 0 --pdb for a debugger
+#   ./run.sh benchmark [NAME] [ARGS]
+#                             run benchmarks/NAME.py; without NAME, the
+#                             benchmarks `parts` and `prediction`
+#   ./run.sh dask ARGS        run a command of Dask, e.g. dask scheduler, dask
+#                             worker tls://HOST:8786, or make certificates for
+#                             them: dask certificates FILE
+#   ./run.sh lock [ARGS]      resolve requirements*.txt into the lock files; ARGS
+#                             go to `uv pip compile`, e.g. --upgrade
 #
-# Each of them (except `lock`) first installs what is missing into .venv (set_up.py).
+# Each of them (except `lock`) first installs what is missing into .venv
+# (set_up.py).
 #
 # These environment variables choose what ./run.sh without a step works on:
 #   DATA    the data folder (default: data)
-#   RECIPE  the recipe (default: miniature for rendered data; for real photos single on a GPU, and fast without one)
+#   RECIPE  the recipe (default: miniature for rendered data; for real photos
+#           single on a GPU, and fast without one)
 #   RUNS    the folder for trained runs (default: runs)
 # For example: DATA=../my-carvana RECIPE=fast ./run.sh
-# PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default: python3). With VENV=none it is used as
-# it is, and nothing is installed: for notebooks and machines that have the packages. In a Kaggle notebook, missing
+# PYTHON names the Python (3.11, 3.12 or 3.13) that .venv is made from (default:
+# python3). With VENV=none it is used as it is, and nothing is installed: for
+# notebooks and machines that have the packages. In a Kaggle notebook, missing
 # packages are installed beside the image's, and no .venv is made.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

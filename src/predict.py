@@ -184,6 +184,7 @@ def predict(
         path = path.absolute() if cluster else path
         # The search of the threshold takes as long as a prediction, so all tables are read before it.
         photos = test_samples(data)
+        console.message(f"{data}: {len(photos):,} test photos")
         Ledger.beside(path).rows()
         config, scores = _with_threshold(config, threshold, data)
         maps_dir = Path(f"{csv_stem(path)}-maps") if keep_maps else None
@@ -303,6 +304,7 @@ def _cut_out(
     from carvana.inference.predictors import WeightedEnsemble
 
     photos = find_photos(patterns)
+    console.message(f"{len(photos):,} photos to cut cars out of")
     config, _ = _with_threshold(config, threshold, data)
     with file_lock(folder / ".cutouts.lock", console):
         cutouts = CutoutFolder(folder, config, maps=keep_maps)

@@ -105,7 +105,7 @@ def _photo_sizes(data: Path, board: Board) -> dict[str, tuple[int, int]]:
 def _newest_ensemble(ledger: Ledger, data: Path) -> Path:
     ensembles = [row["submission"] for row in ledger.rows() if row["fold"] == "all"]
     if not ensembles:
-        writes_one = f"{prediction_command(Path('runs'), data)} writes one"
+        writes_one = f"{prediction_command(Path('runs'), data, all_folds=True)} writes one"
         raise UserError(f"{ledger.path}: has no submission of all folds yet; {writes_one}")
     return ledger.path.parent / ensembles[-1]
 

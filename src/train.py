@@ -109,6 +109,7 @@ def train(
     samples = train_samples(data)
     split = Split.read(samples, folds)
     numbers = _folds_to_hold_out(fold or ["all"], split)
+    console.message(f"{data}: {len(samples):,} photos; {_held_out(numbers, folds)}")
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)
@@ -136,6 +137,12 @@ def train(
 def _folds_to_hold_out(fold: list[str], split: Split) -> Sequence[int | None]:
     """Return the folds of `--fold`; `none`, which holds out no photos, is None."""
     return [None] if fold == ["none"] else split.select(fold)
+
+
+def _held_out(numbers: Sequence[int | None], folds: Path) -> str:
+    if numbers == [None]:
+        return "none is held out"
+    return f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))} of {folds}"
 
 
 def _absolute(recipe: str) -> str:

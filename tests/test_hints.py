@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from carvana.recipe import RECIPES
+from carvana.recipe import RECIPES, read_recipe
+from carvana.runs import RunDir, RunMetadata, run_dir
 
 from .scripts import error_of, output_of
 
@@ -20,6 +21,18 @@ def commands_in(message: str) -> list[list[str]]:
     found = [shlex.split(text) for text in re.findall("`([^`]+)`", message)]
     assert all(first == "./run.sh" for first, *_ in found)
     return [command for _, *command in found]
+
+
+METADATA = RunMetadata(table="ten", folds=[3, 4], split="0a1b", backend="tensorflow", keras="3.0")
+
+
+def _finish_run(folder: Path, fold: int) -> RunDir:
+    """Write the files of a finished run of `fast`, without networks."""
+    run = run_dir(folder / "runs", read_recipe("fast"), fold)
+    run.folder.mkdir(parents=True)
+    run.scores.write_text("img,dice\n000000000001_01.jpg,0.9\n")
+    run.write_metadata(METADATA)
+    return run
 
 
 @pytest.fixture
@@ -51,7 +64,7 @@ def test_a_prediction_before_the_training_names_commands_that_work(workspace: Pa
     predict = ["predict", "--recipe", "miniature", "--data", "my cars", *CHANGES]
     (command,) = commands_in(error_of(*predict, cwd=workspace))
     output_of(*command, "--fold", 0, cwd=workspace)
-    assert "in order" not in error_of(*predict, cwd=workspace)  # fold 1 is still missing
+    assert "fold-1: not trained to its end" in error_of(*predict, cwd=workspace)
     (again,) = commands_in(error_of(*predict, cwd=workspace))
     assert again == command
     output_of(*command, cwd=workspace)
@@ -109,13 +122,23 @@ def test_a_new_folder_is_filled_by_the_first_command_that_is_named(tmp_path: Pat
 
 
 def test_without_a_submission_the_command_that_predicts_is_named(tmp_path: Path) -> None:
-    assert "`./run.sh`, which runs all steps, writes the first" in error_of("compare", cwd=tmp_path)
-    scores = tmp_path / "runs" / "fast" / "fold-0" / "scores.csv"
-    scores.parent.mkdir(parents=True)
-    scores.write_text("img,dice\n000000000001_01.jpg,0.9\n")
-    expected = ["predict", "--recipe", "fast", "--data", "mine"]
-    assert commands_in(error_of("compare", "--data", "mine", cwd=tmp_path)) == [expected]
-    assert commands_in(error_of("submit", "--data", "mine", cwd=tmp_path)) == [expected]
+    compare, submit = ["compare", "--data", "mine"], ["submit", "--data", "mine"]
+    assert "`./run.sh`, which runs all steps, writes the first" in error_of(*compare, cwd=tmp_path)
+    run = _finish_run(tmp_path, fold=3)
+    predict = ["predict", "--recipe", "fast", "--data", "mine"]
+    assert commands_in(error_of(*compare, cwd=tmp_path)) == [[*predict, "--fold", "3"]]
+    assert "`./run.sh`, which runs all steps, writes one" in error_of(*submit, cwd=tmp_path)
+    run.write_metadata(METADATA.model_copy(update={"folds": [3]}))
+    assert commands_in(error_of(*compare, cwd=tmp_path)) == [predict]
+    assert commands_in(error_of(*submit, cwd=tmp_path)) == [predict]
+
+
+def test_the_fold_table_is_that_of_the_folds_that_are_trained(workspace: Path) -> None:
+    predict = ["predict", "--recipe", "fast", "--data", "my cars"]
+    _finish_run(workspace, fold=3)
+    (workspace / "folds" / "ten.csv").touch()
+    (command,) = commands_in(error_of(*predict, "--fold", 4, cwd=workspace))
+    assert command == ["train", *predict[1:], "--folds", "folds/ten.csv", "--fold", "4"]
 
 
 def test_submissions_of_the_folds_that_are_missing(tmp_path: Path) -> None:

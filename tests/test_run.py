@@ -63,6 +63,7 @@ def test_help_names_every_step(checkout: Checkout) -> None:
     assert done.returncode == 0
     for step in (*STEPS, "test", "benchmark", "dask"):
         assert step in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_an_unknown_step_exits_2(checkout: Checkout) -> None:
@@ -81,9 +82,10 @@ def test_a_step_runs_in_the_environment_of_the_project(checkout: Checkout, tmp_p
 
 
 def test_dask_is_that_of_the_environment_of_the_project(checkout: Checkout, tmp_path: Path) -> None:
-    done = checkout.run("dask", "worker", "--help", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "--resources" in done.stdout
+    for flag in ("--help", "-h"):
+        done = checkout.run("dask", "worker", flag, cwd=tmp_path)
+        assert done.returncode == 0
+        assert "--resources" in done.stdout
 
 
 PRINT_ARGUMENTS = """#!/bin/bash

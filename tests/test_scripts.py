@@ -112,7 +112,9 @@ def test_finished_work_is_not_repeated(workspace: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in files}
     output_of("prepare", cwd=workspace)
     output_of("split", "--data", "data", "--n-folds", 2, cwd=workspace)
-    assert output_of(*TRAIN, *SMALL, cwd=workspace).count("trained already") == 2
+    text = output_of(*TRAIN, *SMALL, cwd=workspace)
+    assert text.startswith("data: 64 photos; folds 0, 1 of folds/data-2.csv\n")
+    assert text.count("trained already") == 2
     assert output_of(*TRAIN, *SMALL, "--fold", 1, "--fold", 0, cwd=workspace).count("trained already") == 2
     assert output_of(*PREDICT, "--each-fold", cwd=workspace).count("predicted already") == 3
     assert {path: path.stat().st_mtime_ns for path in files} == written
@@ -352,6 +354,14 @@ def test_without_anything_the_turntable_renders(kaggle: KaggleStandIn, tmp_path:
     assert "Not from Kaggle: no Kaggle credentials; make a token at" in text
     assert "data: holds no images yet; the turntable renders" in text
     assert kaggle.requests == []
+
+
+def test_a_folder_without_zips_starts_no_rendering(kaggle: KaggleStandIn, tmp_path: Path) -> None:
+    text = error_of("prepare", "--zips", "typo", cwd=tmp_path)
+    assert text.startswith(
+        "error: --zips typo: holds none of the files that data lacks: train.zip, train_masks.zip"
+    )
+    assert not (tmp_path / "data").exists()
 
 
 def test_with_credentials_an_empty_folder_is_filled_by_kaggle(

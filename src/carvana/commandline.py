@@ -85,7 +85,7 @@ class _Command(TyperCommand):
             opt
             for param in self.params
             if isinstance(param, TyperOption) and param.is_flag
-            for opt in param.opts
+            for opt in (*param.opts, *param.secondary_opts)
         }
         for option, word in pairwise(args):
             if option in flags and word.lower() in ("true", "yes", "on"):

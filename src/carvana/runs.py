@@ -5,7 +5,7 @@ Importing this imports no Keras.
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -296,15 +296,18 @@ def training_commands(
         fold: the only fold to train, or None for all.
         on_kaggle: train on Kaggle's machines.
     """
-    place = option("--data", data, "data")
     commands = []
-    if not on_kaggle:
+    if on_kaggle:
+        options = ["--on", "kaggle"]
+    else:
+        options = option("--data", data, "data")
         data = data or Path("data")
-        if not place and not (data / "train").is_dir():
+        table, default = _fold_table(runs / Path(recipe).stem, data), default_table(data)
+        if not options and not (data / "train").is_dir():
             commands.append(command("prepare"))
-        if not default_table(data).is_file():
-            commands.append(command("split", *place))
-    options = ["--on", "kaggle"] if on_kaggle else place
+        if not table.is_file():
+            commands.append(command("split", *options))
+        options += option("--folds", table, str(default))
     options += [*option("--fold", None if fold is None else str(fold)), *option("--runs", runs, "runs")]
     options += [argument for change in changes for argument in ("--set", change)]
     commands.append(command("train", "--recipe", recipe, *options))
@@ -312,12 +315,34 @@ def training_commands(
     return f"{', '.join(first)} and {last} come first" if first else f"{last} comes first"
 
 
-def prediction_command(runs: Path, data: Path) -> str:
-    """Return a command, for a message, that predicts with a trained recipe, or one that runs all steps."""
-    trained = [name for name in finished_runs_by_recipe(runs) if recipes.is_recipe_name(name)]
-    if not trained:
-        return "`./run.sh`, which runs all steps,"
-    return command("predict", "--recipe", trained[0], "--data", data, *option("--runs", runs, "runs"))
+def _fold_table(folder: Path, data: Path) -> Path:
+    """Return the fold table with which the runs in the folder of a recipe were begun, or the data's default one."""
+    default = default_table(data)
+    begun = next((run for run in recipe_runs(folder) if run.metadata.is_file()), None)
+    if begun:
+        with suppress(UserError):  # a damaged file is another message's subject
+            table = default.with_name(f"{begun.read_metadata().table}.csv")
+            return table if table.is_file() else default
+    return default
+
+
+def prediction_command(runs: Path, data: Path, *, all_folds: bool = False) -> str:
+    """Return a command, for a message, that predicts with a trained recipe, or one that runs all steps.
+
+    Args:
+        runs: the folder of the runs.
+        data: the data folder.
+        all_folds: only name a recipe of which all folds are trained.
+    """
+    for name, finished in finished_runs_by_recipe(runs).items():
+        is_complete = finished[0].metadata.is_file() and len(finished) == len(
+            finished[0].read_metadata().folds
+        )
+        if recipes.is_recipe_name(name) and (is_complete or not all_folds):
+            fold = [] if is_complete else ["--fold", str(finished[0].fold)]
+            place = ["--data", data, *option("--runs", runs, "runs")]
+            return command("predict", "--recipe", name, *place, *fold)
+    return "`./run.sh`, which runs all steps,"
 
 
 def finished_runs(

@@ -44,7 +44,8 @@ def main() -> None:
         "spec": _secured(dask_spec.main, refuse),
     }
     try:
-        click.Group("dask", commands, help=cli.help)(prog_name="./run.sh dask")
+        settings = {"help_option_names": ["-h", "--help"]}
+        click.Group("dask", commands, help=cli.help, context_settings=settings)(prog_name="./run.sh dask")
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

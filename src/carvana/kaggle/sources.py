@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from carvana import console
-from carvana.data.zips import NOTEBOOK_INPUTS, missing_parts, unpack_found
+from carvana.data.zips import NOTEBOOK_INPUTS, find_sources, missing_parts, unpack_found, zip_name
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun, remove_downloads
@@ -39,6 +39,9 @@ def fill_data_folder(
         raise UserError(f"{data}: is not a folder")
     if hq and "train" not in missing_parts(data):
         console.message(f"{data}: already has its photos; for the large photos choose another --data")
+    if zips and missing_parts(data) and not find_sources(data, [data, zips], hq):
+        needed = ", ".join(zip_name(part, hq) for part in missing_parts(data))
+        raise UserError(f"--zips {zips}: holds none of the files that {data} lacks: {needed}")
     may_download = must or is_begun(data) or (is_empty(data) and may_sign_in)
     unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
     if not missing_parts(data):
