@@ -340,7 +340,7 @@ def prediction_command(runs: Path, data: Path, *, all_folds: bool = False) -> st
         )
         if recipes.is_recipe_name(name) and (is_complete or not all_folds):
             fold = [] if is_complete else ["--fold", str(finished[0].fold)]
-            place = ["--data", data, *option("--runs", runs, "runs")]
+            place = ["--data", str(data), *option("--runs", runs, "runs")]
             return command("predict", "--recipe", name, *place, *fold)
     return "`./run.sh`, which runs all steps,"
 
