@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from carvana.data.dataset import content_digest
 from carvana.errors import UserError
@@ -21,6 +21,33 @@ DEFAULT_THRESHOLD = 0.5
 
 _MIN_WEIGHT, _MAX_WEIGHT = 1e-6, 1e6
 """Weights of an ensemble's members whose normalised values are exact enough."""
+
+
+EnginePrecision = Literal["float32", "bfloat16"]
+"""Precision in which OpenVINO computes."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """The library that computes the networks, and its precision."""
+
+    library: Literal["keras", "openvino"] = "keras"
+    precision: EnginePrecision | None = None
+    """Precision of OpenVINO; None for Keras, which computes in the precision that a network was trained in."""
+
+    @property
+    def name(self) -> str:
+        """Name for people, for the ledger and for file names, e.g. `openvino-bfloat16`."""
+        return f"{self.library}-{self.precision}" if self.precision else self.library
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return everything that the results depend on, as JSON values; the version of Keras is the member's."""
+        if self.library == "keras":
+            return {"name": self.name}
+        return {"name": self.name, "version": version(self.library)}
+
+
+KERAS = EngineConfig()
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,8 @@ class PredictionConfig:
     """Also predict each network's own map; only with a single member."""
     maps_dir: Path | None = None
     """Folder that the mean maps are written to; None to write none."""
+    engine: EngineConfig = KERAS
+    """Engine of all networks."""
 
     @property
     def effective_threshold(self) -> float:
@@ -100,6 +129,7 @@ class PredictionConfig:
             "members": [member.fingerprint() for member in self.members],
             "threshold": self.effective_threshold,
             "per_fold": self.per_fold,
+            "engine": self.engine.fingerprint(),
         }
 
 
