@@ -24,7 +24,13 @@ from carvana.data.dataset import Sample
 from carvana.errors import UserError
 from carvana.evaluation.scores import ScoreSummary, paired_difference
 from carvana.files import read_json, sha256_of_file, sha256_of_text, write_json
-from carvana.inference.config import KERAS, EngineConfig, EnsembleMember, PredictionConfig
+from carvana.inference.config import (
+    KERAS,
+    EngineConfig,
+    EnsembleMember,
+    PredictionConfig,
+    quantized_file,
+)
 from carvana.inference.engine_speed import photos_per_second
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import WeightedEnsemble
@@ -98,23 +104,17 @@ def engines_to_compare() -> list[EngineConfig]:
 
 def score_engine(
     run: RunDir, samples: Sequence[Sample], engine: EngineConfig, advance: ProgressCallback
-) -> pd.DataFrame:
+) -> None:
     """Score a run's networks, computed by an engine, on the held-out photos, as training scores them by Keras.
 
-    The scores are kept in the run's folder.
+    The scores are written into the run's folder.
 
     Args:
         run: a finished run.
         samples: the held-out photos.
         engine: the engine.
         advance: called for each photo.
-
-    Returns:
-        Columns img and dice, one row per photo.
     """
-    path = engine_scores_path(run, engine)
-    if path.is_file():
-        return _read_scores(path)
     recipe = run.read_recipe()
     config = PredictionConfig((EnsembleMember(recipe.name, 1.0, recipe, (run,)),), engine=engine)
     threshold, rows = config.effective_threshold, []
@@ -126,17 +126,35 @@ def score_engine(
     for row in predict_stream(WeightedEnsemble.load(config), samples, score):
         rows.append(row)
         advance(1)
-    write_csv(pd.DataFrame(rows, columns=["img", "dice"]), path)
-    return _read_scores(path)
+    write_csv(pd.DataFrame(rows, columns=["img", "dice"]), engine_scores_path(run, engine))
+
+
+def engine_scores_path(run: RunDir, engine: EngineConfig) -> Path:
+    """Return the file of a run's scores with an engine; its name holds a digest of the networks and the engine."""
+    networks = run.networks
+    if engine.precision == "int8":
+        networks = [quantized_file(path).with_suffix(".bin") for path in networks]
+    digests = [sha256_of_file(path) if path.is_file() else "" for path in networks]
+    inputs = json.dumps([engine.fingerprint(), digests])
+    return run.folder / f"scores-{engine.name}-{sha256_of_text(inputs)[:12]}.csv"
+
+
+def read_engine_scores(run: RunDir, engine: EngineConfig) -> pd.DataFrame | None:
+    """Read what `score_engine` wrote: columns img and dice, one row per photo; None if it was not written.
+
+    Raises:
+        UserError: the file is malformed.
+    """
+    path = engine_scores_path(run, engine)
+    return read_csv(path, {"img": TEXT, "dice": DICE})[["img", "dice"]] if path.is_file() else None
 
 
 def difference_from_keras(runs: Sequence[RunDir], engine: EngineConfig) -> ScoreSummary | None:
     """Return the out-of-fold Dice of an engine minus that of Keras, paired by photo; None if a run was not scored."""
-    paths = [engine_scores_path(run, engine) for run in runs]
-    if not all(path.is_file() for path in paths):
+    scores = [read_engine_scores(run, engine) for run in runs]
+    if any(of_run is None for of_run in scores):
         return None
-    scores = pd.concat([_read_scores(path) for path in paths])
-    return paired_difference(scores, pd.concat([run.read_scores() for run in runs]))
+    return paired_difference(pd.concat(scores), pd.concat([run.read_scores() for run in runs]))
 
 
 def is_accurate(difference: ScoreSummary | None, engine: EngineConfig) -> bool:
@@ -203,13 +221,3 @@ def _describe(
     if chosen.name in speeds:
         text += f", {speeds[chosen.name]:,.1f} photos/s"
     return f"{text} ({'; '.join(notes)})" if notes else text
-
-
-def engine_scores_path(run: RunDir, engine: EngineConfig) -> Path:
-    """Return the file of a run's scores with an engine; its name holds a digest of the networks and the engine."""
-    inputs = [engine.fingerprint(), [sha256_of_file(path) for path in run.networks]]
-    return run.folder / f"scores-{engine.name}-{sha256_of_text(json.dumps(inputs))[:12]}.csv"
-
-
-def _read_scores(path: Path) -> pd.DataFrame:
-    return read_csv(path, {"img": TEXT, "dice": DICE})[["img", "dice"]]

@@ -23,7 +23,7 @@ _MIN_WEIGHT, _MAX_WEIGHT = 1e-6, 1e6
 """Weights of an ensemble's members whose normalised values are exact enough."""
 
 
-EnginePrecision = Literal["float32", "bfloat16"]
+EnginePrecision = Literal["float32", "bfloat16", "int8"]
 """Precision in which OpenVINO computes."""
 
 
@@ -129,8 +129,24 @@ class PredictionConfig:
             "members": [member.fingerprint() for member in self.members],
             "threshold": self.effective_threshold,
             "per_fold": self.per_fold,
-            "engine": self.engine.fingerprint(),
+            "engine": self.engine.fingerprint() | self._quantized_networks(),
         }
+
+    def _quantized_networks(self) -> dict[str, str]:
+        """Return the SHA-256 of each quantised network, if the engine computes these."""
+        if self.engine.precision != "int8":
+            return {}
+        runs = [run for member in self.members for run in member.runs]
+        files = [quantized_file(path).with_suffix(".bin") for run in runs for path in run.networks]
+        return {f"{path.parent.parent.name}/{path.parent.name}": sha256_of_file(path) for path in files}
+
+
+def quantized_file(network: Path) -> Path:
+    """Return the file of the INT8 form of a Keras network. It is in a folder beside the network's file.
+
+    The folder's name holds a digest of the network, so that the form of another network is never used.
+    """
+    return network.with_name(f"{network.stem}-int8-{sha256_of_file(network)[:12]}") / "network.xml"
 
 
 def resolve_member(

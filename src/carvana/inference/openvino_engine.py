@@ -17,8 +17,9 @@ from openvino import AsyncInferQueue, Core, InferRequest, Model
 from carvana import console
 from carvana.backend import keras
 from carvana.data.prefetch import CORES
-from carvana.files import atomic_folder, sha256_of_file, sha256_of_text
-from carvana.inference.config import EnginePrecision
+from carvana.errors import UserError
+from carvana.files import atomic_folder, sha256_of_file
+from carvana.inference.config import EnginePrecision, quantized_file
 from carvana.inference.export import load_float32, write_onnx
 from carvana.locks import file_lock
 from carvana.recipe import Recipe
@@ -35,8 +36,8 @@ _MAX_PIXELS = 16 * 512 * 768
 _MAX_SHAPES = 8
 """Shapes of photos for which compiled networks are kept."""
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
-"""OpenVINO's names of the precisions."""
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""OpenVINO's names of the precisions of layers that are not quantised."""
 
 
 class _Compiled(NamedTuple):
@@ -122,7 +123,7 @@ def load_network(path: Path, recipe: Recipe, build_model: Callable[[Recipe], ker
         UserError: the file is missing or is not a complete Keras model, Keras runs on another backend than
             TensorFlow, or the folder beside the file cannot be written.
     """
-    folder = _converted_folder(path)
+    folder = path.with_name(f"{path.stem}-openvino-{sha256_of_file(path)[:12]}")
     if not folder.is_dir():
         with file_lock(folder.with_name(f".{folder.name}.lock"), console):
             if not folder.is_dir():
@@ -132,16 +133,23 @@ def load_network(path: Path, recipe: Recipe, build_model: Callable[[Recipe], ker
     return Core().read_model(folder / "network.xml")
 
 
+def load_quantized(path: Path) -> Model:
+    """Load the INT8 form of a Keras network, which `carvana.training.quantization` made of it.
+
+    Raises:
+        UserError: it was not made, or of another network.
+    """
+    quantized = quantized_file(path)
+    if not quantized.is_file():
+        raise UserError(f"{path}: has no INT8 form; `./run.sh benchmark engines --int8` makes it")
+    return Core().read_model(quantized)
+
+
 def supported_precisions() -> list[EnginePrecision]:
     """Return the precisions that this processor has instructions for."""
-    has_bfloat16 = "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ["float32", "bfloat16"] if has_bfloat16 else ["float32"]
-
-
-def _converted_folder(path: Path) -> Path:
-    """Return the folder of a converted network; its name holds a digest of the Keras network's file."""
-    digest = sha256_of_text(f"{sha256_of_file(path)} {openvino.__version__}")[:12]
-    return path.with_name(f"{path.stem}-openvino-{digest}")
+    capabilities = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    names: dict[str, EnginePrecision] = {"FP32": "float32", "BF16": "bfloat16", "INT8": "int8"}
+    return [precision for name, precision in names.items() if name in capabilities]
 
 
 def _convert(network: keras.Model) -> Model:
