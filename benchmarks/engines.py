@@ -38,7 +38,10 @@ def benchmark(
         "runs"
     ),
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also quantise the networks, which needs NNCF (pip install nncf).")
+        bool,
+        typer.Option(
+            "--int8", help="Also quantise the networks, which needs NNCF (pip install nncf==3.4.0)."
+        ),
     ] = False,
 ) -> None:
     """Compare the Dice and the speed of all engines of this machine with those of Keras.

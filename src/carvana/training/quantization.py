@@ -59,7 +59,7 @@ def quantize_run(run: RunDir, train: Sequence[Sample], *, reporter: Reporter = c
         if not pending:
             return
         if find_spec("nncf") is None:
-            raise UserError("INT8 needs NNCF: .venv/bin/pip install nncf")
+            raise UserError("INT8 needs NNCF: .venv/bin/pip install nncf==3.4.0")
         with reporter.progress(f"fold {run.fold} INT8", len(pending), "networks") as advance:
             for path in pending:
                 if path == run.model:
