@@ -13,6 +13,9 @@ from carvana.inference.ensemble import merge_models
 from carvana.models import build
 from carvana.recipe import Recipe
 
+MAX_PIXELS = 16 * 512 * 768
+"""Pixels of all photos that go through a network at once: a feature map of 64 filters then takes 1.6 GB."""
+
 
 class Engine(Protocol):
     """Networks that are ready to predict; their maps are averaged over networks and mirror images."""

@@ -20,6 +20,7 @@ from carvana.data.prefetch import CORES
 from carvana.errors import UserError
 from carvana.files import atomic_folder, sha256_of_file
 from carvana.inference.config import EnginePrecision, quantized_file
+from carvana.inference.engines import MAX_PIXELS
 from carvana.inference.export import load_float32, write_onnx
 from carvana.locks import file_lock
 from carvana.recipe import Recipe
@@ -29,9 +30,6 @@ _REQUEST_PIXELS = 2**17
 
 The feature maps of larger requests do not fit into a core's cache.
 """
-
-_MAX_PIXELS = 16 * 512 * 768
-"""Pixels of all photos that are computed at once: a feature map of 64 filters then takes 1.6 GB."""
 
 _MAX_SHAPES = 8
 """Shapes of photos for which compiled networks are kept."""
@@ -89,7 +87,7 @@ class OpenVinoEngine:
         """Compile the networks for photos (height, width, channels)."""
         pixels = shape[0] * shape[1]
         request_size = max(1, _REQUEST_PIXELS // pixels)
-        n_streams = max(1, min(CORES, _MAX_PIXELS // (request_size * pixels)))
+        n_streams = max(1, min(CORES, MAX_PIXELS // (request_size * pixels)))
         options = {
             "INFERENCE_PRECISION_HINT": self._hint,
             "NUM_STREAMS": n_streams,
@@ -182,6 +180,8 @@ def _copy_output(request: InferRequest, maps: np.ndarray) -> None:
 
 def _mean_and_sums(maps: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """Return the mean (h, w) of the networks' maps (networks, h, w) of a photo, and its `sums` as `merge_models`."""
+    if len(maps) == 1:
+        return maps[0], (0.0, float(maps[0].sum()))
     mean = maps.mean(axis=0)
     variance = np.zeros_like(mean)
     for one in maps:

@@ -14,7 +14,7 @@ from carvana.data.padding import SizeSpec, crop, pad
 from carvana.errors import UserError
 from carvana.files import atomic_path
 from carvana.inference.config import KERAS, EngineConfig, EnsembleMember, PredictionConfig
-from carvana.inference.engines import EngineFactory, KerasEngine, load_networks
+from carvana.inference.engines import MAX_PIXELS, EngineFactory, KerasEngine, load_networks
 from carvana.inference.ensemble import ProbabilityMaps, disagreement
 from carvana.inference.refinement import Refiner
 from carvana.inference.standalone import resize_map
@@ -25,9 +25,6 @@ from carvana.runs import RunDir
 
 SCALES = {"scales": (1.0, 0.9, 1.1)}
 """Scales of the photo that are averaged, by `tta`; the other modes use scale 1 only."""
-
-_MAX_PIXELS = 16 * 512 * 768
-"""Pixels of all photos that go through a network at once: a feature map of 64 filters then takes 1.6 GB."""
 
 _PNG_LEVELS = 255
 """Highest level of a saved map, which is an 8-bit PNG."""
@@ -155,7 +152,7 @@ class FoldEnsemble:
 
     def _predict_in_chunks(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return maps (n, maps, height, width) and sums (n, 2) as `merge_models` does."""
-        chunk = max(1, _MAX_PIXELS // (photos.shape[1] * photos.shape[2]))
+        chunk = max(1, MAX_PIXELS // (photos.shape[1] * photos.shape[2]))
         outputs = [
             self._engine.predict(photos[first : first + chunk]) for first in range(0, len(photos), chunk)
         ]
