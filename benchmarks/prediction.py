@@ -36,7 +36,7 @@ from carvana.inference.config import PredictionConfig
 from carvana.inference.contours import run_edges
 from carvana.inference.ensemble import ProbabilityMaps
 from carvana.inference.pipeline import BATCH_SIZE, Prediction, prepare
-from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
+from carvana.inference.predictors import FoldEnsemble, Predictor, WeightedEnsemble
 from carvana.inference.records import make_record
 from carvana.inference.refinement import Refiner
 from carvana.models.build import build, size_spec
@@ -122,7 +122,9 @@ def _row(photos: list[Sample], predictor: FixedMaps, network: keras.Model | None
     for _ in range(rounds + 1):
         seconds, bottleneck = time_prediction(photos, predictor)
         our_rates.append(len(photos) / seconds)
-        loop_rates.append(len(few) / _timed(lambda: _obvious(few, predictor.size, network, predictor.maps)))
+        loop_rates.append(
+            len(few) / _timed(lambda: obvious_prediction(few, predictor.size, network, predictor.maps))
+        )
         limits.append(_limit(few, predictor))
     ours, loop, limit = (np.array(rates[1:]) for rates in (our_rates, loop_rates, limits))
     return [
@@ -142,7 +144,7 @@ def _refined_row(photos: list[Sample], predictor: FixedMaps, rounds: int) -> lis
     return [f"{predictor.size[1]}x{predictor.size[0]}", f"{rate:,.1f}", "", "", "", "", timed[-1][1]]
 
 
-def time_prediction(photos: list[Sample], predictor: FixedMaps) -> tuple[float, str]:
+def time_prediction(photos: list[Sample], predictor: Predictor) -> tuple[float, str]:
     """Predict photos into a submission, and return the seconds and the slowest step."""
     bottleneck = ""
 
@@ -158,7 +160,7 @@ def time_prediction(photos: list[Sample], predictor: FixedMaps) -> tuple[float, 
         return time.perf_counter() - began, bottleneck
 
 
-def _obvious(
+def obvious_prediction(
     photos: list[Sample], size: tuple[int, int], network: keras.Model | None, maps: Sequence[np.ndarray]
 ) -> None:
     """Predict as most repositories do: one photo at a time, all in float, a list of rows, one to_csv."""

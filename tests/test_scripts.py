@@ -194,6 +194,17 @@ def test_another_threshold_is_another_submission(workspace: Path) -> None:
     )  # the CV was measured with another threshold and TTA
 
 
+def test_another_engine_predicts_again(workspace: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    options = [*PREDICT, "--each-fold", "--engine", "openvino"]
+    text = output_of(*options, cwd=workspace)
+    assert "predicted already" not in text
+    assert "engine openvino-float32" in text
+    assert output_of(*options, cwd=workspace).count("predicted already") == 3
+    ledger = pd.read_csv(workspace / "submissions" / "ledger.csv", dtype=str)
+    assert "openvino-float32" in set(ledger["engine"])
+
+
 def test_networks_that_were_replaced_predict_again(workspace: Path) -> None:
     """The networks of two folds are exchanged, with file times before those of the submission."""
     before = pd.read_csv(workspace / "submissions" / "miniature-fold0.csv.gz")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from carvana.data.dataset import content_digest
 from carvana.errors import UserError
@@ -22,6 +22,33 @@ DEFAULT_THRESHOLD = 0.5
 
 _MIN_WEIGHT, _MAX_WEIGHT = 1e-6, 1e6
 """Weights of an ensemble's members whose normalised values are exact enough."""
+
+
+EnginePrecision = Literal["float32", "bfloat16", "int8"]
+"""Precision in which OpenVINO computes."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """The library that computes the networks, and its precision."""
+
+    library: Literal["keras", "openvino"] = "keras"
+    precision: EnginePrecision | None = None
+    """Precision of OpenVINO; None for Keras, which computes in the precision that a network was trained in."""
+
+    @property
+    def name(self) -> str:
+        """Name for people, for the ledger and for file names, e.g. `openvino-bfloat16`."""
+        return f"{self.library}-{self.precision}" if self.precision else self.library
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return everything that the results depend on, as JSON values; the version of Keras is the member's."""
+        if self.library == "keras":
+            return {"name": self.name}
+        return {"name": self.name, "version": version(self.library)}
+
+
+KERAS = EngineConfig()
 
 
 @dataclass(frozen=True)
@@ -69,6 +96,8 @@ class PredictionConfig:
     """Also predict each network's own map; only with a single member."""
     maps_dir: Path | None = None
     """Folder that the mean maps are written to; None to write none."""
+    engine: EngineConfig = KERAS
+    """Engine of all networks."""
 
     @property
     def effective_threshold(self) -> float:
@@ -101,7 +130,24 @@ class PredictionConfig:
             "members": [member.fingerprint() for member in self.members],
             "threshold": self.effective_threshold,
             "per_fold": self.per_fold,
+            "engine": self.engine.fingerprint() | self._quantized_networks(),
         }
+
+    def _quantized_networks(self) -> dict[str, str]:
+        """Return the SHA-256 of each quantised network, if the engine computes these."""
+        if self.engine.precision != "int8":
+            return {}
+        runs = [run for member in self.members for run in member.runs]
+        files = [quantized_file(path).with_suffix(".bin") for run in runs for path in run.networks]
+        return {f"{path.parent.parent.name}/{path.parent.name}": sha256_of_file(path) for path in files}
+
+
+def quantized_file(network: Path) -> Path:
+    """Return the file of the INT8 form of a Keras network. It is in a folder beside the network's file.
+
+    The folder's name holds a digest of the network, so that the form of another network is never used.
+    """
+    return network.with_name(f"{network.stem}-int8-{sha256_of_file(network)[:12]}") / "network.xml"
 
 
 def resolve_member(

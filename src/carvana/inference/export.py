@@ -85,7 +85,7 @@ def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     size_spec = build.size_spec(recipe)
     photo = keras.Input((*recipe.size, 3), name="photo", dtype="uint8")
     padded = _Pad(recipe.size, size_spec, name="pad")(photo)
-    networks = [load_in_float32(run.model, recipe, build.build) for run in runs]
+    networks = [load_float32(run.model, recipe, build.build) for run in runs]
     ensemble = merge_models(networks, flip=recipe.tta == "flip")
     probability = _Crop(recipe.size, name="probability")(ensemble(padded)["maps"])
     return keras.Model(photo, probability, name=recipe.name)
@@ -100,7 +100,7 @@ def build_export_refiner(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
     """
     refiner = refiner_recipe(recipe)
     patches = keras.Input((*refiner.size, CHANNELS), name="patches", dtype="uint8")
-    networks = [load_in_float32(run.refiner, refiner, build_refiner) for run in runs]
+    networks = [load_float32(run.refiner, refiner, build_refiner) for run in runs]
     ensemble = merge_models(networks, flip=recipe.tta != "none")
     probability = _Crop(refiner.size, name="probability")(ensemble(patches)["maps"])
     return keras.Model(patches, probability, name=f"{recipe.name}-refiner")
@@ -156,6 +156,20 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def load_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:
+    """Load a network, and convert it to float32 by `build_model` if the recipe has another precision.
+
+    Raises:
+        UserError: the file is missing or is not a complete Keras model.
+    """
+    trained = build.load(path)
+    if recipe.precision == "float32":
+        return trained
+    model = build_model(recipe.model_copy(update={"precision": "float32"}))
+    model.set_weights(trained.get_weights())
+    return model
 
 
 class _Pad(keras.layers.Layer):
@@ -214,22 +228,6 @@ def _complete(path: Path, metadata: Mapping[str, str]) -> None:
     output.name = "probability"
     onnx.helper.set_model_props(exported, dict(metadata))
     onnx.save(exported, path)
-
-
-def load_in_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:
-    """Load a network, and convert it to float32 by `build_model` if the recipe has another precision.
-
-    Args:
-        path: the saved network.
-        recipe: its recipe.
-        build_model: builds the network of a recipe.
-    """
-    trained = build.load(path)
-    if recipe.precision == "float32":
-        return trained
-    model = build_model(recipe.model_copy(update={"precision": "float32"}))
-    model.set_weights(trained.get_weights())
-    return model
 
 
 def _check_backend() -> None:

@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from carvana.backend import keras
 from carvana.data import images
 from carvana.data.padding import SizeSpec, crop, pad
 from carvana.errors import UserError
 from carvana.files import atomic_path
-from carvana.inference.config import EnsembleMember, PredictionConfig
-from carvana.inference.ensemble import ProbabilityMaps, disagreement, merge_models
+from carvana.inference.config import KERAS, EngineConfig, EnsembleMember, PredictionConfig
+from carvana.inference.engines import MAX_PIXELS, EngineFactory, KerasEngine, load_networks
+from carvana.inference.ensemble import ProbabilityMaps, disagreement
 from carvana.inference.refinement import Refiner
 from carvana.inference.standalone import resize_map
 from carvana.inference.tiles import predict_tiled
@@ -25,9 +25,6 @@ from carvana.runs import RunDir
 
 SCALES = {"scales": (1.0, 0.9, 1.1)}
 """Scales of the photo that are averaged, by `tta`; the other modes use scale 1 only."""
-
-_MAX_PIXELS = 16 * 512 * 768
-"""Pixels of all photos that go through a network at once: a feature map of 64 filters then takes 1.6 GB."""
 
 _PNG_LEVELS = 255
 """Highest level of a saved map, which is an 8-bit PNG."""
@@ -69,13 +66,14 @@ class FoldEnsemble:
 
     def __init__(
         self,
-        models: Sequence[keras.Model],
+        models: Sequence[Any],
         size_spec: SizeSpec,
         size: tuple[int, int],
         *,
         tta: str = "none",
         per_fold: bool = False,
         refiner: Refiner | None = None,
+        engine: EngineFactory = KerasEngine,
     ) -> None:
         """Initialize the ensemble.
 
@@ -86,30 +84,36 @@ class FoldEnsemble:
             tta: `none`; `flip`, the mean over a photo and its mirror image; `scales`, that mean at three sizes.
             per_fold: also return each network's own map.
             refiner: the folds' refinement networks.
+            engine: computes the networks, which are of its library.
         """
         self.models, self.size, self.refiner = list(models), size, refiner
         self._size_spec = size_spec
         self._scales = SCALES.get(tta, (1.0,))
-        # A single network is used as it is, so that its compiled predict function is reused between calls.
-        plain = len(self.models) == 1 and tta == "none"
-        self._model = self.models[0] if plain else merge_models(models, flip=tta != "none", per_fold=per_fold)
+        self._engine = engine(self.models, flip=tta != "none", per_fold=per_fold)
 
     @classmethod
-    def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "FoldEnsemble":
+    def load(
+        cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False, engine: EngineConfig = KERAS
+    ) -> "FoldEnsemble":
         """Load the best weights of each run, to predict as the recipe says."""
+        networks, factory = load_networks([run.model for run in runs], recipe, build.build, engine)
+        refiner = None
+        if recipe.refine:
+            refiner = Refiner.load(runs, recipe, per_fold=per_fold, engine=engine)
         return cls(
-            [build.load(run.model) for run in runs],
+            networks,
             build.size_spec(recipe),
             recipe.size,
             tta=recipe.tta,
             per_fold=per_fold,
-            refiner=Refiner.load(runs, recipe, per_fold=per_fold) if recipe.refine else None,
+            refiner=refiner,
+            engine=factory,
         )
 
     @property
     def any_size(self) -> bool:
-        """True if the networks accept photos of any size; a PSPNet is built for a single one."""
-        return self._model.input_shape[1] is None
+        """True if the networks accept photos of any size."""
+        return self._engine.any_size
 
     def prepare(self, photo: str, pixels: np.ndarray | None) -> np.ndarray:
         """Return the pixels unchanged."""
@@ -148,16 +152,12 @@ class FoldEnsemble:
 
     def _predict_in_chunks(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return maps (n, maps, height, width) and sums (n, 2) as `merge_models` does."""
-        chunk = max(1, _MAX_PIXELS // (photos.shape[1] * photos.shape[2]))
-        outputs = [self._forward(photos[first : first + chunk]) for first in range(0, len(photos), chunk)]
+        chunk = max(1, MAX_PIXELS // (photos.shape[1] * photos.shape[2]))
+        outputs = [
+            self._engine.predict(photos[first : first + chunk]) for first in range(0, len(photos), chunk)
+        ]
         maps, sums = zip(*outputs, strict=True)
         return np.concatenate(maps), np.concatenate(sums)
-
-    def _forward(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        output = self._model.predict_on_batch(photos)
-        if isinstance(output, dict):
-            return output["maps"], output["sums"]
-        return output[..., 0][:, None], np.zeros((len(photos), 2), np.float32)
 
 
 class SavedMaps:
@@ -233,7 +233,7 @@ class WeightedEnsemble:
         Raises:
             UserError: the weights of a run are missing or incomplete.
         """
-        predictors = tuple(_load_member(member, config.per_fold) for member in config.members)
+        predictors = tuple(_load_member(member, config) for member in config.members)
         total = sum(member.weight for member in config.members)
         return cls(predictors, tuple(member.weight / total for member in config.members))
 
@@ -297,11 +297,11 @@ def encode_map(probabilities: np.ndarray) -> bytes:
     return cv2.imencode(".png", levels, _PNG_COMPRESSION)[1].tobytes()
 
 
-def _load_member(member: EnsembleMember, per_fold: bool) -> Predictor:
+def _load_member(member: EnsembleMember, config: PredictionConfig) -> Predictor:
     if member.recipe is None:
         assert member.maps is not None
         return SavedMaps(member.maps)
-    return FoldEnsemble.load(member.runs, member.recipe, per_fold=per_fold)
+    return FoldEnsemble.load(member.runs, member.recipe, per_fold=config.per_fold, engine=config.engine)
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -6,12 +6,13 @@ cut and paste the patches are in `standalone.py`, which is exported beside the n
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from carvana.backend import keras
-from carvana.inference.ensemble import merge_models
-from carvana.models.build import load
+from carvana.inference.config import KERAS, EngineConfig
+from carvana.inference.engines import EngineFactory, KerasEngine, load_networks
+from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine
 from carvana.runs import RunDir
 
@@ -23,7 +24,13 @@ class Refiner:
     """The refinement networks of a recipe's folds, averaged over networks and mirror images."""
 
     def __init__(
-        self, models: Sequence[keras.Model], config: Refine, *, flip: bool, per_fold: bool = False
+        self,
+        models: Sequence[Any],
+        config: Refine,
+        *,
+        flip: bool,
+        per_fold: bool = False,
+        engine: EngineFactory = KerasEngine,
     ) -> None:
         """Initialize the refiner.
 
@@ -32,17 +39,21 @@ class Refiner:
             config: size of photos and patches, and the spacing of these.
             flip: average each network over a patch and its mirror image.
             per_fold: also allow the index of a single network in `predict`.
+            engine: computes the networks, which are of its library.
         """
         self.config = config
         groups = [models, *([model] for model in models)] if per_fold else [models]
-        self._models = [merge_models(group, flip=flip) for group in groups]
+        self._engines = [engine(group, flip=flip) for group in groups]
 
     @classmethod
-    def load(cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False) -> "Refiner":
+    def load(
+        cls, runs: Sequence[RunDir], recipe: Recipe, *, per_fold: bool = False, engine: EngineConfig = KERAS
+    ) -> "Refiner":
         """Load the refinement network of each run, to predict as the recipe says."""
         assert recipe.refine is not None
-        models = [load(run.refiner) for run in runs]
-        return cls(models, recipe.refine, flip=recipe.tta != "none", per_fold=per_fold)
+        paths = [run.refiner for run in runs]
+        networks, factory = load_networks(paths, refiner_recipe(recipe), build_refiner, engine)
+        return cls(networks, recipe.refine, flip=recipe.tta != "none", per_fold=per_fold, engine=factory)
 
     def predict(self, patches: np.ndarray, index: int = 0) -> np.ndarray:
         """Predict patches.
@@ -59,5 +70,6 @@ class Refiner:
             chunk = patches[first : first + _CHUNK]
             filled = np.zeros((_CHUNK, *patches.shape[1:]), np.uint8)
             filled[: len(chunk)] = chunk
-            chunks.append(self._models[index].predict_on_batch(filled)["maps"][: len(chunk), 0])
+            maps, _ = self._engines[index].predict(filled)
+            chunks.append(maps[: len(chunk), 0])
         return np.concatenate(chunks) if chunks else np.empty(patches.shape[:3], np.float32)

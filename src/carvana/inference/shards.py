@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,7 +21,7 @@ from carvana.data.dataset import Sample, content_digest, fingerprint
 from carvana.data.prefetch import CORES
 from carvana.data.timing import PipelineTimer
 from carvana.files import atomic_path, read_gzipped, sha256_of_text, write_gzipped
-from carvana.inference.config import PredictionConfig
+from carvana.inference.config import EngineConfig, PredictionConfig
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import WeightedEnsemble, map_path, save_map
 from carvana.inference.records import PredictionRecord, make_record
@@ -82,11 +83,12 @@ class PredictionJob:
     title: str
 
     def fingerprint(self) -> dict[str, str]:
-        """Return fingerprints of the photos and of the members' weights or maps, by description."""
+        """Return fingerprints of the photos, of the members' weights or maps, and of the engine, by description."""
         members = {member.name: json.dumps(member.fingerprint()) for member in self.config.members}
         return {
             f"the photos of {self.photos}": fingerprint(self.photos.parent, [self.photos.name]),
             **{f"the weights of {name}": _short_digest(text) for name, text in members.items()},
+            f"the engine {self.config.engine.name}": _engine_support(self.config.engine),
         }
 
     def load(self) -> tuple[PredictionConfig, WeightedEnsemble]:
@@ -221,6 +223,20 @@ def _has_maps(shard: Shard, config: PredictionConfig) -> bool:
     """Return whether the maps of a shard's photos exist, if the prediction saves maps."""
     folder = config.maps_dir
     return folder is None or all(map_path(folder, photo.name).is_file() for photo in shard.photos)
+
+
+def _engine_support(engine: EngineConfig) -> str:
+    """Return the version of an engine's library on this machine, or why the engine cannot be used here."""
+    try:
+        installed = version(engine.library)
+    except PackageNotFoundError:
+        return "not installed"
+    if engine.library == "openvino":
+        from carvana.inference.openvino_engine import supported_precisions  # not installed on every machine
+
+        if engine.precision not in supported_precisions():
+            return "not supported by the processor"
+    return installed
 
 
 def _short_digest(text: str) -> str:

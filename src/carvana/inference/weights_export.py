@@ -6,7 +6,7 @@ from pathlib import Path
 
 from carvana.errors import UserError
 from carvana.files import atomic_folder, sha256_of_file
-from carvana.inference.export import load_in_float32
+from carvana.inference.export import load_float32
 from carvana.models.build import build, save
 from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.runs import RunDir
@@ -35,10 +35,10 @@ def export_weights(run: RunDir, folds: Sequence[RunDir], name: str, folder: Path
     recipe = run.read_recipe()
     with atomic_folder(folder) as part:
         written = RunDir(part)
-        save(load_in_float32(run.model, recipe, build), written.model, half=True)
+        save(load_float32(run.model, recipe, build), written.model, half=True)
         if recipe.refine:
             refiner = refiner_recipe(recipe)
-            save(load_in_float32(run.refiner, refiner, build_refiner), written.refiner, half=True)
+            save(load_float32(run.refiner, refiner, build_refiner), written.refiner, half=True)
         for path in (run.recipe, run.metadata, run.training_record):
             shutil.copyfile(path, part / path.name)
         files = sorted(path for path in part.iterdir() if path.is_file())

@@ -14,15 +14,16 @@ from carvana.machine import git_commit
 from carvana.tables import TEXT, Columns, Number, Text, check_column, read_csv, write_csv
 
 COLUMNS = [
-    *("submission", "recipe", "folds", "fold", "tta", "threshold", "cv_dice", "cv_low", "cv_high"),
+    *("submission", "recipe", "folds", "fold", "tta", "threshold", "engine", "cv_dice", "cv_low", "cv_high"),
     *("public", "private", "board", "when", "commit", "sha256"),
 ]
 """Columns of the ledger.
 
 `folds` is the fold table's name, `fold` a fold's number or `all`, and `board` is `kaggle`, `local` or empty (not
-scored yet). `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_low` and `cv_high` are the ends of the
-95% bootstrap interval of `cv_dice` over cars. `when` is a time in UTC, `commit` that of the code, and `sha256` that
-of the submission's file.
+scored yet). `engine` is the library that computed the networks, with its precision, e.g. `openvino-bfloat16`; ledgers
+of earlier versions lack this column. `cv_dice`, `public` and `private` are mean Dice scores (0..1); `cv_low` and
+`cv_high` are the ends of the 95% bootstrap interval of `cv_dice` over cars. `when` is a time in UTC, `commit` that of
+the code, and `sha256` that of the submission's file.
 """
 
 _SCORE = Number(0, 1, optional=True)
@@ -61,7 +62,8 @@ class Ledger:
         """
         if not self.path.exists():
             return []
-        table = read_csv(self.path, dict.fromkeys(COLUMNS, TEXT))[COLUMNS]
+        required = [column for column in COLUMNS if column != "engine"]
+        table = read_csv(self.path, dict.fromkeys(required, TEXT)).reindex(columns=COLUMNS, fill_value="")
         for name, column in _COLUMN_TYPES.items():
             check_column(self.path, table[name], column)
         return table.to_dict("records")

@@ -67,6 +67,7 @@ class SubmissionSpec:
             "fold": self.fold,
             "tta": self.config.tta,
             "threshold": f"{self.config.effective_threshold:g}",
+            "engine": self.config.engine.name,
         }
 
 

@@ -5,6 +5,7 @@ import io
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,9 @@ from carvana.data import images
 from carvana.data.dataset import Sample, train_samples
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.split import Split
+from carvana.evaluation.engines import read_engine_scores, score_engine
 from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
-from carvana.inference.config import EnsembleMember, PredictionConfig
+from carvana.inference.config import EngineConfig, EnsembleMember, PredictionConfig
 from carvana.inference.cutouts import CutoutFolder, find_photos
 from carvana.inference.export import export_ensemble
 from carvana.inference.pipeline import predict_stream
@@ -34,6 +36,7 @@ from carvana.report import gallery
 from carvana.report.experiments import find_experiments, read_makes
 from carvana.runs import RunDir
 from carvana.submission.csv_file import read_masks
+from carvana.submission.ledger import Ledger
 from carvana.submission.predict_test import predict_test_set, submission_specs
 from carvana.training.cross_validation import train_folds
 
@@ -160,6 +163,34 @@ def test_all_of_it_is_above_the_threshold_of_the_upsampled_map(
         assert np.array_equal((upsampled > recipe.threshold)[sure], mask[sure])
 
 
+@pytest.fixture
+def openvino() -> EngineConfig:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("converting networks needs TensorFlow")
+    return EngineConfig("openvino", "float32")
+
+
+def test_another_engine_makes_the_same_masks_everywhere(
+    run: RunDir, config: PredictionConfig, data: Path, samples: list[Sample], openvino: EngineConfig
+) -> None:
+    config = replace(config, engine=openvino)
+    path = data.parent / "submissions" / "openvino.csv.gz"
+    photos = photos_to_predict(data)
+    predict_test_set(submission_specs(config, path), photos)
+    texts = read_masks(path, {photo.name for photo in photos[:2]})
+    dices = [
+        dice(rle.decode(texts[photo.name], SIZE), images.read_mask(sample.mask))
+        for photo, sample in zip(photos[:2], samples, strict=True)
+    ]
+    score_engine(run, samples, openvino, lambda *_: None)
+    assert read_engine_scores(run, openvino)["dice"].tolist() == dices
+    _, at_thresholds = out_of_fold_dice(config, train_samples(data))
+    assert at_thresholds[:2, THRESHOLDS.tolist().index(config.effective_threshold)].tolist() == dices
+    rows = Ledger.beside(path).rows()
+    assert [row["engine"] for row in rows if row["submission"] == path.name] == ["openvino-float32"]
+
+
 RUN_WITHOUT_THE_PROJECT = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(["carvana", "keras", "tensorflow"]))  # importing them is an error
@@ -181,6 +212,22 @@ def float32_config(run: RunDir, recipe: Recipe, tmp_path: Path) -> PredictionCon
         model.set_weights(load(trained).get_weights())
         model.save(path)
     return PredictionConfig((EnsembleMember(recipe.name, 1.0, recipe, (copy,)),))
+
+
+def test_openvino_makes_the_masks_of_keras(
+    float32_config: PredictionConfig, recipe: Recipe, samples: list[Sample], openvino: EngineConfig
+) -> None:
+    """A few pixels at the threshold may differ, for the reason that the next test gives."""
+    of_engines = [
+        predict_stream(
+            WeightedEnsemble.load(replace(float32_config, engine=engine)),
+            samples,
+            lambda prediction: rle.edges_to_mask(prediction.edges(recipe.threshold), SIZE),
+        )
+        for engine in (float32_config.engine, openvino)
+    ]
+    for expected, mask in zip(*of_engines, strict=True):
+        assert np.count_nonzero(mask != expected) <= 3
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")

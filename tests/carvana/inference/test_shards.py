@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from carvana.data.dataset import Sample
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.errors import UserError
 from carvana.inference import shards
-from carvana.inference.config import PredictionConfig
+from carvana.inference.config import EngineConfig, PredictionConfig
 from carvana.inference.predictors import WeightedEnsemble
 from carvana.inference.refinement import Refiner
 from carvana.models.refiner import build_refiner, refiner_recipe
@@ -151,6 +152,25 @@ def test_a_shard_alone_is_the_same_as_among_others(
     for shard, other in zip(made, shards.make_shards(photos, tmp_path / "alone"), strict=True):
         shards.predict_shards(CONFIG, ensemble, [other], lambda *_: None)
         assert other.path.read_bytes() == shard.path.read_bytes()
+
+
+def _raise_missing(name: str) -> str:
+    raise PackageNotFoundError(name)
+
+
+def test_a_worker_without_the_engine_differs(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, engine=EngineConfig("openvino", "float32"))
+    job = shards.PredictionJob(config, rendered / "test", tmp_path, "predict")
+    monkeypatch.setattr(shards, "version", _raise_missing)
+    assert job.fingerprint()["the engine openvino-float32"] == "not installed"
+
+
+def test_shards_of_another_engine_are_discarded(photos: list[Sample], tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    _begin(photos, tmp_path)
+    assert not any(_finished(photos, tmp_path, replace(CONFIG, engine=EngineConfig("openvino", "float32"))))
 
 
 def test_finished_shards_are_left_alone(photos: list[Sample], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _MODULES = {
 }
 """Modules by package, where the names differ."""
 _UNUSED = {
-    *("bokeh", "jinja2", "markupsafe", "onnx", "setuptools", "tf2onnx"),
+    *("bokeh", "jinja2", "markupsafe", "onnx", "openvino", "setuptools", "tf2onnx"),
     *("kaggle", "kagglesdk", "requests", "urllib3"),
 }
 """Packages that neither training nor prediction imports."""

@@ -1,0 +1,127 @@
+"""Post-training quantisation: a run's networks in INT8, calibrated on photos that the run trained on.
+
+It needs NNCF, which is not among the requirements.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from openvino import Model, save_model
+
+from carvana import console
+from carvana.console import Reporter
+from carvana.data import images
+from carvana.data.dataset import Sample
+from carvana.data.padding import pad
+from carvana.errors import UserError
+from carvana.files import atomic_folder
+from carvana.inference.config import quantized_file
+from carvana.inference.openvino_engine import load_network
+from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
+from carvana.locks import file_lock
+from carvana.models.build import build, size_spec
+from carvana.models.refiner import build_refiner, refiner_recipe
+from carvana.recipe import Recipe
+from carvana.runs import RunDir
+from carvana.training.refiner_trainer import PatchSamples
+
+_PHOTOS = 96
+"""Photos that the first network is calibrated on."""
+
+_PATCH_PHOTOS = 16
+"""Photos whose patches the refinement network is calibrated on."""
+
+_FLOAT_LAYERS = 1
+"""Convolutions at a network's end that stay in float."""
+
+
+def quantize_run(run: RunDir, train: Sequence[Sample], *, reporter: Reporter = console) -> None:
+    """Quantise the networks of a run, and keep them in its folder; those that are there are left alone.
+
+    Args:
+        run: a finished run.
+        train: photos that the run trained on; photos at equal distances in this sequence are used.
+        reporter: gets the progress.
+
+    Raises:
+        UserError: NNCF is not installed, or a photo cannot be read.
+    """
+    recipe = run.read_recipe()
+    with file_lock(run.folder / ".int8.lock", reporter):
+        pending = [path for path in run.networks if not quantized_file(path).is_file()]
+        if not pending:
+            return
+        if find_spec("nncf") is None:
+            raise UserError("INT8 needs NNCF: .venv/bin/pip install nncf==3.4.0")
+        with reporter.progress(f"fold {run.fold} INT8", len(pending), "networks") as advance:
+            for path in pending:
+                if path == run.model:
+                    network, inputs = load_network(path, recipe, build), _photos(recipe, train)
+                else:
+                    network = load_network(path, refiner_recipe(recipe), build_refiner)
+                    inputs = _patches(run, recipe, train)
+                _save(_quantize(network, inputs), quantized_file(path))
+                advance(1)
+
+
+def _photos(recipe: Recipe, train: Sequence[Sample]) -> list[np.ndarray]:
+    """Return inputs (1, height, width, 3), uint8, of the recipe's first network."""
+    size = size_spec(recipe).input_size(recipe.size)
+    photos = [images.read_photo(sample.path, recipe.size) for sample in _spread(train, _PHOTOS)]
+    return [pad(photo, size)[None] for photo in photos]
+
+
+def _patches(run: RunDir, recipe: Recipe, train: Sequence[Sample]) -> list[np.ndarray]:
+    """Return inputs (n, patch, patch, 4), uint8, of the refinement network: a batch of patches of each photo."""
+    assert recipe.refine is not None
+    chosen = _spread(train, _PATCH_PHOTOS)
+    patches = PatchSamples(chosen, recipe.refine, recipe.seed)
+    coarse = recipe.model_copy(update={"refine": None})
+    for _ in patches.fill(WeightedEnsemble((FoldEnsemble.load([run], coarse),))):
+        pass
+    inputs = [
+        np.dstack([photo, levels[..., :1]]) for photo, levels in map(patches.__getitem__, range(len(patches)))
+    ]
+    return list(np.stack(inputs).reshape(len(chosen), -1, *inputs[0].shape))
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return at most `count` samples, at equal distances."""
+    indices = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
+    return [samples[index] for index in indices]
+
+
+def _quantize(network: Model, inputs: Sequence[np.ndarray]) -> Model:
+    """Quantise a network but for its last layers, calibrated on inputs of one shape."""
+    with patch.dict(sys.modules, {"openvino_telemetry": None}):  # NNCF would report its use
+        import nncf
+    nncf.set_log_level(logging.ERROR)
+    shape = network.input(0).partial_shape
+    network.reshape(list(inputs[0].shape))
+    convolutions = [
+        layer.get_friendly_name()
+        for layer in network.get_ordered_ops()
+        if "Convolution" in layer.get_type_name()
+    ]
+    with redirect_stdout(StringIO()):  # it prints messages and progress of its own
+        quantized = nncf.quantize(
+            network,
+            nncf.Dataset(inputs),
+            subset_size=len(inputs),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=convolutions[-_FLOAT_LAYERS:]),
+        )
+    quantized.reshape(shape)
+    return quantized
+
+
+def _save(network: Model, path: Path) -> None:
+    with atomic_folder(path.parent) as part:
+        save_model(network, part / path.name, compress_to_fp16=False)

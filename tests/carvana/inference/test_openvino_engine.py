@@ -1,0 +1,106 @@
+"""Networks computed by OpenVINO, compared with Keras."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carvana.backend import keras
+from carvana.data.padding import SizeSpec
+from carvana.inference.config import EngineConfig
+from carvana.inference.engines import KerasEngine, load_networks
+from carvana.inference.predictors import FoldEnsemble
+from carvana.models.build import build, save
+from carvana.models.refiner import build_refiner, refiner_recipe
+from carvana.recipe import Recipe, read_recipe
+
+openvino_engine = pytest.importorskip("carvana.inference.openvino_engine", reason="OpenVINO is not installed")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("converting networks needs TensorFlow", allow_module_level=True)
+
+FLOAT32 = EngineConfig("openvino", "float32")
+REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1}"
+SIZE = (32, 48)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    stage = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"
+    options = ["base_filters=4", "depth=2", "norm=weight_standardized", "space_to_depth=2", stage, REFINE]
+    return read_recipe("miniature", [*options, "precision=mixed_bfloat16"])
+
+
+@pytest.fixture(scope="module")
+def paths(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files of two untrained networks."""
+    folder = tmp_path_factory.mktemp("networks")
+    paths = [folder / f"fold-{seed}.keras" for seed in range(2)]
+    for seed, path in enumerate(paths):
+        save(build(recipe.model_copy(update={"seed": seed})), path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def in_float32(recipe: Recipe, paths: list[Path]) -> list[keras.Model]:
+    """The same networks in Keras, in float32."""
+    float32 = recipe.model_copy(update={"precision": "float32"})
+    return [build(float32.model_copy(update={"seed": seed})) for seed in range(len(paths))]
+
+
+@pytest.fixture
+def photos() -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(5, *SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("flip", "per_fold"), [(False, False), (True, True)])
+def test_maps_and_sums_are_those_of_keras(
+    recipe: Recipe,
+    paths: list[Path],
+    in_float32: list[keras.Model],
+    photos: np.ndarray,
+    flip: bool,
+    per_fold: bool,
+) -> None:
+    networks, create = load_networks(paths, recipe, build, FLOAT32)
+    maps, sums = create(networks, flip=flip, per_fold=per_fold).predict(photos)
+    expected_maps, expected_sums = KerasEngine(in_float32, flip=flip, per_fold=per_fold).predict(photos)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, expected_maps, atol=1e-5)
+    np.testing.assert_allclose(sums, expected_sums, rtol=1e-3)
+
+
+def test_refinement_networks_predict_patches_as_keras_does(recipe: Recipe, tmp_path: Path) -> None:
+    network = build_refiner(refiner_recipe(recipe).model_copy(update={"precision": "float32"}))
+    save(network, tmp_path / "refiner.keras")
+    networks, create = load_networks(
+        [tmp_path / "refiner.keras"], refiner_recipe(recipe), build_refiner, FLOAT32
+    )
+    patches = np.random.default_rng(0).integers(256, size=(3, 16, 16, 4), dtype=np.uint8)
+    maps, _ = create(networks, flip=True).predict(patches)
+    expected, _ = KerasEngine([network], flip=True).predict(patches)
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", openvino_engine.supported_precisions())
+def test_a_photo_has_the_same_map_in_any_batch_and_size(
+    recipe: Recipe, paths: list[Path], photos: np.ndarray, precision: str
+) -> None:
+    networks, create = load_networks(paths, recipe, build, EngineConfig("openvino", precision))
+    ensemble = FoldEnsemble(networks, SizeSpec(8), SIZE, tta="flip", engine=create)
+    assert ensemble.any_size
+    maps = ensemble.predict(photos).maps
+    assert np.array_equal(maps[2:3], ensemble.predict(photos[2:3]).maps)
+    assert ensemble.predict(photos[:2, :20, :30]).maps.shape == (2, 1, 20, 30)
+
+
+def test_a_network_is_converted_once_and_again_when_it_changes(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    save(build(recipe), path)
+    openvino_engine.load_network(path, recipe, build)
+    (folder,) = tmp_path.glob("model-openvino-*/")
+    written = (folder / "network.xml").stat().st_mtime_ns
+    openvino_engine.load_network(path, recipe, build)
+    assert (folder / "network.xml").stat().st_mtime_ns == written
+    save(build(recipe.model_copy(update={"seed": 1})), path)
+    openvino_engine.load_network(path, recipe, build)
+    assert len(list(tmp_path.glob("model-openvino-*/"))) == 2
