@@ -58,6 +58,9 @@ def predict(
     cutouts: Annotated[
         Path | None, typer.Option(help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png).")
     ] = None,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Cut-outs and masks with hard edges: opacities of 0 and 255 only.")
+    ] = False,
     fold: Annotated[str, typer.Option(help="One fold, or `all`: the mean of their probabilities.")] = "all",
     each_fold: Annotated[
         bool, typer.Option("--each-fold", help="Also write each fold's own submission.")
@@ -127,6 +130,8 @@ def predict(
     blended = _member_weights(recipe, weights, blend)
     if (images is None) != (cutouts is None):
         raise typer.BadParameter("--images and --cutouts must be given together")
+    if hard and images is None:
+        raise typer.BadParameter("--hard requires --images; masks of submissions are hard always")
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook and (recipe is None or images is not None or keep_maps or cluster):
         raise typer.BadParameter(
@@ -160,7 +165,7 @@ def predict(
         path = _submission_path(out, config, number)
         _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
     elif images is not None and cutouts is not None:
-        _cut_out(config, threshold, data, images, cutouts, keep_maps)
+        _cut_out(config, threshold, data, images, cutouts, keep_maps, hard)
     elif data is not None:
         path = _submission_path(out, config, number)
         path = path.absolute() if cluster else path
@@ -265,6 +270,7 @@ def _cut_out(
     pattern: str,
     folder: Path,
     keep_maps: bool,
+    hard: bool,
 ) -> None:
     """Cut cars out of the photos of a pattern, and print the files."""
     from carvana.inference.cutouts import CutoutFolder, find_photos
@@ -273,7 +279,7 @@ def _cut_out(
     photos = find_photos(pattern)
     config, _ = _with_threshold(config, threshold, data)
     with file_lock(folder / ".cutouts.lock", console):
-        cutouts = CutoutFolder(folder, config, maps=keep_maps)
+        cutouts = CutoutFolder(folder, config, maps=keep_maps, hard=hard)
         pending = cutouts.pending(photos)
         if len(pending) < len(photos):
             console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")
