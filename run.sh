@@ -3,7 +3,8 @@
 #   ./run.sh                  run everything, from set-up to the comparison table;
 #                             a second run continues where the first one stopped
 #   ./run.sh STEP [ARGS]      run one step: prepare, split, train, predict, score,
-#                             submit, compare, study or export (each has --help)
+#                             submit, compare, study, export or page (each
+#                             has --help)
 #   ./run.sh test [ARGS]      run the tests except the slow ones in two processes;
 #                             ARGS go to pytest, e.g. -m slow for the slow ones
 #                             only, -m "" for all, tests/carvana/data for one
@@ -200,7 +201,7 @@ dask)
 lock)
     lock "${@:2}"
     ;;
-prepare | split | train | predict | score | submit | compare | study | export)
+prepare | split | train | predict | score | submit | compare | study | export | page)
     set_up
     step "$@"
     ;;

@@ -81,6 +81,9 @@ def predict(
             metavar="K|all", help="One fold, or the mean of all folds' probabilities. [default: all]"
         ),
     ] = None,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Cut-outs and masks with hard edges: opacities of 0 and 255 only.")
+    ] = False,
     each_fold: Annotated[
         bool, typer.Option("--each-fold", help="Also write each fold's own submission.")
     ] = False,
@@ -159,6 +162,8 @@ def predict(
     """
     blended = _member_weights(recipe, weights, blend)
     patterns = _photo_patterns(images, more_images, cutouts)
+    if hard and not patterns:
+        raise typer.BadParameter("--hard requires --images; masks of submissions are hard always")
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook and (recipe is None or patterns or keep_maps or cluster or engine != Engine.auto):
         raise typer.BadParameter(
@@ -197,7 +202,7 @@ def predict(
         path = _submission_path(out, config, number)
         _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
     elif patterns:
-        _cut_out(config, engine, threshold, data, patterns, Path(cutouts or "cutouts"), keep_maps)
+        _cut_out(config, engine, threshold, data, patterns, Path(cutouts or "cutouts"), keep_maps, hard)
     elif data is not None:
         path = _submission_path(out, config, number)
         path = path.absolute() if cluster else path
@@ -329,6 +334,7 @@ def _cut_out(
     patterns: Sequence[str],
     folder: Path,
     keep_maps: bool,
+    hard: bool,
 ) -> None:
     """Cut cars out of the photos of patterns, and print the files."""
     from carvana.inference.cutouts import CutoutFolder, find_photos
@@ -339,7 +345,7 @@ def _cut_out(
     config = _with_engine(config, engine, len(photos))
     config, _ = _with_threshold(config, threshold, data)
     with file_lock(folder / ".cutouts.lock", console):
-        cutouts = CutoutFolder(folder, config, maps=keep_maps)
+        cutouts = CutoutFolder(folder, config, maps=keep_maps, hard=hard)
         pending = cutouts.pending(photos)
         if len(pending) < len(photos):
             console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")

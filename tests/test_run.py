@@ -13,7 +13,7 @@ import pytest
 from .scripts import output_of
 
 ROOT = Path(__file__).parents[1]
-STEPS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export"]
+STEPS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export", "page"]
 RECIPE = """
 model = "unet"
 base_filters = 4

@@ -29,7 +29,7 @@ from .scripts import (
     wait_until,
 )
 
-SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export"]
+SCRIPTS = ["prepare", "split", "train", "predict", "score", "submit", "compare", "study", "export", "page"]
 STAGE = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"
 SMALL = ["--set", "base_filters=4", "--set", "depth=1", "--set", STAGE]
 TRAIN = ["train", "--recipe", "miniature", "--data", "data", "--folds", "folds/data-2.csv"]

@@ -46,6 +46,14 @@ class Sample:
         """Car (12 hex digits) of the photo."""
         return names.car_id(self.name)
 
+    def read_image(self) -> np.ndarray:
+        """Read the photo as `images.read_image` does."""
+        return images.read_image(self.path)
+
+    def read_image_sizes(self, sizes_of: images.SizesOf) -> tuple[list[np.ndarray], tuple[int, int]]:
+        """Read the photo at several sizes as `images.read_image_sizes` does."""
+        return images.read_image_sizes(self.path, sizes_of)
+
     def read_mask(self) -> np.ndarray:
         """Read the mask, bool (height, width).
 

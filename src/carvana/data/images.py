@@ -19,6 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from carvana.errors import UserError
 from carvana.files import open_regular
 
+SizesOf = Callable[[tuple[int, int]], Sequence[tuple[int, int] | None]]
+"""Function from an image's own (height, width) to the sizes that are wanted; None is its own."""
+
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MARK = b"Exif\0\0"
 _HEADER_BYTES = 65_536
@@ -63,13 +66,14 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def read_photo_sizes(
-    path: Path, sizes: Sequence[tuple[int, int] | None]
+    path: Path, sizes: Sequence[tuple[int, int] | None], data: bytes | None = None
 ) -> tuple[list[np.ndarray], tuple[int, int]]:
     """Read a JPEG photo at several sizes, with one read of its file.
 
     Args:
         path: the JPEG file.
         sizes: (height, width) of each result; None for the photo's own size.
+        data: the file's content; by default it is read.
 
     Returns:
         The photos, each (height, width, 3), uint8, RGB, and the (height, width) of the file's photo.
@@ -77,7 +81,7 @@ def read_photo_sizes(
     Raises:
         UserError: the file is missing, is not a complete JPEG, or is too large.
     """
-    data = _bytes(path)
+    data = _bytes(path) if data is None else data
     height, width, colours = _header(path, data)
     if colours in ("CMYK", "YCCK") or _orientation(data) != 1:
         photo = _read_by_pillow(path, data)
@@ -89,7 +93,9 @@ def read_photo_sizes(
 
 
 def read_image_sizes(
-    path: Path, sizes_of: Callable[[tuple[int, int]], Sequence[tuple[int, int] | None]]
+    path: Path,
+    sizes_of: SizesOf,
+    data: bytes | None = None,
 ) -> tuple[list[np.ndarray], tuple[int, int]]:
     """Read an image of any kind at sizes that depend on its own, and return its own (height, width), too.
 
@@ -98,19 +104,29 @@ def read_image_sizes(
     Args:
         path: the image file.
         sizes_of: maps the image's own (height, width) to the sizes, each as in `read_photo`.
+        data: the file's content; by default it is read.
 
     Raises:
         UserError: as `read_image`.
     """
-    if _bytes(path, len(_JPEG_MARK)) == _JPEG_MARK:
-        return read_photo_sizes(path, sizes_of(photo_size(path)))
-    image = read_image(path)
+    start = _bytes(path, len(_JPEG_MARK)) if data is None else data[: len(_JPEG_MARK)]
+    if start == _JPEG_MARK:
+        return read_photo_sizes(path, sizes_of(photo_size(path, data)), data)
+    return resize_all(read_image(path, data), sizes_of)
+
+
+def resize_all(image: np.ndarray, sizes_of: SizesOf) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """Resize an image that is read already, as `read_image_sizes` does it."""
     size = image.shape[0], image.shape[1]
     return [image if one is None else resize(image, one) for one in sizes_of(size)], size
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
     """Read an image of any format that Pillow supports, at its own size and rotated by its EXIF orientation.
+
+    Args:
+        path: the image file.
+        data: the file's content; by default it is read.
 
     Returns:
         (height, width, 3), uint8, RGB; transparent pixels are blended with white.
@@ -118,24 +134,30 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, is not a complete image, is too large, or has pixels of 32 bits.
     """
-    data = _bytes(path)
+    data = _bytes(path) if data is None else data
     if data.startswith(_JPEG_MARK):
-        return read_photo(path)
+        (photo,), _ = read_photo_sizes(path, [None], data)
+        return photo
     with _opened(path, data, "image") as image:
-        upright = _to_8_bits(path, ImageOps.exif_transpose(image)).convert("RGBA")
+        return rgb_pixels(path, image)
+
+
+def rgb_pixels(path: Path, image: Image.Image) -> np.ndarray:
+    """Return the pixels of an opened image, as `read_image` does; `path` names it in errors."""
+    upright = _to_8_bits(path, ImageOps.exif_transpose(image)).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.array(Image.alpha_composite(white, upright).convert("RGB"))
 
 
-def photo_size(path: Path) -> tuple[int, int]:
-    """Read a JPEG photo's (height, width), after its EXIF rotation, from the file's header."""
+def photo_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
+    """Read a JPEG photo's (height, width), after its EXIF rotation, from the header of the file or of its content."""
     try:
-        data = _bytes(path, _HEADER_BYTES)
-        height, width, _ = _header(path, data)
+        header = _bytes(path, _HEADER_BYTES) if data is None else data
+        height, width, _ = _header(path, header)
     except UserError:  # the header is longer, or damaged
-        data = _bytes(path)
-        height, width, _ = _header(path, data)
-    return (width, height) if _orientation(data) >= 5 else (height, width)
+        header = _bytes(path) if data is None else data
+        height, width, _ = _header(path, header)
+    return (width, height) if _orientation(header) >= 5 else (height, width)
 
 
 def read_mask(path: Path) -> np.ndarray:

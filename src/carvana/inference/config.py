@@ -15,7 +15,7 @@ from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_recipe_name, read_recipe
 from carvana.runs import RunDir, finished_runs, training_commands
-from carvana.weights import find_weights, weights_name
+from carvana.weights import WEIGHTS, find_weights, weights_name
 
 DEFAULT_THRESHOLD = 0.5
 """Threshold of saved maps, which have no recipe."""
@@ -195,6 +195,17 @@ def weights_member(name: str, changes: list[str]) -> EnsembleMember:
     recipe = read_recipe(str(run.recipe), changes).model_copy(update={"name": weights_name(run)})
     run.check_recipe(recipe)
     return EnsembleMember(recipe.name, 1.0, recipe, (run,))
+
+
+def find_member(name: str, runs: Path) -> EnsembleMember:
+    """Find weights by their name or folder, or a trained recipe by its name or file, in this order.
+
+    Raises:
+        UserError: there is neither.
+    """
+    if (WEIGHTS / name).is_dir() or not (is_recipe_name(name) or name.endswith(".toml")):
+        return weights_member(name, [])
+    return resolve_member(name, 1.0, runs, [], None)
 
 
 def parse_blend(blend: str) -> dict[str, float]:

@@ -13,12 +13,12 @@ import numpy as np
 
 from carvana.competition import rle
 from carvana.console import ProgressCallback
-from carvana.data import images
 from carvana.data.dataset import Sample, content_digest
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.files import delete_partial, sha256_of_text
 from carvana.inference.config import PredictionConfig
+from carvana.inference.foreground import alpha_channel, cut_out
 from carvana.inference.output_record import OutputRecord
 from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import WeightedEnsemble, encode_map
@@ -74,16 +74,18 @@ class CutoutFolder:
     name, such as a photo of the user, is never replaced.
     """
 
-    def __init__(self, folder: Path, config: PredictionConfig, *, maps: bool) -> None:
+    def __init__(self, folder: Path, config: PredictionConfig, *, maps: bool, hard: bool = False) -> None:
         """Initialize with the folder and how photos are predicted.
 
         Args:
-            folder: NAME.png (transparent) and NAME_mask.png (0 and 255) are written there.
+            folder: NAME.png (transparent) and NAME_mask.png (its opacity, 0 to 255) are written there.
             config: the prediction.
             maps: also write NAME_map.png, the probability as 0 to 255, at the size of the map.
+            hard: opacities are 0 and 255 only, and colours those of the photo; by default edges are soft, and their
+                colours are freed from the ground's.
         """
-        self._folder, self._threshold, self._maps = folder, config.effective_threshold, maps
-        self._fingerprint = json.dumps(config.fingerprint())
+        self._folder, self._threshold, self._maps, self._hard = folder, config.effective_threshold, maps, hard
+        self._fingerprint = json.dumps({**config.fingerprint(), "hard": hard})
         self._record = OutputRecord(folder / ".cutouts.jsonl")
 
     def pending(self, photos: Sequence[Sample]) -> list[Sample]:
@@ -131,13 +133,15 @@ class CutoutFolder:
         photo, size = prediction.sample, prediction.photo_size
         source = self._source(photo)
         mask = rle.edges_to_mask(prediction.edges(self._threshold), size)
-        alpha = mask.view(np.uint8) * np.uint8(255)
         cutout, mask_file, *map_files = self._files_of(photo)
-        pixels = images.read_image(
-            photo.path
-        )  # read again: the queue of large photos would not fit in memory
-        rgba = np.dstack([pixels[..., ::-1], alpha])  # OpenCV's order is blue, green, red
-        self._record.write(cutout, _encode_png(rgba), source)
+        pixels = photo.read_image()  # read again: the queue of large photos would not fit in memory
+        if self._hard:
+            alpha = mask.view(np.uint8) * np.uint8(255)
+            rgba = np.dstack([pixels, alpha])
+        else:
+            alpha = alpha_channel(prediction.probability(), self._threshold)
+            rgba = cut_out(pixels, alpha)
+        self._record.write(cutout, _encode_png(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)), source)
         self._record.write(mask_file, _encode_png(alpha), source)
         for file in map_files:
             self._record.write(file, encode_map(prediction.maps[0]), source)

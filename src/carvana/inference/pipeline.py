@@ -86,6 +86,10 @@ class Prediction:
     coarse: np.ndarray | None = None
     """The ensemble's mean (h, w) before refinement; None if the ensemble does not refine."""
 
+    def probability(self) -> np.ndarray:
+        """Return the ensemble's mean at the photo's own size, (height, width), float32, 0..1."""
+        return images.resize(self.maps[0], self.photo_size)
+
     def edges(self, threshold: float, index: int = 0) -> np.ndarray:
         """Return the run edges of a map's mask at the photo's own size; `rle` makes masks and text of them.
 
@@ -170,8 +174,7 @@ def prepare(ensemble: WeightedEnsemble, sample: Sample, *, keep_aspect: bool = F
     """
     resizing = [predictor for predictor in ensemble.predictors if predictor.size]
     if keep_aspect:
-        pixels, photo_size = images.read_image_sizes(
-            sample.path,
+        pixels, photo_size = sample.read_image_sizes(
             lambda own: [
                 fit_size(own, one.size) if one.any_size and one.size else one.size for one in resizing
             ],
@@ -209,7 +212,7 @@ def _cut_patches(
         size = max(height, refine.patch), max(width, refine.patch)
     corners = tuple(patch_corners(one, size, refine.patch, refine.spacing) for one in combined.maps)
     if any(map(len, corners)):
-        read = images.read_image_sizes(prepared.sample.path, lambda _: [size])
+        read = prepared.sample.read_image_sizes(lambda _: [size])
         photo = read[0][0]
         patches = tuple(
             cut_patches(photo, one, places, refine.patch)

@@ -1,5 +1,7 @@
 """Renderer: the photo and the mask of a scene, from any angle of the turntable."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -12,6 +14,18 @@ from carvana.turntable.scene import SUPERSAMPLING, PartKind, Scene
 from carvana.turntable.shading import normalize, shade
 
 _CHUNK = 32768  # pixels that are shaded at a time, so that intermediate results stay in the CPU's cache
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A view before it is exposed. The car's colours times its coverage are `image - (1 - coverage) * studio`."""
+
+    image: np.ndarray
+    """The car in the studio, (height, width, 3), float32, about 0..1."""
+    coverage: np.ndarray
+    """Share of each pixel that the car covers, (height, width), float32, 0..1."""
+    studio: np.ndarray
+    """The studio without the car, with its shadow and reflection, as `image`."""
 
 
 def render_view(
@@ -28,9 +42,15 @@ def render_view(
     Returns:
         The photo (height, width, 3) uint8 and its mask (height, width) bool.
     """
+    layers = render_layers(scene, angle, n_angles)
+    return _expose(layers.image, scene.studio.vignette, rng), layers.coverage >= 0.5
+
+
+def render_layers(scene: Scene, angle: int, n_angles: int) -> Layers:
+    """Render one view of a scene without exposure and noise; the arguments are those of `render_view`."""
     rotation = turntable_rotation(angle, n_angles)
-    image, coverage = _render_car(scene, rotation, _render_studio(scene, rotation))
-    return _expose(image, scene.studio.vignette, rng), coverage >= 0.5
+    studio = _render_studio(scene, rotation)
+    return Layers(*_render_car(scene, rotation, studio), studio)
 
 
 def _render_studio(scene: Scene, rotation: np.ndarray) -> np.ndarray:

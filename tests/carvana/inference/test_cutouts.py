@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,16 +37,18 @@ def _photo(size: tuple[int, int]) -> np.ndarray:
     return photo
 
 
-def _cut(pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5) -> list[Cutout]:
+def _cut(
+    pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5, hard: bool = False
+) -> list[Cutout]:
     """Cut out the photos that are left to do."""
-    cutouts = CutoutFolder(folder, PredictionConfig((), threshold), maps=maps)
+    cutouts = CutoutFolder(folder, PredictionConfig((), threshold), maps=maps, hard=hard)
     photos = cutouts.pending(find_photos([pattern]))
     return list(cutouts.cut_out(WeightedEnsemble((Red(),)), photos, lambda *_: None))
 
 
-def _cut_again(pattern: str, folder: Path, *, maps: bool = False, threshold: float = 0.5) -> list[str]:
+def _cut_again(pattern: str, folder: Path, **options: Any) -> list[str]:
     """Cut out the photos that are left to do, and return their names."""
-    return [cutout.photo.name for cutout in _cut(pattern, folder, maps=maps, threshold=threshold)]
+    return [cutout.photo.name for cutout in _cut(pattern, folder, **options)]
 
 
 def _save(path: Path, size: tuple[int, int] = (20, 30)) -> Path:
@@ -59,11 +62,12 @@ def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_any_photos_of_any_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hard", [False, True])
+def test_any_photos_of_any_size(tmp_path: Path, hard: bool) -> None:
     sizes = {"wide.jpg": (80, 120), "portrait.png": (150, 90), "small.webp": (9, 12), "grey.bmp": (64, 64)}
     for name, size in sizes.items():
         Image.fromarray(_photo(size)).save(tmp_path / name)
-    made = _cut(str(tmp_path / "*.*"), tmp_path / "out", maps=True)
+    made = _cut(str(tmp_path / "*.*"), tmp_path / "out", maps=True, hard=hard)
     assert [cutout.photo.name for cutout in made] == sorted(sizes)
     for cutout in made:
         size = sizes[cutout.photo.name]
@@ -73,9 +77,9 @@ def test_any_photos_of_any_size(tmp_path: Path) -> None:
         mask = np.array(Image.open(cutout.mask))
         assert rgba.shape == (*size, 4)
         assert np.array_equal(rgba[..., 3], mask)
-        assert set(np.unique(mask)) == {0, 255}
-        assert mask[:, : size[1] // 5].all()
-        assert not mask[:, size[1] // 3 :].any()
+        assert (set(np.unique(mask)) == {0, 255}) == hard
+        assert mask[:, : size[1] // 6].min() > 200
+        assert mask[:, size[1] // 3 + 2 :].max() < 50
         assert abs(int(rgba[0, 0, 0]) - 255) < 8  # red is still red
         saved = cv2.imread(str(cutout.mask).replace("_mask", "_map"), cv2.IMREAD_GRAYSCALE)
         assert saved.size == pytest.approx(40 * 60, rel=0.05)
@@ -97,6 +101,7 @@ def test_finished_cutouts_are_left_alone(tmp_path: Path) -> None:
     assert _cut_again(photos, out) == ["a.png"]
     assert _cut_again(photos, out, threshold=0.4) == ["a.png", "b.png"]
     assert _cut_again(photos, out, threshold=0.4) == []
+    assert _cut_again(photos, out, threshold=0.4, hard=True) == ["a.png", "b.png"]
 
 
 def test_a_cut_out_that_was_edited_is_kept(tmp_path: Path) -> None:
