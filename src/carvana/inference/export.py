@@ -143,9 +143,11 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
     """Write a model as a TensorFlow SavedModel, a folder; an existing one is replaced.
 
     Raises:
-        UserError: Keras runs on another backend.
+        UserError: Keras runs on another backend, or the folder cannot be written.
     """
     _check_backend()
+    import tensorflow as tf  # another backend may be the only one that is installed
+
     part = folder.with_name(f".part-{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +156,8 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
             model.export(part, format="tf_saved_model", verbose=False, input_signature=_signature(model))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
+    except tf.errors.OpError as error:  # TensorFlow's own writer does not raise OSError
+        raise UserError(f"{folder}: cannot be written ({error.message})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
