@@ -20,7 +20,7 @@ from carvana import commandline, console
 from carvana.arguments import parse_size
 from carvana.competition.names import ANGLES
 from carvana.files import atomic_path
-from carvana.inference.foreground import alpha_channel, cut_out
+from carvana.inference.foreground import STEEPNESS, alpha_channel, cut_out
 from carvana.machine import describe_machine
 from carvana.turntable.renderer import render_layers
 from carvana.turntable.scene import build_scene
@@ -47,13 +47,13 @@ def benchmark(
     predictor = carvana.load(weights)
     errors: dict[str, list[float]] = {}
     details = []
-    for photo, coverage, truth in _views(cars, angles, parse_size(size, 64, 4096)):
+    for photo, coverage, truth in views(cars, angles, parse_size(size, 64, 4096)):
         probability = predictor.probability(photo)
-        cutouts = _cutouts(photo, probability, coverage)
-        edge = _edge(coverage)
-        for name, rgba in cutouts.items():
-            errors.setdefault(name, []).append(float(np.abs(_over_magenta(rgba) - truth)[edge].mean()))
-        hard, *_, clean = list(cutouts.values())[:3]
+        compared = cutouts(photo, probability, coverage)
+        near = edge(coverage)
+        for name, rgba in compared.items():
+            errors.setdefault(name, []).append(float(np.abs(over_magenta(rgba) - truth)[near].mean()))
+        hard, *_, clean = list(compared.values())[:3]
         details.append(_detail(coverage, hard, clean, truth))
     rows = [[name, f"{np.mean(values):.2f}", f"{max(values):.2f}"] for name, values in errors.items()]
     title = f"Colour error within {EDGE} pixels of the contour, {cars * angles} photos of {size}"
@@ -66,7 +66,7 @@ def benchmark(
         console.message(f"{picture}: hard edge, soft edge with the car's colours, and truth, over magenta")
 
 
-def _views(
+def views(
     cars: int, angles: int, size: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield photos (uint8), the car's coverage (0..1), and the true car over magenta (0..255)."""
@@ -81,25 +81,31 @@ def _views(
             yield photo, layers.coverage, car_alone + uncovered * MAGENTA
 
 
-def _cutouts(photo: np.ndarray, probability: np.ndarray, coverage: np.ndarray) -> dict[str, np.ndarray]:
+def cutouts(photo: np.ndarray, probability: np.ndarray, coverage: np.ndarray) -> dict[str, np.ndarray]:
     """Return the cut-outs (height, width, 4), uint8, to compare, by their names."""
-    mask = np.where(probability > 0.5, 255, 0).astype(np.uint8)
-    alpha, exact = alpha_channel(probability, 0.5), np.rint(coverage * 255).astype(np.uint8)
+    mask, exact = (np.rint(255 * one).astype(np.uint8) for one in (probability > 0.5, coverage))
+    soft = {steepness: alpha_channel(probability, 0.5, steepness) for steepness in (1.0, STEEPNESS, 4.0)}
     return {
         "hard edge, the photo's colours (before)": np.dstack([photo, mask]),
-        "soft edge, the photo's colours": np.dstack([photo, alpha]),
-        "soft edge, the car's colours (after)": cut_out(photo, alpha),
+        "soft edge, the photo's colours": np.dstack([photo, soft[STEEPNESS]]),
+        "soft edge, the car's colours (after)": cut_out(photo, soft[STEEPNESS]),
+        **{
+            f"the same with a steepness of {steepness:g}": cut_out(photo, alpha)
+            for steepness, alpha in soft.items()
+            if steepness != STEEPNESS
+        },
         "true edge, the photo's colours": np.dstack([photo, exact]),
         "true edge, the car's colours": cut_out(photo, exact),
     }
 
 
-def _over_magenta(rgba: np.ndarray) -> np.ndarray:
+def over_magenta(rgba: np.ndarray) -> np.ndarray:
+    """Return a cut-out (height, width, 4), uint8, over magenta: (height, width, 3), float32, 0..255."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return rgba[..., :3] * alpha + (1 - alpha) * MAGENTA
 
 
-def _edge(coverage: np.ndarray) -> np.ndarray:
+def edge(coverage: np.ndarray) -> np.ndarray:
     """Return the pixels within `EDGE` pixels of the contour, bool (height, width)."""
     car = (coverage >= 0.5).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE + 1, 2 * EDGE + 1))
@@ -115,7 +121,7 @@ def _detail(coverage: np.ndarray, hard: np.ndarray, clean: np.ndarray, truth: np
         for first, side, part in zip((top, left), coverage.shape, _PICTURE, strict=True)
     )
     window = slice(top, top + _PICTURE[0]), slice(left, left + _PICTURE[1])
-    details = np.hstack([image[window] for image in (_over_magenta(hard), _over_magenta(clean), truth)])
+    details = np.hstack([image[window] for image in (over_magenta(hard), over_magenta(clean), truth)])
     return cv2.resize(np.rint(details).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
 
 
