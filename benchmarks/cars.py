@@ -2,6 +2,11 @@
 
     ./run.sh benchmark cars --data $CARVANA_DATA --cars 22 --cars 44 --cars 88
 
+What a start from trained weights is worth on few cars is the difference to the same command with `--init`:
+
+    ./run.sh benchmark cars --data my-cars --folds folds/my-cars-5.csv --cars 5 --cars 10 --cars 20 --init fast \
+        --runs runs/cars-init
+
 The held-out cars are those of one fold, whatever the number of training cars, so that the Dice values are comparable.
 The training cars are drawn once in a random order; a smaller number takes the first of them.
 """
@@ -17,10 +22,11 @@ from carvana import commandline, console, machine
 from carvana.data.dataset import Sample, train_samples
 from carvana.data.split import Split
 from carvana.evaluation.scores import mean_with_ci
-from carvana.recipe import read_recipe
+from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
 from carvana.tables import write_csv
 from carvana.training.cross_validation import train_folds
+from carvana.weights import find_weights
 
 
 def benchmark(
@@ -31,27 +37,36 @@ def benchmark(
     ),
     fold: Annotated[int, typer.Option(help="The fold whose cars are held out.")] = 0,
     recipe: Annotated[str, typer.Option(help="The recipe to train.")] = "fast",
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start from weights (fast) or a run's folder, trained on none of these cars."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs; an interrupted one is resumed.")] = Path(
         "runs/cars"
     ),
 ) -> None:
     """Train a recipe on several numbers of cars and score each on the same held-out cars."""
-    split = Split.read(train_samples(data), folds)
-    rows = []
+    split, trained = Split.read(train_samples(data), folds), read_recipe(recipe, set_)
+    start, rows = None if init is None else find_weights(init), []
     for number in sorted(cars):
-        run = train_on(number, split, fold, recipe, runs / str(number))
+        run = train_on(number, split, fold, trained, runs / str(number), start)
         dice = mean_with_ci(run.read_scores())
         minutes = run.read_history()["train_s"].sum() / 60
         rows.append([str(number), *dice.cells(), f"{minutes:.1f}"])
     console.show_table(
-        f"{recipe}, fold {fold} held out, on {machine.describe_machine()}",
+        f"{recipe}, fold {fold} held out, from {init or 'random weights'}, on {machine.describe_machine()}",
         ["cars", "Dice", "95% interval", "photos", "minutes of training"],
         rows,
         left=0,
     )
 
 
-def train_on(number: int, split: Split, fold: int, recipe: str, runs: Path) -> RunDir:
+def train_on(
+    number: int, split: Split, fold: int, recipe: Recipe, runs: Path, init: RunDir | None = None
+) -> RunDir:
     """Train a recipe on the first `number` of the shuffled training cars; the held-out ones stay the same."""
     train, held_out = split.train_val(fold)
     order = np.random.default_rng(0).permutation(sorted({sample.car for sample in train}))
@@ -61,7 +76,7 @@ def train_on(number: int, split: Split, fold: int, recipe: str, runs: Path) -> R
     chosen |= {sample.car for sample in held_out}
     photos = [sample for sample in split.photos if sample.car in chosen]
     part = Split.read(photos, _fold_table(photos, split, fold, runs))
-    (run,) = train_folds(read_recipe(recipe), part, [fold], runs)
+    (run,) = train_folds(recipe, part, [fold], runs, init=init)
     return run
 
 

@@ -23,6 +23,7 @@ class Format(StrEnum):
     onnx = "onnx"
     saved_model = "saved_model"
     weights = "weights"
+    rembg = "rembg"
 
 
 class Tta(StrEnum):
@@ -69,6 +70,9 @@ def export(
     OUT/RECIPE.py makes masks of photos with OUT/RECIPE.onnx and OUT/RECIPE-refiner.onnx. It needs NumPy, OpenCV and
     ONNX Runtime, and nothing of this project. SavedModels are the folders OUT/RECIPE and OUT/RECIPE-refiner.
 
+    `--format rembg` writes OUT/RECIPE-u2net_custom.onnx and OUT/RECIPE-dis_custom.onnx for the sessions of these
+    names of rembg, with the first networks only.
+
     `--format weights` writes the networks that `train --fold none` has trained to OUT/RECIPE, in float16, with their
     checksums and a model card. It reads the scores of the recipe's folds from RUNS.
 
@@ -76,7 +80,7 @@ def export(
 
         ./run.sh export --recipe fast --fold 0
 
-        ./run.sh export --weights fast --format onnx
+        ./run.sh export --weights fast --format rembg
 
         ./run.sh export --recipe fast --format weights --out weights
 
@@ -104,10 +108,14 @@ def export(
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
     from carvana.inference.export import export_ensemble
+    from carvana.inference.rembg import export_for_rembg
 
     name = member.name if number is None else f"{member.name}-fold{number}"
     for path, description in export_ensemble(member.runs, member.recipe, out, name, formats):
         console.message(f"{path}: {description}")
+    if Format.rembg in formats:
+        for path in export_for_rembg(member.runs, member.recipe, out, name):
+            console.message(f"{path}: for rembg, without refinement")
 
 
 def _export_weights(recipe: Recipe, runs: Path, out: Path) -> None:

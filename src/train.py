@@ -18,6 +18,7 @@ from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir, recipe_runs
+from carvana.weights import find_weights
 
 
 def train(
@@ -42,6 +43,12 @@ def train(
     ] = Path("runs"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: overrides the recipe; may be repeated.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from weights that come with the code (fast), or from a run's folder, not from random ones."
+        ),
     ] = None,
     gpus: Annotated[
         Literal["one", "all"], typer.Option(help="`all` splits each batch among all GPUs of the machine.")
@@ -81,6 +88,8 @@ def train(
 
         ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --fold none
 
+        ./run.sh train --recipe fast --data my-cars --init fast
+
         ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
     recipes = [read_recipe(name, set_) for name in recipe]
@@ -97,8 +106,10 @@ def train(
         from carvana.kaggle.job_inputs import RecipeArgument
         from carvana.kaggle.training_job import TABLE, train_on_kaggle
 
-        if len(recipes) > 1 or cluster or gpus == "all":
-            raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        if len(recipes) > 1 or cluster or gpus == "all" or init:
+            raise typer.BadParameter(
+                "--on kaggle takes one --recipe, and none of --cluster, --gpus and --init"
+            )
         single = fold_name(parse_single_fold(fold or []))
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
         _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
@@ -113,6 +124,7 @@ def train(
     if split.absent:
         console.message(f"{folds}: {split.absent} of its cars are not in {data}; they are skipped")
     check_sizes(samples)
+    initial = None if init is None else find_weights(init)
 
     from carvana.backend import AllDevices
     from carvana.training.cross_validation import TrainingJob, train_folds, train_on_cluster
@@ -121,7 +133,9 @@ def train(
         from carvana.cluster.executor import dask_executor
 
         job = TrainingJob(data, runs, tuple(map(_absolute, recipe)), tuple(set_ or ()))
-        trained = train_on_cluster(dask_executor(cluster), job, recipes, split, numbers, fresh=fresh)
+        trained = train_on_cluster(
+            dask_executor(cluster), job, recipes, split, numbers, init=initial, fresh=fresh
+        )
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:
@@ -129,7 +143,7 @@ def train(
         trained = [
             run
             for one in recipes
-            for run in train_folds(one, split, numbers, runs, devices=devices, fresh=fresh)
+            for run in train_folds(one, split, numbers, runs, devices=devices, init=initial, fresh=fresh)
         ]
     _show(trained)
 

@@ -21,7 +21,8 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_give_what_they_show(name: str) -> None:
+def test_examples_give_what_they_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SRC.parent)  # examples name files of the project
     results = doctest.testmod(importlib.import_module(name))
     assert results.attempted > 0
     assert results.failed == 0

@@ -23,7 +23,7 @@ def texts(notebook: dict) -> list[str]:
 def test_its_outputs_are_small() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
-    assert len(texts(notebook)) == 5
+    assert len(texts(notebook)) == 6
     assert NOTEBOOK.stat().st_size < 200_000
     assert not any("/home/" in text or "/tmp/" in text for text in texts(notebook))
 
@@ -39,12 +39,13 @@ def test_it_runs_from_the_code_to_the_score(tmp_path: Path, monkeypatch: pytest.
     folder.mkdir()
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
-    prepared, trained, shown, predicted, submitted = texts(notebook)
+    prepared, trained, shown, predicted, submitted, used = texts(notebook)
     assert "Images in" in prepared
     assert "Out-of-fold Dice" in trained
     assert "1 photos cut out" in shown
     assert "Submissions, checked" in predicted
     assert "Scored by the local board" in submitted
+    assert "% of " in used
     assert "\x1b" not in submitted  # no codes of a terminal
     pictures = [
         output for output in notebook["cells"][3]["outputs"] if output["output_type"] == "display_data"

@@ -31,8 +31,8 @@ def load(name: str | os.PathLike[str] = "fast", *, runs: str | os.PathLike[str] 
 
     Example:
         >>> import carvana
-        >>> predictor = carvana.load("fast")
-        >>> predictor.cutout("docs/miniature-photo.jpg").save("/tmp/car.png")
+        >>> carvana.load("fast").cutout("docs/car.jpg").size
+        (960, 640)
     """
     # Imported late: these imports take seconds.
     from pathlib import Path

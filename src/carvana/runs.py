@@ -65,6 +65,8 @@ class RunMetadata(BaseModel):
     """Backend of Keras."""
     keras: str
     """Version of Keras."""
+    init: dict[str, str] | None = None
+    """SHA-256 of the networks that the training started from, by file name; without it, it started at random."""
     precision: Precision | None = None
     """Precision that was chosen where the recipe's is `auto`."""
     device: str | None = None

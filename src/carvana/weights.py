@@ -41,6 +41,11 @@ class WeightsDescription(BaseModel):
     """Scores of the same recipe's folds; the weights themselves were trained on all photos and have none."""
 
 
+def is_weights_name(name: str) -> bool:
+    """Return True if weights of this name come with the code."""
+    return "/" not in name and (WEIGHTS / name / _DESCRIPTION).is_file()
+
+
 def find_weights(name: str) -> RunDir:
     """Find weights by their name in `weights/`, or by their folder, and verify their checksums.
 
@@ -50,8 +55,7 @@ def find_weights(name: str) -> RunDir:
     Raises:
         UserError: there are no such weights, or a file is not the one that was described.
     """
-    packaged = WEIGHTS / name
-    folder = packaged if "/" not in name and packaged.is_dir() else Path(name).absolute()
+    folder = WEIGHTS / name if is_weights_name(name) else Path(name).absolute()
     run = RunDir(folder)
     if not run.model.is_file():
         known = sorted(path.parent.name for path in WEIGHTS.glob(f"*/{_DESCRIPTION}"))

@@ -43,7 +43,11 @@ def write_model_card(weights: RunDir, folds: Sequence[RunDir]) -> Path:
     if recipe.refine:
         epochs.append(f"{recipe.refine.epochs} of the refinement network")
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     text = environment.get_template("model-card.md").render(
         name=description.recipe,

@@ -15,7 +15,7 @@ from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.recipe import Recipe, is_recipe_name, read_recipe
 from carvana.runs import RunDir, finished_runs, training_commands
-from carvana.weights import WEIGHTS, find_weights, weights_name
+from carvana.weights import find_weights, is_weights_name, weights_name
 
 DEFAULT_THRESHOLD = 0.5
 """Threshold of saved maps, which have no recipe."""
@@ -203,7 +203,7 @@ def find_member(name: str, runs: Path) -> EnsembleMember:
     Raises:
         UserError: there is neither.
     """
-    if (WEIGHTS / name).is_dir() or not (is_recipe_name(name) or name.endswith(".toml")):
+    if is_weights_name(name) or not (is_recipe_name(name) or name.endswith(".toml")):
         return weights_member(name, [])
     return resolve_member(name, 1.0, runs, [], None)
 

@@ -219,7 +219,8 @@ def _megabytes(path: Path) -> str:
 
 def _signature(model: keras.Model) -> list[keras.InputSpec]:
     """Return a signature for any batch size; by default Keras exports only the shapes called before."""
-    return [keras.InputSpec(shape=model.input_shape, dtype="uint8", name=model.inputs[0].name)]
+    (photo,) = model.inputs
+    return [keras.InputSpec(shape=model.input_shape, dtype=photo.dtype, name=photo.name)]
 
 
 def _complete(path: Path, metadata: Mapping[str, str]) -> None:

@@ -71,8 +71,8 @@ class PhotoPredictor:
         Example:
             >>> import carvana
             >>> predictor = carvana.load("fast")
-            >>> predictor.probability("docs/miniature-photo.jpg").shape
-            (320, 480)
+            >>> predictor.probability("docs/car.jpg").shape
+            (640, 960)
         """
         return self._predict(photo, Prediction.probability)
 
@@ -95,7 +95,7 @@ class PhotoPredictor:
         Example:
             >>> import carvana
             >>> predictor = carvana.load("fast")
-            >>> masks = predictor.mask(["docs/miniature-photo.jpg"] * 2)
+            >>> masks = predictor.mask(["docs/car.jpg"] * 2)
             >>> [mask.dtype.name for mask in masks]
             ['bool', 'bool']
         """
@@ -120,9 +120,9 @@ class PhotoPredictor:
         Example:
             >>> import carvana
             >>> predictor = carvana.load("fast")
-            >>> cutout = predictor.cutout("docs/miniature-photo.jpg")
+            >>> cutout = predictor.cutout("docs/car.jpg")
             >>> cutout.mode, cutout.size
-            ('RGBA', (480, 320))
+            ('RGBA', (960, 640))
         """
         return self._predict(photo, self._cutout)
 

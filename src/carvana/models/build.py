@@ -1,5 +1,7 @@
 """Networks by recipe: build one, load a saved one, and the input sizes that it accepts."""
 
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 from carvana.backend import is_out_of_memory, isolated_names, isolated_seed, keras
@@ -58,6 +60,29 @@ def save(model: keras.Model, path: Path, *, half: bool = False) -> None:
     """
     with atomic_path(path) as part:
         keras_file.write(model, part, half=half)
+
+
+def build_from(path: Path, build_network: Callable[[Recipe], keras.Model], recipe: Recipe) -> keras.Model:
+    """Build a recipe's network with the weights of a saved one.
+
+    Args:
+        path: the saved network.
+        build_network: builds the network.
+        recipe: its recipe.
+
+    Raises:
+        UserError: the saved network has other layers, or is not a complete file.
+    """
+    model, weights = build_network(recipe), load(path).get_weights()
+    shapes, expected = [one.shape for one in weights], [tuple(one.shape) for one in model.weights]
+    if shapes != expected:
+        pairs = zip_longest(shapes, expected, fillvalue="no weights")
+        found, needed = next((one, other) for one, other in pairs if one != other)
+        raise UserError(
+            f"{path}: does not fit the recipe {recipe.name}: it has {found} where that has {needed}; choose others"
+        )
+    model.set_weights(weights)
+    return model
 
 
 def load(path: Path) -> keras.Model:

@@ -14,10 +14,11 @@ from carvana.backend import AllDevices, keras
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
-from carvana.files import atomic_path
+from carvana.files import atomic_path, sha256_of_file
 from carvana.locks import file_lock
 from carvana.machine import describe_machine, git_commit
-from carvana.models.refiner import refiner_recipe
+from carvana.models.build import build, build_from
+from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Stage, read_recipe, write_recipe
 from carvana.runs import RunDir, RunMetadata, TrainingRecord, run_dir
 from carvana.tables import write_csv
@@ -40,6 +41,8 @@ class FoldTask:
     """Photos to train on."""
     val: tuple[Sample, ...]
     """Photos to validate on; none if no fold is held out."""
+    init: RunDir | None = None
+    """Networks that training starts from; by default it starts at random."""
 
     @property
     def name(self) -> str:
@@ -76,14 +79,29 @@ class FoldTask:
         start, resumed = time.perf_counter(), self.completed() > 0
         run, validator = self.run, Validator(self.val, self.recipe) if self.val else None
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
-        network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)
+        network = NetworkTrainer(
+            recipe,
+            run,
+            self.train,
+            validator,
+            init=self.init and self.init.model,
+            devices=devices,
+            reporter=reporter,
+        )
         network.fit()
         history = network.history
         del network  # and with it the photos in memory
         gc.collect()  # and the device's memory
         if recipe.refine:
             RefinerTrainer(
-                recipe, run, self.train, validator, earlier=history, devices=devices, reporter=reporter
+                recipe,
+                run,
+                self.train,
+                validator,
+                earlier=history,
+                init=self.init.refiner if self.init and self.init.refiner.is_file() else None,
+                devices=devices,
+                reporter=reporter,
             ).fit()
         if validator:
             scores, errors = validator.final_scores(run)
@@ -152,6 +170,7 @@ def train_folds(
     runs: Path,
     *,
     devices: AllDevices | None = None,
+    init: RunDir | None = None,
     fresh: bool = False,
 ) -> list[RunDir]:
     """Train a recipe on several folds, one after the other.
@@ -164,6 +183,7 @@ def train_folds(
         folds: the folds to hold out, and None to hold out none.
         runs: each fold is written to `runs/RECIPE/fold-K`, and None to `runs/RECIPE/all`.
         devices: devices that share each batch; by default one device.
+        init: networks that training starts from; by default it starts at random.
         fresh: delete what was trained of these folds before.
 
     Returns:
@@ -173,7 +193,7 @@ def train_folds(
         UserError: there is no such fold, or it was begun with another recipe or on other data, which is found
             before any training.
     """
-    for task in _pending(recipe, split, folds, runs, fresh=fresh):
+    for task in _pending(recipe, split, folds, runs, init, fresh=fresh):
         task.execute(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
@@ -185,6 +205,7 @@ def train_on_cluster(
     split: Split,
     folds: Sequence[int | None],
     *,
+    init: RunDir | None = None,
     fresh: bool = False,
 ) -> list[RunDir]:
     """Train each of several recipes on each of several folds, as tasks of a cluster; otherwise like `train_folds`.
@@ -195,18 +216,30 @@ def train_on_cluster(
         recipes: the recipes to train.
         split: the photos and their folds.
         folds: the folds to hold out, and None to hold out none.
+        init: networks that training starts from; by default it starts at random.
         fresh: delete what was trained of these folds before.
     """
-    tasks = [task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, fresh=fresh)]
+    tasks = [
+        task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, init, fresh=fresh)
+    ]
     if tasks:
         executor(job, tasks)
     return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 
 def _pending(
-    recipe: Recipe, split: Split, folds: Sequence[int | None], runs: Path, *, fresh: bool
+    recipe: Recipe,
+    split: Split,
+    folds: Sequence[int | None],
+    runs: Path,
+    init: RunDir | None,
+    *,
+    fresh: bool,
 ) -> list[FoldTask]:
     """Return tasks for the folds that are not finished, and begin their runs."""
+    if init:
+        _check_fits(init, recipe)
+    digests = init and {path.name: sha256_of_file(path) for path in init.networks}
     samples = {fold: split.train_val(fold) for fold in folds}
     fingerprint = split.fingerprint()
     tasks = []
@@ -216,15 +249,15 @@ def _pending(
             if fresh:
                 _delete_files(run)
             if run.finished or run.checkpoint.is_file():
-                _check_same(run, recipe, fingerprint)
+                _check_same(run, recipe, fingerprint, digests)
             else:  # before the first checkpoint, any recipe may replace another
-                _begin(run, recipe, split, fingerprint)
+                _begin(run, recipe, split, fingerprint, digests)
             if run.finished:
                 _delete_checkpoints(run)  # left by a training that was killed at its very end
         if run.finished:
             console.message(f"{run.label}: trained already, in {run.folder}")
         else:
-            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
+            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val), init))
     return tasks
 
 
@@ -245,9 +278,21 @@ def _delete_files(run: RunDir) -> None:
             path.unlink()
 
 
-def _check_same(run: RunDir, recipe: Recipe, fingerprint: str) -> None:
-    """Raise UserError if a run was begun with another recipe, or on other photos, masks or folds."""
+def _check_fits(init: RunDir, recipe: Recipe) -> None:
+    """Raise UserError if networks to start from have other layers than those of a recipe."""
+    in_float32 = recipe.model_copy(update={"precision": "float32"})  # `auto` is resolved later
+    build_from(init.model, build, in_float32)
+    if recipe.refine and init.refiner.is_file():
+        build_from(init.refiner, build_refiner, refiner_recipe(in_float32))
+
+
+def _check_same(run: RunDir, recipe: Recipe, fingerprint: str, init: dict[str, str] | None) -> None:
+    """Raise UserError if a run was begun with another recipe, on other photos, or from other networks."""
     run.check_recipe(recipe)
+    if run.read_metadata().init != init:
+        raise UserError(
+            f"{run.folder}: trained from other initial weights; train --fresh, or choose another --runs"
+        )
     if run.read_metadata().split != fingerprint:
         raise UserError(
             f"{run.folder}: trained on other photos, masks or folds; train again with --fresh, or choose another"
@@ -255,7 +300,7 @@ def _check_same(run: RunDir, recipe: Recipe, fingerprint: str) -> None:
         )
 
 
-def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str) -> None:
+def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str, init: dict[str, str] | None) -> None:
     """Write recipe and metadata of a run, and delete what an interrupted one of another recipe may have left."""
     shutil.rmtree(run.tensorboard, ignore_errors=True)
     for path in (run.refiner_checkpoint, *run.networks):
@@ -269,5 +314,6 @@ def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str) -> None:
             split=fingerprint,
             backend=keras.backend.backend(),
             keras=version("keras"),
+            init=init,
         )
     )

@@ -1,6 +1,8 @@
 """Training of a recipe's refinement network on patches along the contours of the first network's maps."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from carvana.inference.pipeline import Prediction, predict_stream
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.inference.refinement import Refiner
 from carvana.inference.standalone import cut_patches, patch_corners
-from carvana.models.build import load, size_spec
+from carvana.models.build import build_from, load, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
 from carvana.runs import RunDir
@@ -42,6 +44,7 @@ class RefinerTrainer(Trainer):
         validator: Validator | None,
         *,
         earlier: Sequence[dict[str, Any]],
+        init: Path | None = None,
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -53,6 +56,7 @@ class RefinerTrainer(Trainer):
             train: photos to train on.
             validator: of all held-out photos; None if there are none.
             earlier: rows of the run's history of the first network.
+            init: a saved refinement network whose weights training starts from; by default they are random.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -65,7 +69,7 @@ class RefinerTrainer(Trainer):
             n_patches,
             run.refiner_checkpoint,
             run.refiner,
-            build_refiner,
+            partial(build_from, init, build_refiner) if init else build_refiner,
             earlier=earlier,
             devices=devices,
             reporter=reporter,

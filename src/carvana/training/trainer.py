@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from carvana.data.cache import DiskCache
 from carvana.data.dataset import Sample
 from carvana.data.timing import Throughput
 from carvana.errors import UserError
-from carvana.models.build import build, save, size_spec
+from carvana.models.build import build, build_from, save, size_spec
 from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.tables import write_csv
@@ -309,6 +310,7 @@ class NetworkTrainer(Trainer):
         train: Sequence[Sample],
         validator: Validator | None,
         *,
+        init: Path | None = None,
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -319,6 +321,7 @@ class NetworkTrainer(Trainer):
             run: where all files are written.
             train: photos to train on.
             validator: scores the network after each epoch; None if no photos are held out.
+            init: a saved network whose weights training starts from; by default they are random.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -328,7 +331,7 @@ class NetworkTrainer(Trainer):
             len(train),
             run.checkpoint,
             run.model,
-            build,
+            partial(build_from, init, build) if init else build,
             devices=devices,
             reporter=reporter,
         )

@@ -60,7 +60,7 @@ def card(tmp_path: Path) -> str:
         "3 cars instead of 1 to 2.",
         "| 0 | 0.990850 | 32 |\n| 1 | 0.990850 | 16 |",
         "| 1 | 0.990100 | 0.9901 | 0.9901 |\n| 2 | 0.990200",
-        "The\n  lowest angles are 1, 2, 3 and 4,",
+        "\n  The lowest angles are 1, 2, 3 and 4 (1",
         "Of the wrong pixels, 60% lie within 2 pixels of the true contour, and 5% more than 16 pixels",
         "6.1 MB in float16",
         "not under the project's MIT\nlicence",

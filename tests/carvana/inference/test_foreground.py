@@ -8,8 +8,13 @@ from carvana.inference.foreground import alpha_channel, cut_out, estimate_foregr
 
 def test_the_threshold_is_half_opaque() -> None:
     probability = np.array([[0, 0.3, 0.6, 0.8, 1]], np.float32)
-    assert alpha_channel(probability, 0.6).tolist() == [[0, 64, 128, 191, 255]]
-    assert alpha_channel(probability, 0.5).tolist() == [[0, 76, 153, 204, 255]]
+    assert alpha_channel(probability, 0.6, steepness=1).tolist() == [[0, 64, 128, 191, 255]]
+    assert alpha_channel(probability, 0.5, steepness=1).tolist() == [[0, 76, 153, 204, 255]]
+
+
+def test_what_is_nearly_sure_is_opaque_or_transparent() -> None:
+    probability = np.array([[0.02, 0.24, 0.375, 0.5, 0.625, 0.76, 0.98]], np.float32)
+    assert alpha_channel(probability, 0.5, steepness=2).tolist() == [[0, 0, 64, 128, 191, 255, 255]]
 
 
 def _scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

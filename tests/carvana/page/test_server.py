@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -235,7 +236,7 @@ def test_all_is_reached_by_tab(page: webdriver.Chrome, photo: Path) -> None:
     page.execute_script("document.activeElement.blur()")
     reached = []
     for _ in range(6):
-        page.switch_to.active_element.send_keys(Keys.TAB)
+        ActionChains(page).send_keys(Keys.TAB).perform()
         element = page.switch_to.active_element
         reached.append(
             element.get_attribute("id") or element.get_attribute("class") or element.get_attribute("name")

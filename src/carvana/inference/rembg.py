@@ -1,0 +1,95 @@
+"""Export of a recipe's first networks to the form of rembg's sessions `u2net_custom` and `dis_custom`.
+
+rembg, https://github.com/danielgatis/rembg, resizes a photo to a square, normalises it, and gives it to the network
+in the order batch, channel, row, column. It stretches the resulting map to 0..1 and resizes it to the photo.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from carvana.backend import keras
+from carvana.errors import UserError
+from carvana.inference.ensemble import SequentialEnsemble
+from carvana.inference.export import load_in_float32, write_onnx
+from carvana.models import build
+from carvana.recipe import Recipe
+from carvana.runs import RunDir
+
+ops = keras.ops
+
+_MAX_SHRINK = 1.5
+"""Factor up to which bilinear interpolation takes nearly all pixels into account."""
+
+
+@dataclass(frozen=True)
+class RembgSession:
+    """A session of rembg, and how it prepares a photo."""
+
+    name: str
+    side: int
+    """Height and width in pixels."""
+    mean: tuple[float, float, float]
+    """Mean of each channel, which is subtracted; channels are 0..1."""
+    std: tuple[float, float, float]
+    """Standard deviation of each channel, by which is divided after that."""
+
+
+SESSIONS = (
+    RembgSession("u2net_custom", 320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    RembgSession("dis_custom", 1024, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
+)
+
+
+def export_for_rembg(runs: Sequence[RunDir], recipe: Recipe, folder: Path, name: str) -> Iterator[Path]:
+    """Write NAME-u2net_custom.onnx and NAME-dis_custom.onnx to a folder, and yield each file.
+
+    Raises:
+        UserError: as `build_rembg_model`, or Keras runs on another backend than TensorFlow.
+    """
+    for session in SESSIONS:
+        path = folder / f"{name}-{session.name}.onnx"
+        write_onnx(build_rembg_model(runs, recipe, session), path)
+        yield path
+
+
+def build_rembg_model(runs: Sequence[RunDir], recipe: Recipe, session: RembgSession) -> keras.Model:
+    """Merge the first networks of runs into one model that a session of rembg runs. Refinement is not part of it.
+
+    Returns:
+        A model that maps normalised photos (n, 3, side, side), float32, to probabilities (n, 1, height, width) of the
+        recipe's size, float32, 0..1, averaged over networks and mirror images.
+
+    Raises:
+        UserError: the recipe's networks give a map of a part of the photo only (`padding = "valid"`).
+    """
+    spec = build.size_spec(recipe)
+    if spec.margin:
+        raise UserError(f'{recipe.name}: networks of padding = "valid" cannot be exported for rembg')
+    image = keras.Input((3, session.side, session.side), name="image")
+    photos = _resize(_ToPhotos(session)(image), session.side, spec.input_size(recipe.size))
+    networks = [load_in_float32(run.model, recipe, build.build) for run in runs]
+    ensemble = SequentialEnsemble(networks, flip=recipe.tta != "none", per_fold=False, name="members")
+    return keras.Model(image, ensemble(photos)["maps"], name=f"{recipe.name}-{session.name}")
+
+
+class _ToPhotos(keras.layers.Layer):
+    """Conversion of normalised photos (n, 3, side, side) to (n, side, side, 3), 0..255."""
+
+    def __init__(self, session: RembgSession) -> None:
+        super().__init__(name="to_photos", dtype="float32")
+        self.session = session
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        channels = [
+            images[:, channel] * std + mean
+            for channel, (mean, std) in enumerate(zip(self.session.mean, self.session.std, strict=True))
+        ]
+        return ops.clip(ops.stack(channels, axis=-1) * 255, 0, 255)
+
+
+def _resize(photos: keras.KerasTensor, side: int, size: tuple[int, int]) -> keras.KerasTensor:
+    """Resize square photos (n, side, side, 3) to (height, width): means of 2x2 pixels first if it shrinks them."""
+    while side > _MAX_SHRINK * min(size):
+        photos, side = keras.layers.AveragePooling2D(2)(photos), side // 2
+    return keras.layers.Resizing(*size, interpolation="bilinear")(photos)
