@@ -99,8 +99,12 @@ def run_on_kaggle(
         return False
     with file_lock(job.folder.with_suffix(".lock"), console):
         kernel = find_kernel(sign_in(), job.slug)
-        version, ended = _attach(job, kernel, fresh=fresh) or (
-            _push(job, kernel, options, fresh=fresh),
+        newest = kernel.newest_version()
+        record = _record_of(job, kernel) if newest else None
+        if fresh and record and record.fresh and record.outcome in (PUSHED, UNFINISHED):
+            fresh = False  # that of the recorded version, which is followed or continued
+        version, ended = _version_to_follow(kernel, newest, record, fresh=fresh) or (
+            _push(job, kernel, options, record, fresh=fresh),
             False,
         )
         if options.detach and not ended:
@@ -119,32 +123,41 @@ def _write_dry_run(job: NotebookJob, options: NotebookOptions) -> None:
     console.message(f"{job.folder}: holds what would be pushed as {job.slug}; nothing was sent")
 
 
-def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> tuple[int, bool] | None:
+def _record_of(job: NotebookJob, kernel: Kernel) -> Record | None:
+    """Return the record of a notebook; None if there is none, or only that of another account's notebook."""
+    record = read_record(job.record)
+    return record if record and record.kernel == kernel.ref else None
+
+
+def _version_to_follow(
+    kernel: Kernel, newest: int | None, record: Record | None, *, fresh: bool
+) -> tuple[int, bool] | None:
     """Return the newest version if it is to be followed or fetched, and whether it has ended; else None."""
-    version, record = kernel.newest_version(), read_record(job.record)
-    if version is None:
+    if newest is None:
         return None
-    ended = kernel.status(version).ended
+    ended = kernel.status(newest).ended
     if fresh and not ended:
         raise UserError(
-            f"--fresh: version {version} is running, {kernel.url}; cancel it there, or wait for its end"
+            f"--fresh: version {newest} is running, {kernel.url}; cancel it there, or wait for its end"
         )
-    is_known = record is not None and (record.kernel, record.version) == (kernel.ref, version)
-    if fresh or (ended and is_known and record and record.outcome in (UNFINISHED, FAILED)):
+    is_over = record and record.version == newest and record.outcome in (UNFINISHED, FAILED)
+    if fresh or (ended and is_over):
         return None
-    console.message(f"version {version} of {kernel.url} {'has ended' if ended else 'is followed'}")
-    return version, ended
+    console.message(f"version {newest} of {kernel.url} {'has ended' if ended else 'is followed'}")
+    return newest, ended
 
 
-def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: bool) -> int:
-    """Push the notebook's next version, and return its number."""
-    record = read_record(job.record)
-    resumes = not fresh and record is not None and record.unfinished > 0
-    version = job.prepare_push(options, continued=kernel.ref if resumes else None)
+def _push(
+    job: NotebookJob, kernel: Kernel, options: NotebookOptions, record: Record | None, *, fresh: bool
+) -> int:
+    """Push the notebook's next version, which continues from what the record has, and return its number."""
+    earlier = record if record and record.continues_from and not fresh else None
+    version = job.prepare_push(options, continued=kernel.ref if earlier else None)
     for line in version.describe():
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
-    _record(job, kernel, number, FAILED if invalid else PUSHED, earlier=record if resumes else None)
+    pushed = earlier or Record(kernel.ref, number, PUSHED, fresh)
+    replace(pushed, version=number, outcome=FAILED if invalid else PUSHED).write(job.record)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
@@ -166,14 +179,13 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
         console.message(f"detached from version {version}, which goes on: {kernel.url}")
         raise
     if status.state != COMPLETE:
-        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+        _record_outcome(job, kernel, version, FAILED)
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
-    digests = {name: entry.sha256 for name, entry in manifest.files.items()}
-    unfinished = 0 if manifest.finished else version
+    continues_from = 0 if manifest.finished else version
     outcome = FINISHED if manifest.finished else UNFINISHED
-    Record(kernel.ref, version, outcome, unfinished, digests).write(job.record)
+    _record_outcome(job, kernel, version, outcome, continues_from=continues_from)
     if not manifest.finished:
         raise UserError(
             f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
@@ -187,20 +199,25 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
     except InvalidOutputError:
-        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+        _record_outcome(job, kernel, version, FAILED)
         raise
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
             raise UserError(f"{kernel.url}: the output has {name}, which is no result of this command")
     console.message(f"computed on {manifest.machine}")
     output.fetch_files(manifest.files, folder)
+    digests = {name: entry.sha256 for name, entry in manifest.files.items()}
+    # Before the first file is installed, so that none is taken for another training's after an interruption.
+    _record_outcome(job, kernel, version, PUSHED, files=digests)
     job.install(manifest, folder)
     for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
         shutil.rmtree(fetched)
     return manifest
 
 
-def _record(job: NotebookJob, kernel: Kernel, version: int, outcome: str, *, earlier: Record | None) -> None:
-    """Record a version that has no results, with what an earlier one left."""
-    unfinished, files = (earlier.unfinished, earlier.files) if earlier else (0, {})
-    Record(kernel.ref, version, outcome, unfinished, files).write(job.record)
+def _record_outcome(
+    job: NotebookJob, kernel: Kernel, version: int, outcome: str, **changes: int | Mapping[str, str]
+) -> None:
+    """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
+    record = _record_of(job, kernel) or Record(kernel.ref, version, outcome)
+    replace(record, version=version, outcome=outcome, **changes).write(job.record)

@@ -13,7 +13,14 @@ PUSHED, FINISHED, UNFINISHED, FAILED = "pushed", "finished", "unfinished", "fail
 """Outcomes of a version; `pushed` is one that this machine does not know the outcome of."""
 
 
-_KEYS = {"kernel": str, "version": int, "outcome": str, "unfinished": int, "files": dict}
+_KEYS = {
+    "kernel": str,
+    "version": int,
+    "outcome": str,
+    "fresh": bool,
+    "continues_from": int,
+    "files": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,17 @@ class Record:
     """The notebook, `OWNER/SLUG`."""
     version: int
     outcome: str
-    unfinished: int = 0
-    """Newest version from whose output the work can be continued; 0 if there is none."""
+    fresh: bool = False
+    """True if the version replaces results that were there before it was pushed (`--fresh`)."""
+    continues_from: int = 0
+    """Newest version from whose output the next one can continue; 0 if there is none."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the fetched files by their paths in the output."""
+
+    @property
+    def is_replacing(self) -> bool:
+        """True if the version replaces results, and its own can still be fetched or continued."""
+        return self.fresh and (self.outcome in (PUSHED, UNFINISHED) or self.continues_from > 0)
 
     def write(self, path: Path) -> None:
         """Write the record."""

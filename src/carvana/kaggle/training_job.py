@@ -14,7 +14,7 @@ from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of, sources_o
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.records import read_record
+from carvana.kaggle.records import Record, read_record
 from carvana.kaggle.session.output import RUNS
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
@@ -77,8 +77,9 @@ def train_on_kaggle(
         results=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
         install=lambda manifest, folder: _install_runs(manifest, folder, trained),
     )
-    if not fresh:
-        _check_local_runs(trained, recipe.recipe, job)
+    record = read_record(job.record)
+    if not (fresh or (record and record.is_replacing)):
+        _check_local_runs(trained, recipe.recipe, record)
         if all(run.finished for run in trained):
             for run in trained:
                 console.message(f"fold {run.fold}: trained already, in {run.folder}")
@@ -86,9 +87,8 @@ def train_on_kaggle(
     return trained if run_on_kaggle(job, options, fresh=fresh) else []
 
 
-def _check_local_runs(runs: Sequence[RunDir], recipe: Recipe, job: NotebookJob) -> None:
+def _check_local_runs(runs: Sequence[RunDir], recipe: Recipe, record: Record | None) -> None:
     """Raise UserError if a run was begun with another recipe, or only some of them were trained on this machine."""
-    record = read_record(job.record)
     fetched = record.files if record else {}
     elsewhere = []
     for run in runs:

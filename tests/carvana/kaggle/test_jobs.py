@@ -105,11 +105,16 @@ def malicious(output: Path, settings: dict) -> None:
     (output / "submissions" / "x" / "ledger.csv").write_text("replaces the ledger")
 
 
-def only(kaggle: KaggleStandIn, step: str) -> Session:
-    """The only session of a step."""
-    (session,) = [
+def sessions_of(kaggle: KaggleStandIn, step: str) -> list[Session]:
+    """All sessions of a step."""
+    return [
         session for ref, found in kaggle.kernels.kernels.items() if f"-{step}-" in ref for session in found
     ]
+
+
+def only(kaggle: KaggleStandIn, step: str) -> Session:
+    """The only session of a step."""
+    (session,) = sessions_of(kaggle, step)
     return session
 
 
@@ -185,6 +190,20 @@ def test_fresh_replaces_what_was_trained(signed_in: KaggleStandIn, here: Path) -
     output_of(*TRAIN, "--fresh", cwd=here)
     assert (here / "runs/fast/fold-0/model.keras").read_text() == "kaggle fold 0"
     assert not (here / "runs/fast/fold-0/left-over.txt").exists()
+
+
+@pytest.mark.parametrize("again", [["--fresh"], []])
+def test_the_detached_result_of_fresh_is_fetched(
+    signed_in: KaggleStandIn, here: Path, again: list[str]
+) -> None:
+    for fold in (0, 1):
+        write_run(here / "runs", fold, "home")
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, "--fresh", "--detach", cwd=here)
+    output_of(*TRAIN, *again, cwd=here)
+    assert (here / "runs/fast/fold-0/model.keras").read_text() == "kaggle fold 0"
+    assert len(sessions_of(signed_in, "train")) == 1
+    assert "fold 0: trained already" in output_of(*TRAIN, cwd=here)
 
 
 def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Path) -> None:

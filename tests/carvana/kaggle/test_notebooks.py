@@ -20,6 +20,7 @@ from carvana.kaggle.manifest import FileEntry, Manifest
 from carvana.kaggle.notebooks import NotebookJob
 from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.push import Sources
+from carvana.kaggle.records import UNFINISHED, Record, read_record
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import is_locked
 
@@ -462,6 +463,63 @@ def test_fresh_pushes_again_but_not_beside_a_running_session(
     signed_in.kernels.run = Scripted(output())
     assert run(job, fresh=True)
     assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_fresh_version_is_followed_and_continued_with_fresh_and_without(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed, again: bool
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    run(job)
+    runner = Scripted(output(finished=False), waits=True)
+    signed_in.kernels.run = runner
+    run(job, fresh=True, detach=True)
+    assert read_record(job.record).is_replacing
+    runner.go_on.set()
+    with pytest.raises(UserError, match="the same command pushes the next version"):
+        run(job, fresh=again)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job, fresh=again)
+    assert not read_record(job.record).is_replacing
+    attached = [session.body.get("kernelDataSources", []) for session in sessions(signed_in)]
+    assert attached == [[], [], ["someone/carvana-train-fast-01234567"]]
+    assert run(job, fresh=True)
+    assert len(sessions(signed_in)) == 4
+
+
+def test_a_notebook_that_was_deleted_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False))
+    error_of(job)
+    signed_in.kernels.delete_all()
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    assert sessions(signed_in)[0].body.get("kernelDataSources", []) == []
+
+
+def test_the_notebook_of_another_account_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(state=ERROR)
+    error_of(job)
+    Record(f"another/{job.slug}", 1, UNFINISHED, continues_from=1).write(job.record)
+    assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
+def test_what_is_fetched_is_recorded_before_it_is_installed(
+    signed_in: KaggleStandIn, job: NotebookJob
+) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False))
+
+    def interrupt(manifest: Manifest, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(job, install=interrupt))
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in RESULTS.items()}
+    assert read_record(job.record).files == digests
+    assert "stopped when its time was over" in error_of(job)  # fetches and installs it now
+    assert len(sessions(signed_in)) == 1
 
 
 def test_without_a_connection(
