@@ -157,11 +157,11 @@ def _push(
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
     pushed = earlier or Record(kernel.ref, number, PUSHED, fresh)
-    replace(pushed, version=number, outcome=FAILED if invalid else PUSHED).write(job.record)
+    replace(pushed, version=number, outcome=PUSHED).write(job.record)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
-            " rules and check the names. The version fails by itself"
+            " rules and check the names. If the version fails, run the same command again"
         )
     console.message(f"pushed as version {number}, {kernel.url}")
     return number

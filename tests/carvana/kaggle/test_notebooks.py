@@ -260,11 +260,23 @@ def test_sources_that_were_not_attached(signed_in: KaggleStandIn, job: NotebookJ
     signed_in.kernels.run = Scripted(state=ERROR)
     job = replace(job, sources=Sources(datasets=["someone/wheels"]))
     assert "did not attach carvana-image-masking-challenge, someone/wheels" in error_of(job)
+    assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
     signed_in.kernels.competitions = ("carvana-image-masking-challenge",)
     signed_in.kernels.datasets["someone/wheels"] = job.runs
     signed_in.kernels.run = Scripted(output())
     assert run(job)
     assert len(sessions(signed_in)) == 2
+
+
+def test_a_version_that_ends_well_without_a_source_is_fetched(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    job = replace(job, sources=Sources(datasets=["someone/mistyped"]))
+    assert "If the version fails, run the same command again" in error_of(job)
+    assert run(job)
+    assert installed.files == RESULTS
+    assert len(sessions(signed_in)) == 1
 
 
 def test_a_failed_session_shows_its_last_lines_and_is_pushed_again(
