@@ -183,14 +183,20 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
-    continues_from = 0 if manifest.finished else version
-    outcome = FINISHED if manifest.finished else UNFINISHED
-    _record_outcome(job, kernel, version, outcome, continues_from=continues_from)
-    if not manifest.finished:
+    if manifest.finished:
+        _record_outcome(job, kernel, version, FINISHED, continues_from=0)
+        return
+    outcome = FAILED if manifest.failure else UNFINISHED
+    _record_outcome(job, kernel, version, outcome, continues_from=version)
+    if manifest.failure:
         raise UserError(
-            f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
-            " same command pushes the next version, which continues from there"
+            f"version {version} of {kernel.ref} failed ({manifest.failure}); what was finished before was fetched;"
+            " the same command, without --fresh, pushes the next version, which continues from there"
         )
+    raise UserError(
+        f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
+        " same command pushes the next version, which continues from there"
+    )
 
 
 def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> Manifest:

@@ -326,6 +326,29 @@ def test_a_session_whose_time_was_over_is_continued_by_the_next_version(
     assert attached == [[], ["someone/carvana-train-fast-01234567"], ["someone/carvana-train-fast-01234567"]]
 
 
+def test_what_was_finished_before_a_failure_is_fetched_and_continued(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    failure = "train.py failed with exit status 1"
+    signed_in.kernels.run = Scripted(output(finished=False, failure=failure))
+    message = error_of(job)
+    assert "failed (train.py failed with exit status 1); what was finished before was fetched" in message
+    assert installed.files == RESULTS
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    attached = [session.body.get("kernelDataSources", []) for session in sessions(signed_in)]
+    assert attached == [[], ["someone/carvana-train-fast-01234567"]]
+
+
+def test_fresh_starts_again_after_a_failure(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False, failure="train.py failed with exit status 1"))
+    with pytest.raises(UserError, match="failed"):
+        run(job, fresh=True)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job, fresh=True)
+    assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
 def test_a_lost_connection_while_following_repeats_no_line(
     signed_in: KaggleStandIn, job: NotebookJob, capsys: pytest.CaptureFixture
 ) -> None:
