@@ -88,8 +88,11 @@ def predict_on_kaggle(
         The submissions, the ensemble's first; none for a dry run and a detached one.
 
     Raises:
-        UserError: Kaggle has no copy of a network, or `run_on_kaggle` raises it.
+        UserError: Kaggle has no copy of a network, the data folder holds rendered photos, or `run_on_kaggle` raises
+            it.
     """
+    if (data / "test_masks.csv").exists():
+        raise UserError(f"{data}: holds rendered photos; give --data another/folder to predict and submit")
     recipe = job.recipe
     networks = {in_runs(file): sha256_of_file(file) for run in job.runs for file in run.networks}
     settings = SessionSettings(
@@ -148,14 +151,17 @@ def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOption
 
 
 def _is_current(job: NotebookJob, folder: Path) -> bool:
-    """Return whether the notebook's submissions were fetched before, and are unchanged."""
+    """Return whether the notebook's submissions were fetched before, are unchanged, and have rows in the ledger."""
     record = read_record(job.record)
     if record is None or record.outcome != FINISHED:
         return False
+    ledger = Ledger(folder / "ledger.csv")
     for name, digest in record.files.items():
         path = folder / PurePosixPath(name).name
-        if name.endswith(".gz") and not (path.is_file() and sha256_of_file(path) == digest):
-            return False
+        if name.endswith(".gz"):
+            is_unchanged = path.is_file() and sha256_of_file(path) == digest
+            if not (is_unchanged and ledger.find(path.name, digest)):
+                return False
     console.message(f"{folder / job.settings.submission}: predicted already")
     return True
 

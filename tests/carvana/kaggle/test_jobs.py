@@ -140,6 +140,31 @@ def test_training_and_prediction(signed_in: KaggleStandIn, here: Path) -> None:
     assert settings["arguments"] == ["--each-fold"]
 
 
+def test_a_row_of_the_ledger_that_was_deleted_is_fetched_again(signed_in: KaggleStandIn, here: Path) -> None:
+    for run in (trained, predicted):
+        signed_in.kernels.run = run
+        output_of(*(TRAIN if run is trained else PREDICT), cwd=here)
+    assert "predicted already" in output_of(*PREDICT, cwd=here)
+    ledger = here / "submissions" / "ledger.csv"
+    *rows, _ = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(rows))
+    assert output_of(*PREDICT, cwd=here).count("│ submissions/fast") == 3
+    assert len(sessions_of(signed_in, "predict")) == 1
+    ledger.unlink()
+    assert output_of(*PREDICT, cwd=here).count("│ submissions/fast") == 3
+
+
+def test_a_prediction_beside_rendered_photos(signed_in: KaggleStandIn, here: Path) -> None:
+    for fold in (0, 1):
+        write_run(here / "runs", fold)
+    (here / "data").mkdir()
+    for name in ("test_masks.csv", "sample_submission.csv"):
+        (here / "data" / name).touch()
+    message = error_of(*PREDICT, cwd=here)
+    assert "data: holds rendered photos; give --data another/folder to predict and submit" in message
+    assert signed_in.requests == []
+
+
 def test_a_prediction_whose_output_holds_something_else(signed_in: KaggleStandIn, here: Path) -> None:
     signed_in.kernels.run = trained
     output_of(*TRAIN, cwd=here)
