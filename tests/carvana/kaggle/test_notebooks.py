@@ -372,6 +372,26 @@ def test_errors_of_kaggle_while_following_are_waited_out(signed_in: KaggleStandI
     assert run(job)
 
 
+@pytest.mark.parametrize(("status", "times"), [(500, 25), (404, 1_000)])
+def test_following_goes_on_without_the_live_log(
+    signed_in: KaggleStandIn, job: NotebookJob, capsys: pytest.CaptureFixture, status: int, times: int
+) -> None:
+    runner = Scripted(output(), lines=("one\n", "two\n"), waits=True)
+    signed_in.kernels.run = runner
+    signed_in.refusals["log"] = Refusal(status, times=times)
+
+    def let_it_end() -> None:
+        while signed_in.requests.count("GetKernelSessionStatus") < 24:
+            time.sleep(0.01)
+        runner.go_on.set()
+
+    threading.Thread(target=let_it_end, daemon=True).start()
+    assert notebooks.run_on_kaggle(job, NotebookOptions(), first_pause_s=1e-5)
+    text = capsys.readouterr().out
+    assert text.count("one\ntwo\n") == 1
+    assert text.count("the log is printed when the session has ended") == (status == 404)
+
+
 def test_following_ends_when_kaggle_refuses(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.refusals["GetKernelSessionStatus"] = Refusal(401, "Unauthenticated")
     assert "get the status of someone/carvana-train-fast-01234567: Kaggle refuses (401" in error_of(job)
