@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from carvana import console
@@ -11,7 +11,6 @@ from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of, sources_of
-from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
 from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.records import Record, read_record
@@ -69,13 +68,14 @@ def train_on_kaggle(
         encoder=isinstance(recipe.recipe.model, Encoder),
     )
     trained = [run_dir(runs, recipe.recipe, one) for one in chosen]
+    replaceable = {run for run in trained if fresh or run.finished}
     job = NotebookJob(
         settings=settings,
         extra={settings.table: table.read_bytes(), **recipe.files()},
         sources=sources_of(recipe.recipe, options.attach, offline=options.offline),
         runs=runs,
         results=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
-        install=lambda manifest, folder: _install_runs(manifest, folder, trained),
+        install=lambda manifest, folder: _install_runs(folder, trained, replaceable),
     )
     record = read_record(job.record)
     if not (fresh or (record and record.is_replacing)):
@@ -104,13 +104,25 @@ def _check_local_runs(runs: Sequence[RunDir], recipe: Recipe, record: Record | N
         )
 
 
-def _install_runs(manifest: Manifest, folder: Path, runs: Sequence[RunDir]) -> None:
-    """Replace runs by the fetched ones; the scores, which mark a run as finished, come last."""
+def _install_runs(folder: Path, runs: Sequence[RunDir], replaceable: Set[RunDir]) -> None:
+    """Move fetched runs to their folders; the scores, which mark a run as finished, come last.
+
+    Args:
+        folder: the folder of the fetched files.
+        runs: the runs.
+        replaceable: runs that are replaced although they are finished. Another one that is finished was trained on
+            this machine while the notebook was running, and is kept.
+    """
     for run in runs:
         fetched = RunDir(folder / RUNS / run.folder.parent.name / run.folder.name)
         if not fetched.finished:
             continue
         with file_lock(run.lock, console):
+            if run.finished and run not in replaceable:
+                console.message(
+                    f"fold {run.fold}: was trained on this machine meanwhile, in {run.folder}; it is kept"
+                )
+                continue
             _clear(run)
             files = sorted(path for path in fetched.folder.rglob("*") if path.is_file())
             for path in sorted(files, key=lambda path: path == fetched.scores):

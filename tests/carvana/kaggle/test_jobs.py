@@ -209,6 +209,17 @@ def test_a_fold_that_was_trained_here_is_never_replaced(signed_in: KaggleStandIn
     assert len(signed_in.kernels.kernels) == 1
 
 
+def test_a_fold_that_is_trained_here_meanwhile_is_kept(signed_in: KaggleStandIn, here: Path) -> None:
+    def train_at_both(session: Session) -> None:
+        write_run(here / "runs", 0, "home")
+        trained(session)
+
+    signed_in.kernels.run = train_at_both
+    assert "fold 0: was trained on this machine meanwhile, in runs/fast/fold-0" in output_of(*TRAIN, cwd=here)
+    assert (here / "runs/fast/fold-0/model.keras").read_text() == "home fold 0"
+    assert (here / "runs/fast/fold-1/model.keras").read_text() == "kaggle fold 1"
+
+
 def test_fresh_replaces_what_was_trained(signed_in: KaggleStandIn, here: Path) -> None:
     write_run(here / "runs", 0, "home")
     (here / "runs/fast/fold-0/left-over.txt").touch()
