@@ -13,7 +13,7 @@ import typer
 from carvana import commandline, console
 from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
-from carvana.data.split import Split, fold_name, parse_single_fold
+from carvana.data.split import Split
 from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
@@ -99,9 +99,8 @@ def train(
 
         if len(recipes) > 1 or cluster or gpus == "all":
             raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
-        single = fold_name(parse_single_fold(fold or []))
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
-        _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
+        _show(train_on_kaggle(argument, folds or TABLE, fold or ["all"], runs, notebook, fresh=fresh))
         return
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them

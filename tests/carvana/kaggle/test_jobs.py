@@ -195,12 +195,22 @@ def test_commands_that_differ_are_different_notebooks(signed_in: KaggleStandIn, 
     assert [len(found) for found in signed_in.kernels.kernels.values()] == [1, 1, 1]
 
 
+def test_several_folds_are_one_notebook(signed_in: KaggleStandIn, here: Path) -> None:
+    (here / "folds" / "two.csv").write_text("car,fold\n00087a6bd4dc,0\n02159e548029,1\n0495dcf27283,2\n")
+    signed_in.kernels.run = trained
+    text = output_of(*TRAIN, "--fold", 2, "--fold", 0, "--fold", 2, cwd=here)
+    assert "fold 0: fetched" in text
+    assert "fold 2: fetched" in text
+    settings = settings_of(only(signed_in, "train"))
+    assert (settings["folds"], settings["fold_argument"]) == ([0, 2], "0,2")
+
+
 def test_a_fold_that_was_trained_here_is_never_replaced(signed_in: KaggleStandIn, here: Path) -> None:
     write_run(here / "runs", 0, "home")
     message = error_of(*TRAIN, cwd=here)
     assert (
-        "runs/fast/fold-0: trained already, but not by this notebook; train each of the other folds"
-        in message
+        "runs/fast/fold-0: trained already, but not by this notebook; `./run.sh train --recipe fast --fold 1"
+        " --folds folds/two.csv --on kaggle` trains the other folds" in message
     )
     signed_in.kernels.run = trained
     output_of(*TRAIN, "--fold", 1, cwd=here)

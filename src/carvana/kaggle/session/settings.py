@@ -21,7 +21,7 @@ class SessionSettings:
     folds: tuple[int, ...]
     """Folds to train, or folds whose networks predict."""
     fold_argument: str
-    """The folds as the step's command takes them: `all`, or a number."""
+    """The folds of the command line: `all`, or numbers separated by commas, of which a prediction has one."""
     key: str
     """SHA-256 of everything that decides the result, apart from the code."""
     hours: float

@@ -56,6 +56,13 @@ def test_the_folds_that_are_left_decide_how_the_gpus_are_used(
     assert train_arguments(SETTINGS, left, n_gpus) == expected
 
 
+def test_several_chosen_folds_are_trained_as_all_are() -> None:
+    settings = replace(SETTINGS, fold_argument="0,2,3")
+    assert train_arguments(settings, [0, 3], 2) == [["--fold", "0", "--fold", "3", "--cluster", "local:2"]]
+    assert train_arguments(settings, [0, 3], 1) == [["--fold", "0", "--fold", "3"]]
+    assert train_arguments(settings, [3], 2) == [["--fold", "3", "--gpus", "all"]]
+
+
 def test_without_openssl_one_process_trains_all_folds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
