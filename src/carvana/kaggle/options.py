@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+MIN_HOURS = 0.5
+"""Shortest session: it leaves the time to interrupt the work and to save it."""
 MAX_HOURS = 12.0
 """Longest session with GPUs, and the default."""
 
@@ -18,7 +20,7 @@ On = Annotated[
 Hours = Annotated[
     float | None,
     typer.Option(
-        min=0.1,
+        min=MIN_HOURS,
         max=MAX_HOURS,
         help=f"--on kaggle: limit of the session, and of the quota it takes. [default: {MAX_HOURS:g}]",
     ),

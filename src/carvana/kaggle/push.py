@@ -11,6 +11,7 @@ from carvana.files import atomic_path, write_json
 from carvana.kaggle.bundle import Bundle
 from carvana.kaggle.client import COMPETITION, translate_errors
 from carvana.kaggle.kernel import Kernel, Quota, gpu_quota
+from carvana.kaggle.options import MIN_HOURS
 
 _SCRIPT, _METADATA = "carvana.py", "kernel-metadata.json"
 ACCELERATOR = "NvidiaTeslaT4"
@@ -112,14 +113,15 @@ def check_quota(quota: Quota | None, hours: float) -> None:
         console.message("GPU quota: Kaggle returns none for this account")
         return
     renewal = f", renewed on {quota.renewed} UTC" if quota.renewed else ""
+    left = int(quota.left * 10) / 10  # not rounded up: the session must fit into it
     if quota.left < hours:
-        shorter = f"give --hours {int(quota.left * 10) / 10:g}, or " if quota.left >= 0.5 else ""
+        shorter = f"give --hours {left:g}, or " if left >= MIN_HOURS else ""
         raise UserError(
-            f"GPU quota: {quota.left:.1f} of {quota.allowed:g} hours are left this week, and the session may take"
+            f"GPU quota: {left:.1f} of {quota.allowed:g} hours are left this week, and the session may take"
             f" {hours:g}; {shorter}wait until it is renewed{renewal.removeprefix(', renewed')}"
         )
     console.message(
-        f"GPU quota: {quota.left:.1f} of {quota.allowed:g} hours are left this week{renewal}; this session takes at"
+        f"GPU quota: {left:.1f} of {quota.allowed:g} hours are left this week{renewal}; this session takes at"
         f" most {hours:g}"
     )
 

@@ -274,6 +274,7 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
         ([*TRAIN, "--cluster", "local:2"], 2, "none of --cluster and --gpus"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
+        ([*TRAIN, "--hours", 0.4], 2, "greater than or equal to 0.5"),
         ([*TRAIN, "--attach", "wheels"], 2, "--attach wheels: expected OWNER/NAME"),
         ([*TRAIN[:-2], "--dry-run"], 2, "--attach require --on kaggle"),
         ([*PREDICT[:3], "--data", "data", "--hours", 1], 2, "--attach require --on kaggle"),

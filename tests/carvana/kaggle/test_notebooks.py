@@ -227,6 +227,11 @@ def test_a_dry_run_sends_nothing(
             12.0,
             r"2\.0 of 30 hours are left this week, and the session may take 12; give --hours 2, or wait",
         ),
+        (
+            18.03,
+            12.0,
+            r"11\.9 of 30 hours are left this week, and the session may take 12; give --hours 11\.9, or",
+        ),
         (29.9, 1.0, r"0\.1 of 30 hours are left this week, and the session may take 1; wait until"),
         (28.0, 2.0, ""),
     ],

@@ -15,8 +15,8 @@ from carvana.kaggle.session.settings import SessionSettings
 
 _MARGIN = 0.1
 """Share of the session's limit that is left for saving the output."""
-_MARGIN_S = (30.0, 900.0)
-"""Smallest and largest time in seconds that is left for it."""
+_MAX_MARGIN_S = 900.0
+"""Longest time in seconds that is left for it."""
 
 
 class Session:
@@ -122,8 +122,7 @@ class Session:
 def work_seconds(hours: float) -> float:
     """Return the seconds that a session works, of its limit in hours; the rest is for saving the output."""
     limit = hours * 3600
-    low, high = _MARGIN_S
-    return max(0.0, limit - min(max(limit * _MARGIN, low), high))
+    return limit - min(limit * _MARGIN, _MAX_MARGIN_S)
 
 
 def _cancel(*_: object) -> None:

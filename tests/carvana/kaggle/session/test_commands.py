@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.kaggle.session.commands import Cancelled, gpus, predict_commands, run_until, train_commands
+from carvana.kaggle.options import MIN_HOURS
+from carvana.kaggle.session.commands import (
+    GRACE_S,
+    Cancelled,
+    gpus,
+    predict_commands,
+    run_until,
+    train_commands,
+)
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.kaggle.session.work import work_seconds
 
@@ -101,7 +109,7 @@ def test_the_gpus_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert gpus() == []
 
 
-@pytest.mark.parametrize(("hours", "seconds"), [(12.0, 42_300), (1.0, 3_240), (0.1, 324), (0.001, 0)])
+@pytest.mark.parametrize(("hours", "seconds"), [(12.0, 42_300), (1.0, 3_240), (0.5, 1_620)])
 def test_some_of_a_sessions_time_is_left_for_saving(hours: float, seconds: float) -> None:
     assert work_seconds(hours) == pytest.approx(seconds)
 
@@ -112,6 +120,10 @@ STEP = ["sh", "-c", "trap 'touch interrupted; exit 130' INT; touch started; slee
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def test_the_time_for_saving_of_the_shortest_session_covers_that_of_an_interrupted_command() -> None:
+    assert MIN_HOURS * 3600 - work_seconds(MIN_HOURS) > GRACE_S
 
 
 def test_a_command_is_interrupted_when_the_time_is_over(tmp_path: Path) -> None:
