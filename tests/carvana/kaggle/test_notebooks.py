@@ -254,7 +254,7 @@ def test_a_refused_push(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     assert "Kaggle refuses it (Maximum batch GPU session count of 2 reached.)" in error_of(job)
     signed_in.kernels.push_error = ""
     signed_in.refusals["SaveKernel"] = Refusal(403, "Phone verification is required")
-    assert "Kaggle refuses (403 Phone verification is required)" in error_of(job)
+    assert error_of(job).endswith("Kaggle refuses (403 Phone verification is required)")
     signed_in.refusals.clear()
     signed_in.kernels.renamed = "someone/another"
     assert "Kaggle named the notebook another" in error_of(job)
