@@ -22,6 +22,7 @@ from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
 from carvana.kaggle.records import FAILED, FINISHED, PUSHED, UNFINISHED, Record, read_record, record_path
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
+from carvana.machine import git_commit
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _push(
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
     pushed = earlier or Record(kernel.ref, number, PUSHED, fresh)
-    replace(pushed, version=number, outcome=PUSHED).write(job.record)
+    replace(pushed, version=number, outcome=PUSHED, commit=git_commit()).write(job.record)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
@@ -225,5 +226,7 @@ def _record_outcome(
     job: NotebookJob, kernel: Kernel, version: int, outcome: str, **changes: int | Mapping[str, str]
 ) -> None:
     """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
-    record = _record_of(job, kernel) or Record(kernel.ref, version, outcome)
+    record = _record_of(job, kernel)
+    if record is None or record.version != version:  # another machine pushed it
+        record = replace(record or Record(kernel.ref, version, outcome), commit="")
     replace(record, version=version, outcome=outcome, **changes).write(job.record)

@@ -18,7 +18,6 @@ from carvana.kaggle.push import Sources
 from carvana.kaggle.records import FINISHED, read_record, read_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
-from carvana.machine import git_commit
 from carvana.recipe import Encoder
 from carvana.runs import RunDir
 from carvana.submission.csv_file import fold_path
@@ -119,7 +118,7 @@ def predict_on_kaggle(
         sources=Sources(_kernels_of(networks, runs, options), options.attach),
         runs=runs,
         results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
-        install=lambda manifest, folder: _install(manifest, folder, path.parent, data),
+        install=lambda manifest, folder: _install(manifest, folder, path.parent, data, notebook.record),
     )
     if not _is_current(notebook, path.parent) and not run_on_kaggle(notebook, options):
         return []
@@ -166,17 +165,17 @@ def _is_current(job: NotebookJob, folder: Path) -> bool:
     return True
 
 
-def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
+def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path, record_file: Path) -> None:
     """Move fetched submissions to their folder, and their rows to the ledger there; their records come last."""
     submissions.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(submissions / "ledger.csv")
+    ledger, record = Ledger(submissions / "ledger.csv"), read_record(record_file)
     names = [name for name in manifest.files if name not in (_LEDGER, SAMPLE)]
     records = [name for name in names if name.endswith(".json")]
     for name in names:
         if name not in records:
             shutil.move(folder / name, submissions / PurePosixPath(name).name)
     for row in Ledger(folder / _LEDGER).rows():
-        ledger.add(row | {"commit": git_commit()})
+        ledger.add(row | {"commit": record.commit if record else ""})
     for name in records:
         shutil.move(folder / name, submissions / PurePosixPath(name).name)
     sample = data / PurePosixPath(SAMPLE).name

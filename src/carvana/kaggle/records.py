@@ -19,6 +19,7 @@ _KEYS = {
     "outcome": str,
     "fresh": bool,
     "continues_from": int,
+    "commit": str,
     "files": dict,
 }
 
@@ -35,6 +36,8 @@ class Record:
     """True if the version replaces results that were there before it was pushed (`--fresh`)."""
     continues_from: int = 0
     """Newest version from whose output the next one can continue; 0 if there is none."""
+    commit: str = ""
+    """Commit of the code that was pushed; "" if unknown, as of a version that another machine pushed."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the fetched files by their paths in the output."""
 

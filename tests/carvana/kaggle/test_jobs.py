@@ -14,11 +14,12 @@ from tests.kaggle_stand_in import COMPLETE, KaggleStandIn, Session
 from tests.scripts import error_of, output_of, run_script
 
 from carvana.files import sha256_of_file
+from carvana.kaggle import notebooks
 from carvana.kaggle.job_inputs import sources_of
 from carvana.kaggle.push import Sources
 from carvana.recipe import read_recipe, write_recipe
 from carvana.runs import RunDir
-from carvana.submission.ledger import COLUMNS
+from carvana.submission.ledger import COLUMNS, Ledger
 
 TRAIN = ["train", "--recipe", "fast", "--folds", "folds/two.csv", "--on", "kaggle"]
 PREDICT = ["predict", "--recipe", "fast", "--on", "kaggle", "--each-fold"]
@@ -138,6 +139,19 @@ def test_training_and_prediction(signed_in: KaggleStandIn, here: Path) -> None:
     assert len(settings["networks"]) == 4
     assert settings["parts"] == ["test", "sample_submission.csv"]
     assert settings["arguments"] == ["--each-fold"]
+
+
+def test_the_commit_in_the_ledger_is_that_of_the_push(
+    signed_in: KaggleStandIn, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, cwd=here)
+    signed_in.kernels.run = predicted
+    monkeypatch.setattr(notebooks, "git_commit", lambda: "pushed")
+    output_of(*PREDICT, "--detach", cwd=here)
+    monkeypatch.setattr(notebooks, "git_commit", lambda: "fetching")
+    output_of(*PREDICT, cwd=here)
+    assert {row["commit"] for row in Ledger(here / "submissions" / "ledger.csv").rows()} == {"pushed"}
 
 
 def test_a_row_of_the_ledger_that_was_deleted_is_fetched_again(signed_in: KaggleStandIn, here: Path) -> None:
