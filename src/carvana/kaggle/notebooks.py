@@ -15,7 +15,7 @@ from carvana.kaggle.bundle import make_bundle
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.fetch import InvalidOutputError, Output
 from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
-from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
+from carvana.kaggle.kernel import COMPLETE, Kernel, NoSessionError, find_kernel
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.options import NotebookOptions
 from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
@@ -102,8 +102,8 @@ def run_on_kaggle(
         kernel = find_kernel(sign_in(), job.slug)
         newest = kernel.newest_version()
         record = _record_of(job, kernel) if newest else None
-        if fresh and record and record.fresh and record.outcome in (PUSHED, UNFINISHED):
-            fresh = False  # that of the recorded version, which is followed or continued
+        if record and record.version == newest and record.outcome in (PUSHED, UNFINISHED):
+            fresh = fresh and not record.fresh  # that of this version, which is followed or continued
         version, ended = _version_to_follow(kernel, newest, record, fresh=fresh) or (
             _push(job, kernel, options, record, fresh=fresh),
             False,
@@ -136,15 +136,19 @@ def _version_to_follow(
     """Return the newest version if it is to be followed or fetched, and whether it has ended; else None."""
     if newest is None:
         return None
-    ended = kernel.status(newest).ended
-    if fresh and not ended:
+    try:
+        ended, has_session = kernel.status(newest).ended, True
+    except NoSessionError:
+        ended, has_session = False, False
+    if fresh and has_session and not ended:
         raise UserError(
             f"--fresh: version {newest} is running, {kernel.url}; cancel it there, or wait for its end"
         )
     is_over = record and record.version == newest and record.outcome in (UNFINISHED, FAILED)
     if fresh or (ended and is_over):
         return None
-    console.message(f"version {newest} of {kernel.url} {'has ended' if ended else 'is followed'}")
+    kept = "" if ended else ", with the options that it was pushed with"
+    console.message(f"version {newest} of {kernel.url} {'has ended' if ended else 'is followed'}{kept}")
     return newest, ended
 
 

@@ -547,6 +547,26 @@ def test_a_fresh_version_is_followed_and_continued_with_fresh_and_without(
     assert len(sessions(signed_in)) == 4
 
 
+def test_a_version_without_a_session_is_waited_for(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    runner = Scripted(output(), waits=True)
+    signed_in.kernels.run = runner
+    run(job, detach=True)
+    signed_in.refusals["GetKernelSessionStatus"] = Refusal(404, "Not found", times=4)
+    runner.go_on.set()
+    assert run(job)
+    assert len(sessions(signed_in)) == 1
+
+
+def test_fresh_pushes_again_after_a_version_that_was_saved_without_a_session(
+    signed_in: KaggleStandIn, job: NotebookJob
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    run(job)
+    signed_in.refusals["GetKernelSessionStatus"] = Refusal(404, "Not found", times=1)
+    assert run(job, fresh=True)
+    assert len(sessions(signed_in)) == 2
+
+
 def test_a_notebook_that_was_deleted_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.kernels.run = Scripted(output(finished=False))
     error_of(job)
