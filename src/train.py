@@ -25,9 +25,15 @@ def train(
         list[str],
         typer.Option(help="Name of a recipe in src/recipes, or a TOML file; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder in the competition's form.")] = Path("data"),
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder in the competition's form. [default: data]")
+    ] = None,
     folds: Annotated[
-        Path | None, typer.Option(help="Fold table with the columns car,fold. [default: folds/DATA-5.csv]")
+        Path | None,
+        typer.Option(
+            help="Fold table with the columns car,fold. [default: folds/DATA-5.csv; with --on kaggle the project's"
+            " folds/carvana-5.csv]"
+        ),
     ] = None,
     fold: Annotated[
         list[str] | None,
@@ -97,11 +103,15 @@ def train(
         from carvana.kaggle.job_inputs import RecipeArgument
         from carvana.kaggle.training_job import TABLE, train_on_kaggle
 
-        if len(recipes) > 1 or cluster or gpus == "all":
-            raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        if len(recipes) > 1 or data or cluster or gpus == "all":
+            raise typer.BadParameter(
+                "--on kaggle takes one --recipe, and none of --data, --cluster and --gpus: it trains on the"
+                " competition's photos, which Kaggle has"
+            )
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
         _show(train_on_kaggle(argument, folds or TABLE, fold or ["all"], runs, notebook, fresh=fresh))
         return
+    data = data or Path("data")
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)

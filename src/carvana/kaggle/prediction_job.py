@@ -70,7 +70,7 @@ class PredictionJob:
 
 
 def predict_on_kaggle(
-    job: PredictionJob, path: Path, runs: Path, data: Path, options: NotebookOptions
+    job: PredictionJob, path: Path, runs: Path, data: Path, options: NotebookOptions, *, fresh: bool = False
 ) -> list[Path]:
     """Predict the competition's test photos into submissions, on Kaggle's machines.
 
@@ -82,6 +82,7 @@ def predict_on_kaggle(
         runs: the folder of the runs and of the notebooks' records.
         data: the data folder; it gets `sample_submission.csv`, which `submit` needs, if it lacks it.
         options: how to run the notebook.
+        fresh: predict again, although it was done or can be continued.
 
     Returns:
         The submissions, the ensemble's first; none for a dry run and a detached one.
@@ -120,7 +121,9 @@ def predict_on_kaggle(
         results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
         install=lambda manifest, folder: _install(manifest, folder, path.parent, data, notebook.record),
     )
-    if not _is_current(notebook, path.parent) and not run_on_kaggle(notebook, options):
+    if (fresh or not _is_current(notebook, path.parent)) and not run_on_kaggle(
+        notebook, options, fresh=fresh
+    ):
         return []
     record = read_record(notebook.record)
     names = [PurePosixPath(name).name for name in record.files] if record else []

@@ -21,8 +21,8 @@ from carvana.locks import file_lock
 from carvana.recipe import Encoder
 from carvana.runs import RunDir, run_dir
 
-TABLE = Path("folds/carvana-5.csv")
-"""The default fold table: that of the competition's cars."""
+TABLE = Path(__file__).parents[3] / "folds" / "carvana-5.csv"
+"""The default fold table: the project's, of the competition's cars."""
 _PARTS = ("train", "train_masks")
 
 

@@ -168,6 +168,17 @@ def test_a_row_of_the_ledger_that_was_deleted_is_fetched_again(signed_in: Kaggle
     assert output_of(*PREDICT, cwd=here).count("│ submissions/fast") == 3
 
 
+def test_a_fresh_prediction_is_pushed_again(signed_in: KaggleStandIn, here: Path) -> None:
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, cwd=here)
+    signed_in.kernels.run = predicted
+    output_of(*PREDICT, cwd=here)
+    output_of(*PREDICT, "--fresh", "--detach", cwd=here)
+    output_of(*PREDICT, "--fresh", cwd=here)
+    assert len(sessions_of(signed_in, "predict")) == 2
+    assert "predicted already" in output_of(*PREDICT, cwd=here)
+
+
 def test_a_prediction_beside_rendered_photos(signed_in: KaggleStandIn, here: Path) -> None:
     for fold in (0, 1):
         write_run(here / "runs", fold)
@@ -207,6 +218,12 @@ def test_commands_that_differ_are_different_notebooks(signed_in: KaggleStandIn, 
         output_of(*TRAIN, "--fold", fold, cwd=here)
     output_of(*TRAIN, "--set", "seed=3", "--runs", "other", cwd=here)
     assert [len(found) for found in signed_in.kernels.kernels.values()] == [1, 1, 1]
+
+
+def test_the_default_fold_table_is_the_projects(signed_in: KaggleStandIn, here: Path) -> None:
+    signed_in.kernels.run = trained
+    output_of("train", "--recipe", "fast", "--on", "kaggle", "--fold", 4, cwd=here)
+    assert settings_of(only(signed_in, "train"))["table"] == "folds/carvana-5.csv"
 
 
 def test_several_folds_are_one_notebook(signed_in: KaggleStandIn, here: Path) -> None:
@@ -286,12 +303,14 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
     [
         ([*TRAIN, "--fold", 7], 1, "fold 7: not in folds/two.csv, which has 0, 1"),
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
-        ([*TRAIN, "--cluster", "local:2"], 2, "none of --cluster and --gpus"),
+        ([*TRAIN, "--cluster", "local:2"], 2, "none of --data, --cluster and --gpus"),
+        ([*TRAIN, "--data", "data"], 2, "none of --data, --cluster and --gpus"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
         ([*TRAIN, "--hours", 0.4], 2, "greater than or equal to 0.5"),
         ([*TRAIN, "--attach", "wheels"], 2, "--attach wheels: expected OWNER/NAME"),
         ([*TRAIN[:-2], "--dry-run"], 2, "--attach require --on kaggle"),
         ([*PREDICT[:3], "--data", "data", "--hours", 1], 2, "--attach require --on kaggle"),
+        ([*PREDICT[:3], "--data", "data", "--fresh"], 2, "--fresh requires --on kaggle"),
         ([*PREDICT, "--images", "*.jpg", "--cutouts", "cut"], 2, "--on kaggle takes --recipe"),
         (PREDICT, 1, "runs/fast: not trained"),
     ],
