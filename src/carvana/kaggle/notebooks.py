@@ -209,12 +209,14 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     folder, output = job.folder / f"version-{version}", Output(kernel, version, first_pause_s)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
-    except InvalidOutputError:
+    except InvalidOutputError as error:
         _record_outcome(job, kernel, version, FAILED)
-        raise
+        raise UserError(f"{error}; the same command pushes the next version") from None
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
-            raise UserError(f"{kernel.url}: the output has {name}, which is no result of this command")
+            raise UserError(
+                f"{kernel.url}: the output has {name}, which is no result of this command; run it again with --fresh"
+            )
     console.message(f"computed on {manifest.machine}")
     output.fetch_files(manifest.files, folder)
     digests = {name: entry.sha256 for name, entry in manifest.files.items()}

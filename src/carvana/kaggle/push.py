@@ -162,4 +162,7 @@ def _check_name(kernel: Kernel, address: str) -> None:
     """Raise UserError if Kaggle gave the notebook another name than its title's."""
     slug = urlsplit(address).path.rstrip("/").rpartition("/")[2]
     if slug and slug.lower() != kernel.slug:
-        raise UserError(f"push {kernel.ref}: Kaggle named the notebook {slug}; see {address}")
+        raise UserError(
+            f"push {kernel.ref}: Kaggle named the notebook {slug}, under which it cannot be followed; at {address}"
+            " cancel its session, which uses the quota, and delete it, and run the same command again"
+        )
