@@ -181,8 +181,10 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
     try:
         status = follow(kernel, version, first_pause_s)
     except KeyboardInterrupt:
-        console.message(f"detached from version {version}, which goes on: {kernel.url}")
-        raise
+        raise KeyboardInterrupt(
+            f"detached from version {version}, which goes on and uses the quota; the same command follows it. To"
+            f" end it, cancel it at {kernel.url}: what it has not saved is lost"
+        ) from None
     if status.state != COMPLETE:
         _record_outcome(job, kernel, version, FAILED)
         reason = describe_failure(kernel, version, status)
