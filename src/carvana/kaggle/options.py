@@ -22,7 +22,8 @@ Hours = Annotated[
     typer.Option(
         min=MIN_HOURS,
         max=MAX_HOURS,
-        help=f"--on kaggle: limit of the session, and of the quota it takes. [default: {MAX_HOURS:g}]",
+        help="--on kaggle: limit of the session, before which it saves its work and ends; the same command continues"
+        f" it. It must fit into the week's remaining quota. [default: {MAX_HOURS:g}]",
     ),
 ]
 Detach = Annotated[
@@ -34,7 +35,9 @@ DryRun = Annotated[
 Offline = Annotated[
     bool,
     typer.Option(
-        "--offline", help="--on kaggle: without internet; attach the packages that the image lacks."
+        "--offline",
+        help="--on kaggle: run without internet; packages that Kaggle's image lacks must come from a dataset given by"
+        " --attach.",
     ),
 ]
 Attach = Annotated[

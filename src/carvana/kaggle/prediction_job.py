@@ -146,7 +146,7 @@ def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOption
             missing.append(name)
     if missing and not options.attach:
         raise UserError(
-            f"{', '.join(missing)}: not trained by --on kaggle, so that Kaggle has no copy; upload {runs} as a"
+            f"{', '.join(missing)}: not trained by --on kaggle, so Kaggle has no copy; upload {runs} as a"
             " private dataset, and name it by --attach OWNER/NAME"
         )
     return list(kernels)

@@ -289,9 +289,7 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
         write_run(here / "runs", fold, "home")
     message = error_of(*PREDICT, cwd=here)
     assert "fast/fold-0/model.keras" in message
-    assert (
-        "not trained by --on kaggle, so that Kaggle has no copy; upload runs as a private dataset" in message
-    )
+    assert "not trained by --on kaggle, so Kaggle has no copy; upload runs as a private dataset" in message
     signed_in.kernels.run = predicted
     signed_in.kernels.datasets["someone/my-runs"] = here / "runs"
     output_of(*PREDICT, "--attach", "someone/my-runs", cwd=here)
