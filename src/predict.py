@@ -200,11 +200,11 @@ def predict(
         members = [weights_member(weights, changes)]
     config = PredictionConfig(tuple(members))
     if notebook and recipe is not None:
-        from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle
+        from carvana.kaggle.prediction_job import KagglePrediction, predict_on_kaggle
 
         tuned = None if threshold in (None, "auto") else _parse_threshold(threshold)
         config = replace(config, per_fold=each_fold and number is None, threshold=tuned)
-        job = PredictionJob(recipe, tuple(changes), config, fold_name(number), threshold == "auto")
+        job = KagglePrediction(recipe, tuple(changes), config, fold_name(number), threshold == "auto")
         path = _submission_path(out, config, number)
         _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook, fresh=fresh))
     elif patterns:

@@ -18,8 +18,8 @@ from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
 from carvana.kaggle.kernel import COMPLETE, Kernel, NoSessionError, find_kernel
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
-from carvana.kaggle.records import FAILED, FINISHED, PUSHED, UNFINISHED, Record, read_record, record_path
+from carvana.kaggle.push import Attachments, Push, make_title, push, slug_of
+from carvana.kaggle.records import Outcome, Record, notebook_record_path, read_notebook_record
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
 from carvana.machine import git_commit
@@ -32,7 +32,7 @@ class NotebookJob:
     settings: SessionSettings
     extra: Mapping[str, bytes]
     """Files of the bundle apart from the code, by their paths in it."""
-    sources: Sources
+    attachments: Attachments
     runs: Path
     """Folder of the runs, which holds the records of the notebooks."""
     results: Sequence[str]
@@ -53,7 +53,7 @@ class NotebookJob:
     @property
     def record(self) -> Path:
         """File of the notebook's record."""
-        return record_path(self.runs, self.slug)
+        return notebook_record_path(self.runs, self.slug)
 
     @property
     def folder(self) -> Path:
@@ -70,11 +70,11 @@ class NotebookJob:
         settings = replace(
             self.settings, hours=options.hours, offline=options.offline, resumes=continued is not None
         )
-        sources = self.sources
+        attachments = self.attachments
         if continued:
-            sources = replace(sources, kernels=[*sources.kernels, continued])
+            attachments = replace(attachments, kernels=[*attachments.kernels, continued])
         bundle = make_bundle(settings, self.title, self.extra)
-        return Push(self.title, bundle, options.hours, settings.gpu, not options.offline, sources)
+        return Push(self.title, bundle, options.hours, not options.offline, attachments)
 
 
 def run_on_kaggle(
@@ -102,7 +102,7 @@ def run_on_kaggle(
         kernel = find_kernel(sign_in(), job.slug)
         newest = kernel.newest_version()
         record = _record_of(job, kernel) if newest else None
-        if record and record.version == newest and record.outcome in (PUSHED, UNFINISHED):
+        if record and record.version == newest and record.outcome in (Outcome.PUSHED, Outcome.UNFINISHED):
             fresh = fresh and not record.fresh  # that of this version, which is followed or continued
         version, ended = _version_to_follow(kernel, newest, record, fresh=fresh) or (
             _push(job, kernel, options, record, fresh=fresh),
@@ -126,7 +126,7 @@ def _write_dry_run(job: NotebookJob, options: NotebookOptions) -> None:
 
 def _record_of(job: NotebookJob, kernel: Kernel) -> Record | None:
     """Return the record of a notebook; None if there is none, or only that of another account's notebook."""
-    record = read_record(job.record)
+    record = read_notebook_record(job.record)
     return record if record and record.kernel == kernel.ref else None
 
 
@@ -144,7 +144,7 @@ def _version_to_follow(
         raise UserError(
             f"--fresh: version {newest} is running, {kernel.url}; cancel it there, or wait for its end"
         )
-    is_over = record and record.version == newest and record.outcome in (UNFINISHED, FAILED)
+    is_over = record and record.version == newest and record.outcome in (Outcome.UNFINISHED, Outcome.FAILED)
     if fresh or (ended and is_over):
         return None
     kept = "" if ended else ", with the options that it was pushed with"
@@ -161,8 +161,8 @@ def _push(
     for line in version.describe():
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
-    pushed = earlier or Record(kernel.ref, number, PUSHED, fresh)
-    replace(pushed, version=number, outcome=PUSHED, commit=git_commit()).write(job.record)
+    pushed = earlier or Record(kernel.ref, number, Outcome.PUSHED, fresh)
+    replace(pushed, version=number, outcome=Outcome.PUSHED, commit=git_commit()).write(job.record)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
@@ -186,14 +186,14 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
             f" end it, cancel it at {kernel.url}: what it has not saved is lost"
         ) from None
     if status.state != COMPLETE:
-        _record_outcome(job, kernel, version, FAILED)
+        _record_outcome(job, kernel, version, Outcome.FAILED)
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
     if manifest.finished:
-        _record_outcome(job, kernel, version, FINISHED, continues_from=0)
+        _record_outcome(job, kernel, version, Outcome.FINISHED, continues_from=0)
         return
-    outcome = FAILED if manifest.failure else UNFINISHED
+    outcome = Outcome.FAILED if manifest.failure else Outcome.UNFINISHED
     _record_outcome(job, kernel, version, outcome, continues_from=version)
     if manifest.failure:
         raise UserError(
@@ -212,7 +212,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
     except InvalidOutputError as error:
-        _record_outcome(job, kernel, version, FAILED)
+        _record_outcome(job, kernel, version, Outcome.FAILED)
         raise UserError(f"{error}; the same command pushes the next version") from None
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
@@ -223,7 +223,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     output.fetch_files(manifest.files, folder)
     digests = {name: entry.sha256 for name, entry in manifest.files.items()}
     # Before the first file is installed, so that none is taken for another training's after an interruption.
-    _record_outcome(job, kernel, version, PUSHED, files=digests)
+    _record_outcome(job, kernel, version, Outcome.PUSHED, files=digests)
     job.install(manifest, folder)
     for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
         shutil.rmtree(fetched)
@@ -231,7 +231,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
 
 
 def _record_outcome(
-    job: NotebookJob, kernel: Kernel, version: int, outcome: str, **changes: int | Mapping[str, str]
+    job: NotebookJob, kernel: Kernel, version: int, outcome: Outcome, **changes: int | Mapping[str, str]
 ) -> None:
     """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
     record = _record_of(job, kernel)

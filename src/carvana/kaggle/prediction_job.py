@@ -14,8 +14,8 @@ from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Sources
-from carvana.kaggle.records import FINISHED, read_record, read_records
+from carvana.kaggle.push import Attachments
+from carvana.kaggle.records import Outcome, read_notebook_record, read_notebook_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.recipe import Encoder
@@ -30,7 +30,7 @@ _LEDGER = f"{SUBMISSIONS}/ledger.csv"
 
 
 @dataclass(frozen=True)
-class PredictionJob:
+class KagglePrediction:
     """A prediction as the command line describes it."""
 
     argument: str
@@ -70,7 +70,13 @@ class PredictionJob:
 
 
 def predict_on_kaggle(
-    job: PredictionJob, path: Path, runs: Path, data: Path, options: NotebookOptions, *, fresh: bool = False
+    job: KagglePrediction,
+    path: Path,
+    runs: Path,
+    data: Path,
+    options: NotebookOptions,
+    *,
+    fresh: bool = False,
 ) -> list[Path]:
     """Predict the competition's test photos into submissions, on Kaggle's machines.
 
@@ -116,7 +122,7 @@ def predict_on_kaggle(
     notebook = NotebookJob(
         settings=settings,
         extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
-        sources=Sources(_kernels_of(networks, runs, options), options.attach),
+        attachments=Attachments(_kernels_of(networks, runs, options), options.attach),
         runs=runs,
         results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
         install=lambda manifest, folder: _install(manifest, folder, path.parent, data, notebook.record),
@@ -125,7 +131,7 @@ def predict_on_kaggle(
         notebook, options, fresh=fresh
     ):
         return []
-    record = read_record(notebook.record)
+    record = read_notebook_record(notebook.record)
     names = [PurePosixPath(name).name for name in record.files] if record else []
     return [one for one in submissions if one.name in names]
 
@@ -139,7 +145,9 @@ def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOption
     kernels: dict[str, None] = {}
     missing = []
     for name, digest in networks.items():
-        kernel = next((one.kernel for one in read_records(runs) if digest in one.files.values()), None)
+        kernel = next(
+            (one.kernel for one in read_notebook_records(runs) if digest in one.files.values()), None
+        )
         if kernel:
             kernels[kernel] = None
         else:
@@ -154,8 +162,8 @@ def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOption
 
 def _is_current(job: NotebookJob, folder: Path) -> bool:
     """Return whether the notebook's submissions were fetched before, are unchanged, and have rows in the ledger."""
-    record = read_record(job.record)
-    if record is None or record.outcome != FINISHED:
+    record = read_notebook_record(job.record)
+    if record is None or record.outcome != Outcome.FINISHED:
         return False
     ledger = Ledger(folder / "ledger.csv")
     for name, digest in record.files.items():
@@ -171,7 +179,7 @@ def _is_current(job: NotebookJob, folder: Path) -> bool:
 def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path, record_file: Path) -> None:
     """Move fetched submissions to their folder, and their rows to the ledger there; their records come last."""
     submissions.mkdir(parents=True, exist_ok=True)
-    ledger, record = Ledger(submissions / "ledger.csv"), read_record(record_file)
+    ledger, record = Ledger(submissions / "ledger.csv"), read_notebook_record(record_file)
     names = [name for name in manifest.files if name not in (_LEDGER, SAMPLE)]
     records = [name for name in names if name.endswith(".json")]
     for name in names:

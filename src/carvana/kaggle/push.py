@@ -21,7 +21,7 @@ _MAX_TITLE = 50
 
 
 @dataclass(frozen=True)
-class Sources:
+class Attachments:
     """What is attached to a notebook."""
 
     kernels: Sequence[str] = ()
@@ -41,9 +41,8 @@ class Push:
     bundle: Bundle
     hours: float
     """Limit of the session."""
-    gpu: bool
     internet: bool
-    sources: Sources
+    attachments: Attachments
 
     def write(self, folder: Path, owner: str) -> None:
         """Write the script and its metadata, as Kaggle's client pushes them."""
@@ -60,26 +59,25 @@ class Push:
             "language": "python",
             "kernel_type": "script",
             "is_private": True,
-            "enable_gpu": self.gpu,
+            "enable_gpu": True,
             "enable_tpu": False,
             "enable_internet": self.internet,
-            "machine_shape": ACCELERATOR if self.gpu else "",
+            "machine_shape": ACCELERATOR,
             "competition_sources": [COMPETITION],
-            "kernel_sources": list(self.sources.kernels),
-            "dataset_sources": list(self.sources.datasets),
-            "model_sources": list(self.sources.models),
+            "kernel_sources": list(self.attachments.kernels),
+            "dataset_sources": list(self.attachments.datasets),
+            "model_sources": list(self.attachments.models),
         }
 
     def describe(self) -> list[str]:
         """Return lines about what the push uses."""
         attached = [f"competition {COMPETITION}"]
-        attached += [f"output of {name}" for name in self.sources.kernels]
-        attached += [f"dataset {name}" for name in self.sources.datasets]
-        attached += [f"model {name}" for name in self.sources.models]
-        machine = "two T4 GPUs" if self.gpu else "no GPU"
+        attached += [f"output of {name}" for name in self.attachments.kernels]
+        attached += [f"dataset {name}" for name in self.attachments.datasets]
+        attached += [f"model {name}" for name in self.attachments.models]
         return [
             f"{len(self.bundle.script):,} characters with {self.bundle.n_files} files, SHA-256 {self.bundle.sha256}",
-            f"private, {machine}, {'with' if self.internet else 'without'} internet, at most {self.hours:g} hours",
+            f"private, two T4 GPUs, {'with' if self.internet else 'without'} internet, at most {self.hours:g} hours",
             f"attached: {', '.join(attached)}",
         ]
 
@@ -140,8 +138,7 @@ def push(kernel: Kernel, version: Push, folder: Path) -> tuple[int, list[str]]:
     Raises:
         UserError: too little quota is left, or Kaggle refuses the push.
     """
-    if version.gpu:
-        check_quota(gpu_quota(kernel.api), version.hours)
+    check_quota(gpu_quota(kernel.api), version.hours)
     version.write(folder, kernel.owner)
     with translate_errors(f"push {kernel.ref}"):
         response = kernel.api.kernels_push(str(folder), timeout=str(int(version.hours * 3600)))

@@ -11,10 +11,10 @@ from carvana.data.folds import read_folds
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
-from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of, sources_of
+from carvana.kaggle.job_inputs import RecipeArgument, attachments_of, in_runs, key_of
 from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.records import Record, read_record
+from carvana.kaggle.records import Record, read_notebook_record
 from carvana.kaggle.session.output import RUNS
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
@@ -71,12 +71,12 @@ def train_on_kaggle(
     job = NotebookJob(
         settings=settings,
         extra={settings.table: table.read_bytes(), **recipe.files()},
-        sources=sources_of(recipe.recipe, options.attach, offline=options.offline),
+        attachments=attachments_of(recipe.recipe, options.attach, offline=options.offline),
         runs=runs,
         results=[f"{RUNS}/{run.folder.parent.name}/{run.folder.name}/" for run in trained],
         install=lambda manifest, folder: _install_runs(folder, trained, replaceable),
     )
-    record = read_record(job.record)
+    record = read_notebook_record(job.record)
     if not (fresh or (record and record.is_replacing)):
         _check_local_runs(trained, recipe, table, runs, record)
         if all(run.finished for run in trained):

@@ -15,8 +15,8 @@ from tests.scripts import error_of, output_of, run_script
 
 from carvana.files import sha256_of_file
 from carvana.kaggle import notebooks
-from carvana.kaggle.job_inputs import sources_of
-from carvana.kaggle.push import Sources
+from carvana.kaggle.job_inputs import attachments_of
+from carvana.kaggle.push import Attachments
 from carvana.recipe import read_recipe, write_recipe
 from carvana.runs import RunDir
 from carvana.submission.ledger import COLUMNS, Ledger
@@ -328,16 +328,16 @@ WEIGHTS = 'model={encoder="resnet34",weights="%s",sha256="' + "0" * 64 + '"}'
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/kaggle/input/datasets/someone/resnet34/weights.h5", Sources(datasets=["someone/resnet34"])),
+        ("/kaggle/input/datasets/someone/resnet34/weights.h5", Attachments(datasets=["someone/resnet34"])),
         (
             "/kaggle/input/models/someone/resnet/keras/34/2/weights.h5",
-            Sources(models=["someone/resnet/keras/34/2"]),
+            Attachments(models=["someone/resnet/keras/34/2"]),
         ),
     ],
 )
-def test_the_weights_of_an_encoder_are_attached(path: str, expected: Sources) -> None:
+def test_the_weights_of_an_encoder_are_attached(path: str, expected: Attachments) -> None:
     recipe = read_recipe("resnet34", [WEIGHTS % path])
-    found = sources_of(recipe, [], offline=True)
+    found = attachments_of(recipe, [], offline=True)
     assert (list(found.datasets), list(found.models)) == (list(expected.datasets), list(expected.models))
 
 

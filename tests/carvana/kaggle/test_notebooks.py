@@ -19,8 +19,8 @@ from carvana.kaggle import notebooks
 from carvana.kaggle.manifest import FileEntry, Manifest
 from carvana.kaggle.notebooks import NotebookJob
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Sources
-from carvana.kaggle.records import UNFINISHED, Record, read_record
+from carvana.kaggle.push import Attachments
+from carvana.kaggle.records import Outcome, Record, read_notebook_record
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import is_locked
 
@@ -65,7 +65,7 @@ def installed() -> Installed:
 @pytest.fixture
 def job(tmp_path: Path, installed: Installed) -> NotebookJob:
     extra = {"folds/carvana-5.csv": b"car,fold\n"}
-    return NotebookJob(SETTINGS, extra, Sources(), tmp_path / "runs", ["runs/fast/fold-0/"], installed)
+    return NotebookJob(SETTINGS, extra, Attachments(), tmp_path / "runs", ["runs/fast/fold-0/"], installed)
 
 
 def run(job: NotebookJob, *, fresh: bool = False, **options: object) -> bool:
@@ -262,7 +262,7 @@ def test_a_refused_push(signed_in: KaggleStandIn, job: NotebookJob) -> None:
 def test_sources_that_were_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.kernels.competitions = ()
     signed_in.kernels.run = Scripted(state=ERROR)
-    job = replace(job, sources=Sources(datasets=["someone/wheels"]))
+    job = replace(job, attachments=Attachments(datasets=["someone/wheels"]))
     assert "did not attach carvana-image-masking-challenge, someone/wheels" in error_of(job)
     assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
     signed_in.kernels.competitions = ("carvana-image-masking-challenge",)
@@ -276,7 +276,7 @@ def test_a_version_that_ends_well_without_a_source_is_fetched(
     signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
 ) -> None:
     signed_in.kernels.run = Scripted(output())
-    job = replace(job, sources=Sources(datasets=["someone/mistyped"]))
+    job = replace(job, attachments=Attachments(datasets=["someone/mistyped"]))
     assert "If the version fails, run the same command again" in error_of(job)
     assert run(job)
     assert installed.files == RESULTS
@@ -533,13 +533,13 @@ def test_a_fresh_version_is_followed_and_continued_with_fresh_and_without(
     runner = Scripted(output(finished=False), waits=True)
     signed_in.kernels.run = runner
     run(job, fresh=True, detach=True)
-    assert read_record(job.record).is_replacing
+    assert read_notebook_record(job.record).is_replacing
     runner.go_on.set()
     with pytest.raises(UserError, match="the same command pushes the next version"):
         run(job, fresh=again)
     signed_in.kernels.run = Scripted(output())
     assert run(job, fresh=again)
-    assert not read_record(job.record).is_replacing
+    assert not read_notebook_record(job.record).is_replacing
     attached = [session.body.get("kernelDataSources", []) for session in sessions(signed_in)]
     assert attached == [[], [], ["someone/carvana-train-fast-01234567"]]
     assert run(job, fresh=True)
@@ -578,7 +578,7 @@ def test_a_notebook_that_was_deleted_is_not_attached(signed_in: KaggleStandIn, j
 def test_the_notebook_of_another_account_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.kernels.run = Scripted(state=ERROR)
     error_of(job)
-    Record(f"another/{job.slug}", 1, UNFINISHED, continues_from=1).write(job.record)
+    Record(f"another/{job.slug}", 1, Outcome.UNFINISHED, continues_from=1).write(job.record)
     assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
     signed_in.kernels.run = Scripted(output())
     assert run(job)
@@ -596,7 +596,7 @@ def test_what_is_fetched_is_recorded_before_it_is_installed(
     with pytest.raises(KeyboardInterrupt):
         run(replace(job, install=interrupt))
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in RESULTS.items()}
-    assert read_record(job.record).files == digests
+    assert read_notebook_record(job.record).files == digests
     assert "stopped when its time was over" in error_of(job)  # fetches and installs it now
     assert len(sessions(signed_in)) == 1
 

@@ -42,8 +42,6 @@ class SessionSettings:
     """True if the network has an encoder of segmentation-models."""
     offline: bool = False
     """True if the session has no internet."""
-    gpu: bool = True
-    """True if the session has been requested with GPUs."""
     resumes: bool = False
     """True if an earlier version's output is attached, from which the session continues."""
 

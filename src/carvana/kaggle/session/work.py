@@ -50,7 +50,7 @@ class Session:
         """
         settings = self._settings
         console.message(f"GPUs: {', '.join(self._gpus) or 'none'}")
-        if settings.gpu and not self._gpus:
+        if not self._gpus:
             raise UserError("Kaggle gave this session no GPU; run the same command again")
         signal.signal(signal.SIGTERM, _cancel)
         finished, failure = self._work_until(started + work_seconds(settings.hours))
