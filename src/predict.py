@@ -135,6 +135,10 @@ def predict(
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
     attach: options.Attach = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="--on kaggle: push again, although it was predicted or can continue."),
+    ] = False,
 ) -> None:
     """Predict test photos into a submission in the sample submission's order, or cut cars out of any photos.
 
@@ -165,6 +169,8 @@ def predict(
     if hard and not patterns:
         raise typer.BadParameter("--hard requires --images; masks of submissions are hard always")
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
+    if fresh and not notebook:
+        raise typer.BadParameter("--fresh requires --on kaggle")
     if notebook and (recipe is None or patterns or keep_maps or cluster or engine != Engine.auto):
         raise typer.BadParameter(
             "--on kaggle takes --recipe, and none of --images, --keep-maps, --cluster and --engine"
@@ -194,13 +200,13 @@ def predict(
         members = [weights_member(weights, changes)]
     config = PredictionConfig(tuple(members))
     if notebook and recipe is not None:
-        from carvana.kaggle.prediction_job import PredictionJob, predict_on_kaggle
+        from carvana.kaggle.prediction_job import KagglePrediction, predict_on_kaggle
 
         tuned = None if threshold in (None, "auto") else _parse_threshold(threshold)
         config = replace(config, per_fold=each_fold and number is None, threshold=tuned)
-        job = PredictionJob(recipe, tuple(changes), config, fold_name(number), threshold == "auto")
+        job = KagglePrediction(recipe, tuple(changes), config, fold_name(number), threshold == "auto")
         path = _submission_path(out, config, number)
-        _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook))
+        _show_fetched(predict_on_kaggle(job, path, runs, data or Path("data"), notebook, fresh=fresh))
     elif patterns:
         _cut_out(config, engine, threshold, data, patterns, Path(cutouts or "cutouts"), keep_maps, hard)
     elif data is not None:

@@ -84,7 +84,7 @@ def prepare(
         render = not fill_data_folder(
             data, zips=zips, hq=hq, keep_zips=keep_zips, must=source == Source.kaggle, may_sign_in=is_default
         )
-        if render and not is_default:  # a slip of the keyboard must not start a rendering or a long download
+        if render and not is_default:  # a typing error must not start a rendering or a long download
             nearby = nearby_data_folder(data)
             hint = f"those in {nearby} need --data {shlex.quote(str(nearby))}" if nearby else "check the path"
             raise UserError(

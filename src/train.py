@@ -13,7 +13,7 @@ import typer
 from carvana import commandline, console
 from carvana.data.dataset import check_sizes, train_samples
 from carvana.data.folds import default_table
-from carvana.data.split import Split, fold_name, parse_single_fold
+from carvana.data.split import Split
 from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
@@ -26,9 +26,15 @@ def train(
         list[str],
         typer.Option(help="Name of a recipe in src/recipes, or a TOML file; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option(help="Data folder in the competition's form.")] = Path("data"),
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder in the competition's form. [default: data]")
+    ] = None,
     folds: Annotated[
-        Path | None, typer.Option(help="Fold table with the columns car,fold. [default: folds/DATA-5.csv]")
+        Path | None,
+        typer.Option(
+            help="Fold table with the columns car,fold. [default: folds/DATA-5.csv; with --on kaggle the project's"
+            " folds/carvana-5.csv]"
+        ),
     ] = None,
     fold: Annotated[
         list[str] | None,
@@ -106,14 +112,15 @@ def train(
         from carvana.kaggle.job_inputs import RecipeArgument
         from carvana.kaggle.training_job import TABLE, train_on_kaggle
 
-        if len(recipes) > 1 or cluster or gpus == "all" or init:
+        if len(recipes) > 1 or data or cluster or gpus == "all" or init:
             raise typer.BadParameter(
-                "--on kaggle takes one --recipe, and none of --cluster, --gpus and --init"
+                "--on kaggle takes one --recipe, and none of --data, --cluster, --gpus and --init: it trains on the"
+                " competition's photos, which Kaggle has"
             )
-        single = fold_name(parse_single_fold(fold or []))
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
-        _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
+        _show(train_on_kaggle(argument, folds or TABLE, fold or ["all"], runs, notebook, fresh=fresh))
         return
+    data = data or Path("data")
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)

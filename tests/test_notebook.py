@@ -28,6 +28,14 @@ def test_its_outputs_are_small() -> None:
     assert not any("/home/" in text or "/tmp/" in text for text in texts(notebook))
 
 
+def test_without_the_project_it_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("IPython")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="set REPOSITORY, or attach the project as a dataset"):
+        exec(notebook["cells"][1]["source"], {})
+
+
 @pytest.mark.slow
 def test_it_runs_from_the_code_to_the_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkout = Checkout(tmp_path / "checkout")

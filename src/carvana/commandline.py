@@ -24,7 +24,8 @@ def run(script: Callable[..., None]) -> None:
     """Run a script's function as a command of the command line.
 
     Exit status: 1 with one line for a `UserError` and for errors of the system, such as a full disk; 2 for invalid
-    arguments; 130 for Ctrl-C. Where the output ends early, as in `... | head`, the command ends without a message.
+    arguments; 130 for Ctrl-C, with one line: the text of the `KeyboardInterrupt`, if it has one. Where the output
+    ends early, as in `... | head`, the command ends without a message.
 
     Lazy imports: TensorFlow, Dask, Kaggle's client and matplotlib take seconds to import. A script imports only what
     its arguments need at the top and everything else inside its command function, so that every `--help` and
@@ -137,8 +138,9 @@ def _errors_in_one_line() -> Iterator[None]:
         sys.exit(1)
     except OSError as error:
         _fail(str(UserError(describe_os_error(error))))
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept, and the same command continues from there", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        stopped = "stopped; what is finished is kept, and the same command continues from there"
+        print(str(interrupt) or stopped, file=sys.stderr)
         sys.exit(130)
 
 

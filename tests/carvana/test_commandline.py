@@ -151,6 +151,19 @@ def test_ctrl_c_during_the_imports_ends_a_script_without_a_word(tmp_path: Path, 
     assert (done.returncode, done.stdout, done.stderr) == expected
 
 
+@pytest.mark.parametrize("text", ["", "detached"])
+def test_ctrl_c_is_one_line(text: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from carvana import commandline\n\n"
+        f"def script():\n    raise KeyboardInterrupt({text!r})\n\n"
+        "commandline.run(script)\n"
+    )
+    done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True)
+    expected = text or "stopped; what is finished is kept, and the same command continues from there"
+    assert (done.returncode, done.stderr) == (130, f"{expected}\n")
+
+
 def test_help_of_every_script_and_compare_import_nothing_heavy() -> None:
     """One process runs all of them; see `commandline.run` for the rule."""
     ledger = SRC.parent / "submissions" / "real-ledger.csv"

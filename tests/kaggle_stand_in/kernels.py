@@ -5,6 +5,7 @@ Paths, fields and names are those of kagglesdk 0.1.38. How a version is named in
 """
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -126,6 +127,11 @@ class KernelService:
         if not found:
             raise NotFoundError
         return found[0]
+
+    def delete_all(self) -> None:
+        """Delete all notebooks, as their owner does on Kaggle's pages."""
+        self.kernels.clear()
+        shutil.rmtree(self.folder)
 
     def SaveKernel(self, body: dict) -> dict:  # noqa: N802
         if self.push_error:

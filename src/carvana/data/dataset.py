@@ -196,7 +196,8 @@ def _advice(root: Path) -> str:
     nearby = nearby_data_folder(root)
     if nearby:
         return f"the photos are in {nearby}: use --data {shlex.quote(str(nearby))}"
-    if any(any((root / part).glob("*.jpg")) for part in ("train", "test")):
+    fetched_alone = (root / "sample_submission.csv").is_file()  # by `predict --on kaggle`
+    if fetched_alone or any(any((root / part).glob("*.jpg")) for part in ("train", "test")):
         download = command("prepare", "--source", "kaggle", *option("--data", root, "data"))
         return f"{download} downloads what the folder lacks"
     if root.is_dir() and any(root.iterdir()):

@@ -14,9 +14,18 @@ _CACHE_RATIO = 11.0
 192x288 and 384x576."""
 
 
-def check_space(folder: Path, needed: float) -> None:
-    """Raise UserError if the disk of `folder`, which need not exist, has less than `needed` bytes free."""
-    _check(folder, needed, "")
+def check_space(folder: Path, needed: float, option: str = "--data") -> None:
+    """Check the space on the disk of a folder, which need not exist.
+
+    Args:
+        folder: the folder.
+        needed: bytes that will be written.
+        option: the option that chooses another folder, for the message.
+
+    Raises:
+        UserError: the disk has less space free.
+    """
+    _check(folder, needed, "", option)
 
 
 def check_space_of_data(data: Path, parts: Mapping[str, float], further: float = 0) -> None:
@@ -39,12 +48,12 @@ def check_space_of_data(data: Path, parts: Mapping[str, float], further: float =
     _check(data, written + cache, shares if cache else "")
 
 
-def _check(folder: Path, needed: float, shares: str) -> None:
+def _check(folder: Path, needed: float, shares: str, option: str = "--data") -> None:
     free = shutil.disk_usage(_existing(folder)).free
     if needed > free:
         raise UserError(
             f"{folder}: {needed / 1e9:.1f} GB are needed there{shares} and {free / 1e9:.1f} GB are free;"
-            " make room, or choose another --data"
+            f" make room, or choose another {option}"
         )
 
 

@@ -28,11 +28,6 @@ PARTS = {
 }
 """Parts of a data folder by name, with the pattern of the files in its zip that belong to it."""
 
-NOTEBOOK_INPUTS = tuple(
-    Path("/kaggle/input") / place / "carvana-image-masking-challenge" for place in ("", "competitions")
-)
-"""Read-only folders in which a Kaggle notebook finds the competition's zips."""
-
 _HQ = ("train", "test")
 """Parts that are also available as high-resolution photos."""
 _BLOCK = 4096

@@ -7,9 +7,10 @@ the signed address that the file is sent to.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest, Response
@@ -32,13 +33,13 @@ _TOKEN_HINT = (
 )
 TIMEOUT_S = (15, 120)
 """Seconds to connect, and to wait for data. The client itself sets no timeout."""
-_HINTS = {
-    401: _TOKEN_HINT,
+_HINTS = {401: _TOKEN_HINT, 429: "wait some minutes and try again"}
+"""Advice by HTTP status."""
+COMPETITION_HINTS = {
     403: f"accept the rules at {PAGE}/rules with the account of the token",
     404: f"see {PAGE} for what exists",
-    429: "wait some minutes and try again",
 }
-"""Advice by HTTP status."""
+"""Further advice for requests about the competition: its files, submissions and scores."""
 
 
 class TemporaryError(UserError):
@@ -69,25 +70,27 @@ def sign_in() -> "KaggleApi":
 
 
 @contextmanager
-def translate_errors(action: str) -> Iterator[None]:
+def translate_errors(action: str, hints: Mapping[int, str] = MappingProxyType({})) -> Iterator[None]:
     """Translate errors of Kaggle and of the connection into one line, and suppress the client's output.
 
     Args:
         action: the attempted action, with which the line begins.
+        hints: further advice by HTTP status.
 
     Raises:
         UserError: Kaggle refused or failed, was not reached, or the connection was interrupted.
     """
-    with describe_errors(action), redirect_stdout(io.StringIO()):
+    with describe_errors(action, hints), redirect_stdout(io.StringIO()):
         yield
 
 
 @contextmanager
-def describe_errors(action: str) -> Iterator[None]:
+def describe_errors(action: str, hints: Mapping[int, str] = MappingProxyType({})) -> Iterator[None]:
     """Translate errors as `translate_errors` does, without suppressing any output.
 
     Args:
         action: the attempted action, with which the line begins.
+        hints: further advice by HTTP status.
 
     Raises:
         UserError: Kaggle refused or failed, was not reached, or the connection was interrupted.
@@ -97,7 +100,7 @@ def describe_errors(action: str) -> Iterator[None]:
     except HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         is_temporary = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
-        message = f"{action}: {_describe_refusal(error.response)}"
+        message = f"{action}: {_describe_refusal(error.response, {**_HINTS, **hints})}"
         raise (TemporaryError(message) if is_temporary else UserError(message)) from None
     # The text of these errors is left out: it may hold signed addresses, which are as secret as a password.
     except (RequestException, TransportError, ConnectionError, TimeoutError):
@@ -110,7 +113,7 @@ def describe_errors(action: str) -> Iterator[None]:
         raise UserError(f"{action}: the client cannot read Kaggle's response") from None
 
 
-def _describe_refusal(response: Response | None) -> str:
+def _describe_refusal(response: Response | None, hints: Mapping[int, str]) -> str:
     if response is None:
         return "Kaggle refuses"
     status = response.status_code
@@ -120,7 +123,7 @@ def _describe_refusal(response: Response | None) -> str:
         reason = response.reason or ""
     if status >= 500:
         return f"Kaggle has an internal error ({status} {reason}); try again later"
-    hint = _HINTS.get(status)
+    hint = hints.get(status)
     return f"Kaggle refuses ({status} {reason})" + (f"; {hint}" if hint else "")
 
 

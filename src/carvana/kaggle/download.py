@@ -10,7 +10,7 @@ from carvana import console
 from carvana.data.disk import check_space, check_space_of_data
 from carvana.data.zips import PARTS, missing_parts, space_of, unpack, zip_name
 from carvana.errors import UserError
-from carvana.kaggle.client import COMPETITION, translate_errors
+from carvana.kaggle.client import COMPETITION, COMPETITION_HINTS, translate_errors
 from carvana.locks import file_lock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def files_on_kaggle(api: "KaggleApi") -> dict[str, int]:
     files: dict[str, int] = {}
     page: str | None = None
     while page != "":
-        with translate_errors("list the competition's files"):
+        with translate_errors("list the competition's files", COMPETITION_HINTS):
             response = api.competition_list_files(COMPETITION, page_token=page, page_size=200)
         files |= {file.name: file.total_bytes for file in response.files}
         page = response.next_page_token or ""
@@ -143,7 +143,7 @@ def _fetch(api: "KaggleApi", name: str, size: int, folder: Path) -> Path:
             reported = done
         if not failures:
             advance(total - reported)  # the last fraction of a megabyte
-    with translate_errors(f"download {name}"):
+    with translate_errors(f"download {name}", COMPETITION_HINTS):
         if failures:
             raise failures[0]
     (file,) = _downloaded(folder)

@@ -77,7 +77,7 @@ class Output:
             UserError: a file is missing, differs from its entry, or the connection is interrupted repeatedly.
         """
         missing = {name: entry for name, entry in files.items() if not _is_complete(folder / name, entry)}
-        check_space(folder, sum(entry.size for entry in missing.values()))
+        check_space(folder, sum(entry.size for entry in missing.values()), "--runs")
         total, done = sum(entry.size for entry in missing.values()), 0
         with console.progress(f"fetch {len(missing)} files", -(-total // _MB), "MB") as advance:
             for name, entry in missing.items():
@@ -111,7 +111,7 @@ class Output:
             part.unlink()
             raise UserError(
                 f"{name}: what Kaggle sends is not the file of the manifest (its size or SHA-256 differs);"
-                " nothing of this version is used"
+                " nothing of this version is used. Run the same command again, and if this remains, with --fresh"
             )
         part.replace(path)
 

@@ -12,7 +12,7 @@ FIRST_PAUSE_S = 1.0
 """Seconds between the first two requests; each further pause is longer by half."""
 _MAX_PAUSE_S = 30.0
 _MAX_LOSSES = 20
-"""Requests in a row without a response, after which following ends; the session goes on."""
+"""Failed requests in a row, apart from those for the live log, after which following ends; the session goes on."""
 LAST_LINES = 15
 """Lines of the log that are shown of a failed session."""
 
@@ -24,6 +24,18 @@ class LogPrinter:
         """Create a printer that has printed nothing."""
         self._printed = 0
         self._rest = ""
+        self._refused = False
+
+    def print_live(self, kernel: Kernel, version: int) -> None:
+        """Print the log of a running session until it ends, or Kaggle ends the connection, e.g. an idle one."""
+        try:
+            self.print_new(kernel.stream_log(version))
+        except TemporaryError:
+            pass
+        except UserError as error:
+            if not self._refused:
+                console.message(f"{error}; without it, the log is printed when the session has ended")
+            self._refused = True
 
     def print_new(self, pieces: Iterator[str]) -> None:
         """Print the whole lines of a log, apart from what was printed before."""
@@ -60,16 +72,16 @@ def follow(kernel: Kernel, version: int, first_pause_s: float = FIRST_PAUSE_S) -
                 console.message(f"version {version} is {status.state}")
                 pause_s = first_pause_s
             known = status.state
-            if status.state == RUNNING:
-                printer.print_new(kernel.stream_log(version))
-            elif status.ended:
+            if status.ended:
                 log = kernel.log(version)
                 printer.print_new(iter([log if log.endswith("\n") else f"{log}\n"]))
                 return status
             losses = 0
+            if status.state == RUNNING:
+                printer.print_live(kernel, version)
         except TemporaryError as error:
             losses += 1
-            if losses == 2:  # Kaggle ends idle connections: a single loss is not reported
+            if losses == 2:  # a single loss is not reported
                 console.message(f"{error}; trying again")
             if losses >= _MAX_LOSSES:
                 raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from carvana.errors import UserError
 from carvana.files import sha256_of_text
-from carvana.kaggle.push import Sources
+from carvana.kaggle.push import Attachments
 from carvana.recipe import Encoder, Recipe
 
 
@@ -36,7 +36,7 @@ def key_of(*parts: object) -> str:
     return sha256_of_text(json.dumps([_as_json(part) for part in parts], sort_keys=True))
 
 
-def sources_of(recipe: Recipe, attach: Sequence[str], *, offline: bool) -> Sources:
+def attachments_of(recipe: Recipe, attach: Sequence[str], *, offline: bool) -> Attachments:
     """Return the datasets to attach, and the dataset or model that holds the weights of the recipe's encoder.
 
     Args:
@@ -66,7 +66,7 @@ def sources_of(recipe: Recipe, attach: Sequence[str], *, offline: bool) -> Sourc
                     f"model.weights {recipe.model.weights}: is not on Kaggle; upload it as a dataset, and name it"
                     " /kaggle/input/datasets/OWNER/NAME/FILE.h5"
                 )
-    return Sources(datasets=list(dict.fromkeys(datasets)), models=models)
+    return Attachments(datasets=list(dict.fromkeys(datasets)), models=models)
 
 
 def in_runs(path: Path) -> str:

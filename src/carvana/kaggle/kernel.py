@@ -39,6 +39,10 @@ _PAGE_SIZE = 100
 _END_OF_LOG = "END_OF_LOG"
 
 
+class NoSessionError(TemporaryError):
+    """A version without a session, which may still get one."""
+
+
 @dataclass(frozen=True)
 class Status:
     """Status of a version's session."""
@@ -105,6 +109,7 @@ class Kernel:
         """Return the status of a version's session.
 
         Raises:
+            NoSessionError: the version has no session, because it is not queued yet, or was saved without one.
             UserError: Kaggle does not return it.
         """
         from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusRequest
@@ -115,7 +120,10 @@ class Kernel:
                 response = client.get_kernel_session_status(request)
             except HTTPError as error:
                 if error.response is not None and error.response.status_code == HTTPStatus.NOT_FOUND:
-                    raise TemporaryError(f"{self.ref}: version {version} has no session yet") from None
+                    raise NoSessionError(
+                        f"{self.ref}: version {version} has no session yet (if it gets none, --fresh pushes another"
+                        " version)"
+                    ) from None
                 raise
         return Status(_STATES[response.status.name], " ".join(response.failure_message.split()))
 

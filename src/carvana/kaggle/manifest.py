@@ -41,13 +41,15 @@ class Manifest:
     bundle: str
     """SHA-256 of the bundle that was pushed."""
     finished: bool
-    """False if the session's time was over before its work was done."""
+    """False if a command failed, or the session's time was over before its work was done."""
     files: Mapping[str, FileEntry]
     """Finished files by their paths in the output."""
     state: Mapping[str, FileEntry] = field(default_factory=dict)
     """Archives with what an unfinished session continues from."""
     machine: str = ""
     """Description of the machine and of its libraries."""
+    failure: str = ""
+    """Reason why a command failed; "" if none did."""
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the folder of the output."""
@@ -61,13 +63,13 @@ def read_manifest(path: Path) -> Manifest:
         UserError: the file is malformed, or has a path that leads out of the folder.
     """
     keys = {"format": int, "key": str, "bundle": str, "finished": bool, "files": dict, "state": dict}
-    values = read_json(path, keys | {"machine": str})
+    values = read_json(path, keys | {"machine": str, "failure": str})
     if values["format"] != _FORMAT:
         raise UserError(
             f"{path}: is of format {values['format']}; this version of the project reads {_FORMAT}"
         )
     files, state = _entries(path, values["files"]), _entries(path, values["state"])
-    plain = {name: values[name] for name in ("key", "bundle", "finished", "machine")}
+    plain = {name: values[name] for name in ("key", "bundle", "finished", "machine", "failure")}
     return Manifest(**plain, files=files, state=state)
 
 

@@ -15,13 +15,14 @@ from carvana.kaggle.bundle import make_bundle
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.fetch import InvalidOutputError, Output
 from carvana.kaggle.follow import FIRST_PAUSE_S, describe_failure, follow
-from carvana.kaggle.kernel import COMPLETE, Kernel, find_kernel
+from carvana.kaggle.kernel import COMPLETE, Kernel, NoSessionError, find_kernel
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Push, Sources, make_title, push, slug_of
-from carvana.kaggle.records import FAILED, FINISHED, PUSHED, UNFINISHED, Record, read_record, record_path
+from carvana.kaggle.push import Attachments, Push, make_title, push, slug_of
+from carvana.kaggle.records import Outcome, Record, notebook_record_path, read_notebook_record
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import file_lock
+from carvana.machine import git_commit
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class NotebookJob:
     settings: SessionSettings
     extra: Mapping[str, bytes]
     """Files of the bundle apart from the code, by their paths in it."""
-    sources: Sources
+    attachments: Attachments
     runs: Path
     """Folder of the runs, which holds the records of the notebooks."""
     results: Sequence[str]
@@ -52,7 +53,7 @@ class NotebookJob:
     @property
     def record(self) -> Path:
         """File of the notebook's record."""
-        return record_path(self.runs, self.slug)
+        return notebook_record_path(self.runs, self.slug)
 
     @property
     def folder(self) -> Path:
@@ -69,11 +70,11 @@ class NotebookJob:
         settings = replace(
             self.settings, hours=options.hours, offline=options.offline, resumes=continued is not None
         )
-        sources = self.sources
+        attachments = self.attachments
         if continued:
-            sources = replace(sources, kernels=[*sources.kernels, continued])
+            attachments = replace(attachments, kernels=[*attachments.kernels, continued])
         bundle = make_bundle(settings, self.title, self.extra)
-        return Push(self.title, bundle, options.hours, settings.gpu, not options.offline, sources)
+        return Push(self.title, bundle, options.hours, not options.offline, attachments)
 
 
 def run_on_kaggle(
@@ -99,8 +100,12 @@ def run_on_kaggle(
         return False
     with file_lock(job.folder.with_suffix(".lock"), console):
         kernel = find_kernel(sign_in(), job.slug)
-        version, ended = _attach(job, kernel, fresh=fresh) or (
-            _push(job, kernel, options, fresh=fresh),
+        newest = kernel.newest_version()
+        record = _record_of(job, kernel) if newest else None
+        if record and record.version == newest and record.outcome in (Outcome.PUSHED, Outcome.UNFINISHED):
+            fresh = fresh and not record.fresh  # that of this version, which is followed or continued
+        version, ended = _version_to_follow(kernel, newest, record, fresh=fresh) or (
+            _push(job, kernel, options, record, fresh=fresh),
             False,
         )
         if options.detach and not ended:
@@ -119,36 +124,49 @@ def _write_dry_run(job: NotebookJob, options: NotebookOptions) -> None:
     console.message(f"{job.folder}: holds what would be pushed as {job.slug}; nothing was sent")
 
 
-def _attach(job: NotebookJob, kernel: Kernel, *, fresh: bool) -> tuple[int, bool] | None:
+def _record_of(job: NotebookJob, kernel: Kernel) -> Record | None:
+    """Return the record of a notebook; None if there is none, or only that of another account's notebook."""
+    record = read_notebook_record(job.record)
+    return record if record and record.kernel == kernel.ref else None
+
+
+def _version_to_follow(
+    kernel: Kernel, newest: int | None, record: Record | None, *, fresh: bool
+) -> tuple[int, bool] | None:
     """Return the newest version if it is to be followed or fetched, and whether it has ended; else None."""
-    version, record = kernel.newest_version(), read_record(job.record)
-    if version is None:
+    if newest is None:
         return None
-    ended = kernel.status(version).ended
-    if fresh and not ended:
+    try:
+        ended, has_session = kernel.status(newest).ended, True
+    except NoSessionError:
+        ended, has_session = False, False
+    if fresh and has_session and not ended:
         raise UserError(
-            f"--fresh: version {version} is running, {kernel.url}; cancel it there, or wait for its end"
+            f"--fresh: version {newest} is running, {kernel.url}; cancel it there, or wait for its end"
         )
-    is_known = record is not None and (record.kernel, record.version) == (kernel.ref, version)
-    if fresh or (ended and is_known and record and record.outcome in (UNFINISHED, FAILED)):
+    is_over = record and record.version == newest and record.outcome in (Outcome.UNFINISHED, Outcome.FAILED)
+    if fresh or (ended and is_over):
         return None
-    console.message(f"version {version} of {kernel.url} {'has ended' if ended else 'is followed'}")
-    return version, ended
+    kept = "" if ended else ", with the options that it was pushed with"
+    console.message(f"version {newest} of {kernel.url} {'has ended' if ended else 'is followed'}{kept}")
+    return newest, ended
 
 
-def _push(job: NotebookJob, kernel: Kernel, options: NotebookOptions, *, fresh: bool) -> int:
-    """Push the notebook's next version, and return its number."""
-    record = read_record(job.record)
-    resumes = not fresh and record is not None and record.unfinished > 0
-    version = job.prepare_push(options, continued=kernel.ref if resumes else None)
+def _push(
+    job: NotebookJob, kernel: Kernel, options: NotebookOptions, record: Record | None, *, fresh: bool
+) -> int:
+    """Push the notebook's next version, which continues from what the record has, and return its number."""
+    earlier = record if record and record.continues_from and not fresh else None
+    version = job.prepare_push(options, continued=kernel.ref if earlier else None)
     for line in version.describe():
         console.message(line)
     number, invalid = push(kernel, version, job.folder)
-    _record(job, kernel, number, FAILED if invalid else PUSHED, earlier=record if resumes else None)
+    pushed = earlier or Record(kernel.ref, number, Outcome.PUSHED, fresh)
+    replace(pushed, version=number, outcome=Outcome.PUSHED, commit=git_commit()).write(job.record)
     if invalid:
         raise UserError(
             f"version {number} of {kernel.url}: Kaggle did not attach {', '.join(invalid)}; accept the competition's"
-            " rules and check the names. The version fails by itself"
+            " rules and check the names. If the version fails, run the same command again"
         )
     console.message(f"pushed as version {number}, {kernel.url}")
     return number
@@ -163,22 +181,29 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
     try:
         status = follow(kernel, version, first_pause_s)
     except KeyboardInterrupt:
-        console.message(f"detached from version {version}, which goes on: {kernel.url}")
-        raise
+        raise KeyboardInterrupt(
+            f"detached from version {version}, which goes on and uses the quota; the same command follows it. To"
+            f" end it, cancel it at {kernel.url}: what it has not saved is lost"
+        ) from None
     if status.state != COMPLETE:
-        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
+        _record_outcome(job, kernel, version, Outcome.FAILED)
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
-    digests = {name: entry.sha256 for name, entry in manifest.files.items()}
-    unfinished = 0 if manifest.finished else version
-    outcome = FINISHED if manifest.finished else UNFINISHED
-    Record(kernel.ref, version, outcome, unfinished, digests).write(job.record)
-    if not manifest.finished:
+    if manifest.finished:
+        _record_outcome(job, kernel, version, Outcome.FINISHED, continues_from=0)
+        return
+    outcome = Outcome.FAILED if manifest.failure else Outcome.UNFINISHED
+    _record_outcome(job, kernel, version, outcome, continues_from=version)
+    if manifest.failure:
         raise UserError(
-            f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
-            " same command pushes the next version, which continues from there"
+            f"version {version} of {kernel.ref} failed ({manifest.failure}); what was finished before was fetched;"
+            " the same command, without --fresh, pushes the next version, which continues from there"
         )
+    raise UserError(
+        f"version {version} of {kernel.ref} stopped when its time was over; what is finished was fetched, and the"
+        " same command pushes the next version, which continues from there"
+    )
 
 
 def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float) -> Manifest:
@@ -186,21 +211,30 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     folder, output = job.folder / f"version-{version}", Output(kernel, version, first_pause_s)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
-    except InvalidOutputError:
-        _record(job, kernel, version, FAILED, earlier=read_record(job.record))
-        raise
+    except InvalidOutputError as error:
+        _record_outcome(job, kernel, version, Outcome.FAILED)
+        raise UserError(f"{error}; the same command pushes the next version") from None
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
-            raise UserError(f"{kernel.url}: the output has {name}, which is no result of this command")
+            raise UserError(
+                f"{kernel.url}: the output has {name}, which is no result of this command; run it again with --fresh"
+            )
     console.message(f"computed on {manifest.machine}")
     output.fetch_files(manifest.files, folder)
+    digests = {name: entry.sha256 for name, entry in manifest.files.items()}
+    # Before the first file is installed, so that none is taken for another training's after an interruption.
+    _record_outcome(job, kernel, version, Outcome.PUSHED, files=digests)
     job.install(manifest, folder)
     for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
         shutil.rmtree(fetched)
     return manifest
 
 
-def _record(job: NotebookJob, kernel: Kernel, version: int, outcome: str, *, earlier: Record | None) -> None:
-    """Record a version that has no results, with what an earlier one left."""
-    unfinished, files = (earlier.unfinished, earlier.files) if earlier else (0, {})
-    Record(kernel.ref, version, outcome, unfinished, files).write(job.record)
+def _record_outcome(
+    job: NotebookJob, kernel: Kernel, version: int, outcome: Outcome, **changes: int | Mapping[str, str]
+) -> None:
+    """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
+    record = _record_of(job, kernel)
+    if record is None or record.version != version:  # another machine pushed it
+        record = replace(record or Record(kernel.ref, version, outcome), commit="")
+    replace(record, version=version, outcome=outcome, **changes).write(job.record)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+MIN_HOURS = 0.5
+"""Shortest session: it leaves the time to interrupt the work and to save it."""
 MAX_HOURS = 12.0
 """Longest session with GPUs, and the default."""
 
@@ -18,9 +20,10 @@ On = Annotated[
 Hours = Annotated[
     float | None,
     typer.Option(
-        min=0.1,
+        min=MIN_HOURS,
         max=MAX_HOURS,
-        help=f"--on kaggle: limit of the session, and of the quota it takes. [default: {MAX_HOURS:g}]",
+        help="--on kaggle: limit of the session, before which it saves its work and ends; the same command continues"
+        f" it. It must fit into the week's remaining quota. [default: {MAX_HOURS:g}]",
     ),
 ]
 Detach = Annotated[
@@ -32,7 +35,9 @@ DryRun = Annotated[
 Offline = Annotated[
     bool,
     typer.Option(
-        "--offline", help="--on kaggle: without internet; attach the packages that the image lacks."
+        "--offline",
+        help="--on kaggle: run without internet; packages that Kaggle's image lacks must come from a dataset given by"
+        " --attach.",
     ),
 ]
 Attach = Annotated[

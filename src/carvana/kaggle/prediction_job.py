@@ -14,11 +14,10 @@ from carvana.kaggle.job_inputs import RecipeArgument, in_runs, key_of
 from carvana.kaggle.manifest import Manifest
 from carvana.kaggle.notebooks import NotebookJob, run_on_kaggle
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Sources
-from carvana.kaggle.records import FINISHED, read_record, read_records
+from carvana.kaggle.push import Attachments
+from carvana.kaggle.records import Outcome, read_notebook_record, read_notebook_records
 from carvana.kaggle.session.output import RUNS, SAMPLE, SUBMISSIONS
 from carvana.kaggle.session.settings import SessionSettings
-from carvana.machine import git_commit
 from carvana.recipe import Encoder
 from carvana.runs import RunDir
 from carvana.submission.csv_file import fold_path
@@ -31,7 +30,7 @@ _LEDGER = f"{SUBMISSIONS}/ledger.csv"
 
 
 @dataclass(frozen=True)
-class PredictionJob:
+class KagglePrediction:
     """A prediction as the command line describes it."""
 
     argument: str
@@ -71,7 +70,13 @@ class PredictionJob:
 
 
 def predict_on_kaggle(
-    job: PredictionJob, path: Path, runs: Path, data: Path, options: NotebookOptions
+    job: KagglePrediction,
+    path: Path,
+    runs: Path,
+    data: Path,
+    options: NotebookOptions,
+    *,
+    fresh: bool = False,
 ) -> list[Path]:
     """Predict the competition's test photos into submissions, on Kaggle's machines.
 
@@ -83,13 +88,17 @@ def predict_on_kaggle(
         runs: the folder of the runs and of the notebooks' records.
         data: the data folder; it gets `sample_submission.csv`, which `submit` needs, if it lacks it.
         options: how to run the notebook.
+        fresh: predict again, although it was done or can be continued.
 
     Returns:
         The submissions, the ensemble's first; none for a dry run and a detached one.
 
     Raises:
-        UserError: Kaggle has no copy of a network, or `run_on_kaggle` raises it.
+        UserError: Kaggle has no copy of a network, the data folder holds rendered photos, or `run_on_kaggle` raises
+            it.
     """
+    if (data / "test_masks.csv").exists():
+        raise UserError(f"{data}: holds rendered photos; give --data another/folder to predict and submit")
     recipe = job.recipe
     networks = {in_runs(file): sha256_of_file(file) for run in job.runs for file in run.networks}
     settings = SessionSettings(
@@ -113,14 +122,16 @@ def predict_on_kaggle(
     notebook = NotebookJob(
         settings=settings,
         extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
-        sources=Sources(_kernels_of(networks, runs, options), options.attach),
+        attachments=Attachments(_kernels_of(networks, runs, options), options.attach),
         runs=runs,
         results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
-        install=lambda manifest, folder: _install(manifest, folder, path.parent, data),
+        install=lambda manifest, folder: _install(manifest, folder, path.parent, data, notebook.record),
     )
-    if not _is_current(notebook, path.parent) and not run_on_kaggle(notebook, options):
+    if (fresh or not _is_current(notebook, path.parent)) and not run_on_kaggle(
+        notebook, options, fresh=fresh
+    ):
         return []
-    record = read_record(notebook.record)
+    record = read_notebook_record(notebook.record)
     names = [PurePosixPath(name).name for name in record.files] if record else []
     return [one for one in submissions if one.name in names]
 
@@ -134,43 +145,48 @@ def _kernels_of(networks: Mapping[str, str], runs: Path, options: NotebookOption
     kernels: dict[str, None] = {}
     missing = []
     for name, digest in networks.items():
-        kernel = next((one.kernel for one in read_records(runs) if digest in one.files.values()), None)
+        kernel = next(
+            (one.kernel for one in read_notebook_records(runs) if digest in one.files.values()), None
+        )
         if kernel:
             kernels[kernel] = None
         else:
             missing.append(name)
     if missing and not options.attach:
         raise UserError(
-            f"{', '.join(missing)}: not trained by --on kaggle, so that Kaggle has no copy; upload {runs} as a"
+            f"{', '.join(missing)}: not trained by --on kaggle, so Kaggle has no copy; upload {runs} as a"
             " private dataset, and name it by --attach OWNER/NAME"
         )
     return list(kernels)
 
 
 def _is_current(job: NotebookJob, folder: Path) -> bool:
-    """Return whether the notebook's submissions were fetched before, and are unchanged."""
-    record = read_record(job.record)
-    if record is None or record.outcome != FINISHED:
+    """Return whether the notebook's submissions were fetched before, are unchanged, and have rows in the ledger."""
+    record = read_notebook_record(job.record)
+    if record is None or record.outcome != Outcome.FINISHED:
         return False
+    ledger = Ledger(folder / "ledger.csv")
     for name, digest in record.files.items():
         path = folder / PurePosixPath(name).name
-        if name.endswith(".gz") and not (path.is_file() and sha256_of_file(path) == digest):
-            return False
+        if name.endswith(".gz"):
+            is_unchanged = path.is_file() and sha256_of_file(path) == digest
+            if not (is_unchanged and ledger.find(path.name, digest)):
+                return False
     console.message(f"{folder / job.settings.submission}: predicted already")
     return True
 
 
-def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path) -> None:
+def _install(manifest: Manifest, folder: Path, submissions: Path, data: Path, record_file: Path) -> None:
     """Move fetched submissions to their folder, and their rows to the ledger there; their records come last."""
     submissions.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(submissions / "ledger.csv")
+    ledger, record = Ledger(submissions / "ledger.csv"), read_notebook_record(record_file)
     names = [name for name in manifest.files if name not in (_LEDGER, SAMPLE)]
     records = [name for name in names if name.endswith(".json")]
     for name in names:
         if name not in records:
             shutil.move(folder / name, submissions / PurePosixPath(name).name)
     for row in Ledger(folder / _LEDGER).rows():
-        ledger.add(row | {"commit": git_commit()})
+        ledger.add(row | {"commit": record.commit if record else ""})
     for name in records:
         shutil.move(folder / name, submissions / PurePosixPath(name).name)
     sample = data / PurePosixPath(SAMPLE).name

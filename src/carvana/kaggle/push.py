@@ -11,6 +11,7 @@ from carvana.files import atomic_path, write_json
 from carvana.kaggle.bundle import Bundle
 from carvana.kaggle.client import COMPETITION, translate_errors
 from carvana.kaggle.kernel import Kernel, Quota, gpu_quota
+from carvana.kaggle.options import MIN_HOURS
 
 _SCRIPT, _METADATA = "carvana.py", "kernel-metadata.json"
 ACCELERATOR = "NvidiaTeslaT4"
@@ -20,7 +21,7 @@ _MAX_TITLE = 50
 
 
 @dataclass(frozen=True)
-class Sources:
+class Attachments:
     """What is attached to a notebook."""
 
     kernels: Sequence[str] = ()
@@ -40,9 +41,8 @@ class Push:
     bundle: Bundle
     hours: float
     """Limit of the session."""
-    gpu: bool
     internet: bool
-    sources: Sources
+    attachments: Attachments
 
     def write(self, folder: Path, owner: str) -> None:
         """Write the script and its metadata, as Kaggle's client pushes them."""
@@ -59,26 +59,25 @@ class Push:
             "language": "python",
             "kernel_type": "script",
             "is_private": True,
-            "enable_gpu": self.gpu,
+            "enable_gpu": True,
             "enable_tpu": False,
             "enable_internet": self.internet,
-            "machine_shape": ACCELERATOR if self.gpu else "",
+            "machine_shape": ACCELERATOR,
             "competition_sources": [COMPETITION],
-            "kernel_sources": list(self.sources.kernels),
-            "dataset_sources": list(self.sources.datasets),
-            "model_sources": list(self.sources.models),
+            "kernel_sources": list(self.attachments.kernels),
+            "dataset_sources": list(self.attachments.datasets),
+            "model_sources": list(self.attachments.models),
         }
 
     def describe(self) -> list[str]:
         """Return lines about what the push uses."""
         attached = [f"competition {COMPETITION}"]
-        attached += [f"output of {name}" for name in self.sources.kernels]
-        attached += [f"dataset {name}" for name in self.sources.datasets]
-        attached += [f"model {name}" for name in self.sources.models]
-        machine = "two T4 GPUs" if self.gpu else "no GPU"
+        attached += [f"output of {name}" for name in self.attachments.kernels]
+        attached += [f"dataset {name}" for name in self.attachments.datasets]
+        attached += [f"model {name}" for name in self.attachments.models]
         return [
             f"{len(self.bundle.script):,} characters with {self.bundle.n_files} files, SHA-256 {self.bundle.sha256}",
-            f"private, {machine}, {'with' if self.internet else 'without'} internet, at most {self.hours:g} hours",
+            f"private, two T4 GPUs, {'with' if self.internet else 'without'} internet, at most {self.hours:g} hours",
             f"attached: {', '.join(attached)}",
         ]
 
@@ -112,14 +111,15 @@ def check_quota(quota: Quota | None, hours: float) -> None:
         console.message("GPU quota: Kaggle returns none for this account")
         return
     renewal = f", renewed on {quota.renewed} UTC" if quota.renewed else ""
+    left = int(quota.left * 10) / 10  # not rounded up: the session must fit into it
     if quota.left < hours:
-        shorter = f"give --hours {int(quota.left * 10) / 10:g}, or " if quota.left >= 0.5 else ""
+        shorter = f"give --hours {left:g}, or " if left >= MIN_HOURS else ""
         raise UserError(
-            f"GPU quota: {quota.left:.1f} of {quota.allowed:g} hours are left this week, and the session may take"
+            f"GPU quota: {left:.1f} of {quota.allowed:g} hours are left this week, and the session may take"
             f" {hours:g}; {shorter}wait until it is renewed{renewal.removeprefix(', renewed')}"
         )
     console.message(
-        f"GPU quota: {quota.left:.1f} of {quota.allowed:g} hours are left this week{renewal}; this session takes at"
+        f"GPU quota: {left:.1f} of {quota.allowed:g} hours are left this week{renewal}; this session takes at"
         f" most {hours:g}"
     )
 
@@ -138,8 +138,7 @@ def push(kernel: Kernel, version: Push, folder: Path) -> tuple[int, list[str]]:
     Raises:
         UserError: too little quota is left, or Kaggle refuses the push.
     """
-    if version.gpu:
-        check_quota(gpu_quota(kernel.api), version.hours)
+    check_quota(gpu_quota(kernel.api), version.hours)
     version.write(folder, kernel.owner)
     with translate_errors(f"push {kernel.ref}"):
         response = kernel.api.kernels_push(str(folder), timeout=str(int(version.hours * 3600)))
@@ -160,4 +159,7 @@ def _check_name(kernel: Kernel, address: str) -> None:
     """Raise UserError if Kaggle gave the notebook another name than its title's."""
     slug = urlsplit(address).path.rstrip("/").rpartition("/")[2]
     if slug and slug.lower() != kernel.slug:
-        raise UserError(f"push {kernel.ref}: Kaggle named the notebook {slug}; see {address}")
+        raise UserError(
+            f"push {kernel.ref}: Kaggle named the notebook {slug}, under which it cannot be followed; at {address}"
+            " cancel its session, which uses the quota, and delete it, and run the same command again"
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from carvana.errors import UserError
 from carvana.evaluation.scores import format_dice
-from carvana.kaggle.client import COMPETITION, translate_errors
+from carvana.kaggle.client import COMPETITION, COMPETITION_HINTS, translate_errors
 from carvana.submission.ledger import Ledger, LedgerRow
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def list_submissions(api: "KaggleApi") -> Iterator[KaggleSubmission]:
     """
     listed: set[int] = set()
     for page in itertools.count(1):
-        with translate_errors("list the submissions"):
+        with translate_errors("list the submissions", COMPETITION_HINTS):
             response = api.competition_submissions(COMPETITION, page_number=page, page_size=_PAGE_SIZE) or []
         new = [submission for submission in response if submission.ref not in listed]
         if not new:  # not by the page's length: Kaggle may return smaller pages

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from carvana import console
-from carvana.data.zips import NOTEBOOK_INPUTS, find_sources, missing_parts, unpack_found, zip_name
+from carvana.data.zips import find_sources, missing_parts, unpack_found, zip_name
 from carvana.errors import UserError
 from carvana.kaggle.client import sign_in
 from carvana.kaggle.download import download, files_on_kaggle, is_begun, remove_downloads
+from carvana.kaggle.session.attached import INPUTS, competition_folders
 
 
 def fill_data_folder(
@@ -43,7 +44,9 @@ def fill_data_folder(
         needed = ", ".join(zip_name(part, hq) for part in missing_parts(data))
         raise UserError(f"--zips {zips}: holds none of the files that {data} lacks: {needed}")
     may_download = must or is_begun(data) or (is_empty(data) and may_sign_in)
-    unpack_found(data, [data, *([zips] if zips else NOTEBOOK_INPUTS)], hq=hq, drop=keep_zips is False)
+    unpack_found(
+        data, [data, *([zips] if zips else competition_folders(INPUTS))], hq=hq, drop=keep_zips is False
+    )
     if not missing_parts(data):
         remove_downloads(data)
         return True

@@ -14,7 +14,7 @@ from carvana import console
 from carvana.arguments import command, option
 from carvana.errors import UserError
 from carvana.files import sha256_of_file
-from carvana.kaggle.client import COMPETITION, sign_in, translate_errors
+from carvana.kaggle.client import COMPETITION, COMPETITION_HINTS, sign_in, translate_errors
 from carvana.kaggle.scores import (
     BOARD,
     KaggleSubmission,
@@ -99,7 +99,7 @@ def remaining_submissions(api: "KaggleApi") -> int | None:
     Raises:
         UserError: Kaggle does not return it.
     """
-    with translate_errors("get the number of submissions left today"):
+    with translate_errors("get the number of submissions left today", COMPETITION_HINTS):
         limits = api.competition_get_submission_limits(COMPETITION)
     has_team = limits.num_allowed_now or limits.num_today or limits.num_total
     return limits.num_allowed_now if has_team else None
@@ -195,7 +195,7 @@ def _describe_earlier(path: Path, row: LedgerRow) -> str:
 def _send(api: "KaggleApi", submission: Path, text: str) -> int:
     """Send a submission with its message, and return its number on Kaggle."""
     quiet = not console.on_terminal()
-    with translate_errors(str(submission)):
+    with translate_errors(str(submission), COMPETITION_HINTS):
         response = api.competition_submit(str(submission), text, COMPETITION, quiet=quiet)
     if response.message == api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
         raise UserError(f"{submission}: the upload failed; run the same command again")

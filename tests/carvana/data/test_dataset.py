@@ -71,6 +71,12 @@ def test_missing_test_photo_is_refused(data: Path) -> None:
         test_samples(data)
 
 
+def test_the_fetched_order_of_a_submission_alone_leads_to_the_download(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("img,rle_mask\n")
+    with pytest.raises(UserError, match=r"prepare --source kaggle .* downloads what the folder lacks"):
+        train_samples(tmp_path)
+
+
 def test_photo_without_a_row_in_train_masks_csv_is_refused(data: Path) -> None:
     masks = pd.read_csv(data / "train_masks.csv")
     masks[1:].to_csv(data / "train_masks.csv", index=False)

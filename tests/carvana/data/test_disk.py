@@ -26,6 +26,8 @@ def test_a_folder_that_does_not_exist_is_on_the_disk_above_it(tmp_path: Path) ->
     check_space(tmp_path / "not" / "there", 1000)
     with pytest.raises(UserError, match=r"data: 1000000\.0 GB are needed there and .* GB are free"):
         check_space(tmp_path / "data", 1e15)
+    with pytest.raises(UserError, match="or choose another --runs"):
+        check_space(tmp_path / "runs", 1e15, "--runs")
 
 
 def test_the_cache_of_the_training_photos_is_counted(free_5_gb: Path) -> None:

@@ -14,11 +14,12 @@ from tests.kaggle_stand_in import COMPLETE, KaggleStandIn, Session
 from tests.scripts import error_of, output_of, run_script
 
 from carvana.files import sha256_of_file
-from carvana.kaggle.job_inputs import sources_of
-from carvana.kaggle.push import Sources
+from carvana.kaggle import notebooks
+from carvana.kaggle.job_inputs import attachments_of
+from carvana.kaggle.push import Attachments
 from carvana.recipe import read_recipe, write_recipe
 from carvana.runs import RunDir
-from carvana.submission.ledger import COLUMNS
+from carvana.submission.ledger import COLUMNS, Ledger
 
 TRAIN = ["train", "--recipe", "fast", "--folds", "folds/two.csv", "--on", "kaggle"]
 PREDICT = ["predict", "--recipe", "fast", "--on", "kaggle", "--each-fold"]
@@ -69,6 +70,7 @@ def end_with(write: Callable[[Path, dict], None]) -> Callable[[Session], None]:
             for path in paths
         }
         manifest = {"format": 1, "key": settings["key"], "bundle": "b", "finished": True, "machine": "T4"}
+        manifest |= {"failure": ""}
         (session.output / "manifest.json").write_text(json.dumps(manifest | {"files": files, "state": {}}))
         session.end(COMPLETE)
 
@@ -105,11 +107,16 @@ def malicious(output: Path, settings: dict) -> None:
     (output / "submissions" / "x" / "ledger.csv").write_text("replaces the ledger")
 
 
-def only(kaggle: KaggleStandIn, step: str) -> Session:
-    """The only session of a step."""
-    (session,) = [
+def sessions_of(kaggle: KaggleStandIn, step: str) -> list[Session]:
+    """All sessions of a step."""
+    return [
         session for ref, found in kaggle.kernels.kernels.items() if f"-{step}-" in ref for session in found
     ]
+
+
+def only(kaggle: KaggleStandIn, step: str) -> Session:
+    """The only session of a step."""
+    (session,) = sessions_of(kaggle, step)
     return session
 
 
@@ -132,6 +139,55 @@ def test_training_and_prediction(signed_in: KaggleStandIn, here: Path) -> None:
     assert len(settings["networks"]) == 4
     assert settings["parts"] == ["test", "sample_submission.csv"]
     assert settings["arguments"] == ["--each-fold"]
+
+
+def test_the_commit_in_the_ledger_is_that_of_the_push(
+    signed_in: KaggleStandIn, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, cwd=here)
+    signed_in.kernels.run = predicted
+    monkeypatch.setattr(notebooks, "git_commit", lambda: "pushed")
+    output_of(*PREDICT, "--detach", cwd=here)
+    monkeypatch.setattr(notebooks, "git_commit", lambda: "fetching")
+    output_of(*PREDICT, cwd=here)
+    assert {row["commit"] for row in Ledger(here / "submissions" / "ledger.csv").rows()} == {"pushed"}
+
+
+def test_a_row_of_the_ledger_that_was_deleted_is_fetched_again(signed_in: KaggleStandIn, here: Path) -> None:
+    for run in (trained, predicted):
+        signed_in.kernels.run = run
+        output_of(*(TRAIN if run is trained else PREDICT), cwd=here)
+    assert "predicted already" in output_of(*PREDICT, cwd=here)
+    ledger = here / "submissions" / "ledger.csv"
+    *rows, _ = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(rows))
+    assert output_of(*PREDICT, cwd=here).count("│ submissions/fast") == 3
+    assert len(sessions_of(signed_in, "predict")) == 1
+    ledger.unlink()
+    assert output_of(*PREDICT, cwd=here).count("│ submissions/fast") == 3
+
+
+def test_a_fresh_prediction_is_pushed_again(signed_in: KaggleStandIn, here: Path) -> None:
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, cwd=here)
+    signed_in.kernels.run = predicted
+    output_of(*PREDICT, cwd=here)
+    output_of(*PREDICT, "--fresh", "--detach", cwd=here)
+    output_of(*PREDICT, "--fresh", cwd=here)
+    assert len(sessions_of(signed_in, "predict")) == 2
+    assert "predicted already" in output_of(*PREDICT, cwd=here)
+
+
+def test_a_prediction_beside_rendered_photos(signed_in: KaggleStandIn, here: Path) -> None:
+    for fold in (0, 1):
+        write_run(here / "runs", fold)
+    (here / "data").mkdir()
+    for name in ("test_masks.csv", "sample_submission.csv"):
+        (here / "data" / name).touch()
+    message = error_of(*PREDICT, cwd=here)
+    assert "data: holds rendered photos; give --data another/folder to predict and submit" in message
+    assert signed_in.requests == []
 
 
 def test_a_prediction_whose_output_holds_something_else(signed_in: KaggleStandIn, here: Path) -> None:
@@ -164,18 +220,45 @@ def test_commands_that_differ_are_different_notebooks(signed_in: KaggleStandIn, 
     assert [len(found) for found in signed_in.kernels.kernels.values()] == [1, 1, 1]
 
 
+def test_the_default_fold_table_is_the_projects(signed_in: KaggleStandIn, here: Path) -> None:
+    signed_in.kernels.run = trained
+    output_of("train", "--recipe", "fast", "--on", "kaggle", "--fold", 4, cwd=here)
+    assert settings_of(only(signed_in, "train"))["table"] == "folds/carvana-5.csv"
+
+
+def test_several_folds_are_one_notebook(signed_in: KaggleStandIn, here: Path) -> None:
+    (here / "folds" / "two.csv").write_text("car,fold\n00087a6bd4dc,0\n02159e548029,1\n0495dcf27283,2\n")
+    signed_in.kernels.run = trained
+    text = output_of(*TRAIN, "--fold", 2, "--fold", 0, "--fold", 2, cwd=here)
+    assert "fold 0: fetched" in text
+    assert "fold 2: fetched" in text
+    settings = settings_of(only(signed_in, "train"))
+    assert (settings["folds"], settings["fold_argument"]) == ([0, 2], "0,2")
+
+
 def test_a_fold_that_was_trained_here_is_never_replaced(signed_in: KaggleStandIn, here: Path) -> None:
     write_run(here / "runs", 0, "home")
     message = error_of(*TRAIN, cwd=here)
     assert (
-        "runs/fast/fold-0: trained already, but not by this notebook; train each of the other folds"
-        in message
+        "runs/fast/fold-0: trained already, but not by this notebook; `./run.sh train --recipe fast --fold 1"
+        " --folds folds/two.csv --on kaggle` trains the other folds" in message
     )
     signed_in.kernels.run = trained
     output_of(*TRAIN, "--fold", 1, cwd=here)
     assert "fold 0: trained already" in output_of(*TRAIN, "--fold", 0, cwd=here)
     assert (here / "runs/fast/fold-0/model.keras").read_text() == "home fold 0"
     assert len(signed_in.kernels.kernels) == 1
+
+
+def test_a_fold_that_is_trained_here_meanwhile_is_kept(signed_in: KaggleStandIn, here: Path) -> None:
+    def train_at_both(session: Session) -> None:
+        write_run(here / "runs", 0, "home")
+        trained(session)
+
+    signed_in.kernels.run = train_at_both
+    assert "fold 0: was trained on this machine meanwhile, in runs/fast/fold-0" in output_of(*TRAIN, cwd=here)
+    assert (here / "runs/fast/fold-0/model.keras").read_text() == "home fold 0"
+    assert (here / "runs/fast/fold-1/model.keras").read_text() == "kaggle fold 1"
 
 
 def test_fresh_replaces_what_was_trained(signed_in: KaggleStandIn, here: Path) -> None:
@@ -187,14 +270,26 @@ def test_fresh_replaces_what_was_trained(signed_in: KaggleStandIn, here: Path) -
     assert not (here / "runs/fast/fold-0/left-over.txt").exists()
 
 
+@pytest.mark.parametrize("again", [["--fresh"], []])
+def test_the_detached_result_of_fresh_is_fetched(
+    signed_in: KaggleStandIn, here: Path, again: list[str]
+) -> None:
+    for fold in (0, 1):
+        write_run(here / "runs", fold, "home")
+    signed_in.kernels.run = trained
+    output_of(*TRAIN, "--fresh", "--detach", cwd=here)
+    output_of(*TRAIN, *again, cwd=here)
+    assert (here / "runs/fast/fold-0/model.keras").read_text() == "kaggle fold 0"
+    assert len(sessions_of(signed_in, "train")) == 1
+    assert "fold 0: trained already" in output_of(*TRAIN, cwd=here)
+
+
 def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Path) -> None:
     for fold in (0, 1):
         write_run(here / "runs", fold, "home")
     message = error_of(*PREDICT, cwd=here)
     assert "fast/fold-0/model.keras" in message
-    assert (
-        "not trained by --on kaggle, so that Kaggle has no copy; upload runs as a private dataset" in message
-    )
+    assert "not trained by --on kaggle, so Kaggle has no copy; upload runs as a private dataset" in message
     signed_in.kernels.run = predicted
     signed_in.kernels.datasets["someone/my-runs"] = here / "runs"
     output_of(*PREDICT, "--attach", "someone/my-runs", cwd=here)
@@ -206,11 +301,14 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
     [
         ([*TRAIN, "--fold", 7], 1, "fold 7: not in folds/two.csv, which has 0, 1"),
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
-        ([*TRAIN, "--cluster", "local:2"], 2, "none of --cluster and --gpus"),
+        ([*TRAIN, "--cluster", "local:2"], 2, "none of --data, --cluster and --gpus"),
+        ([*TRAIN, "--data", "data"], 2, "none of --data, --cluster and --gpus"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
+        ([*TRAIN, "--hours", 0.4], 2, "greater than or equal to 0.5"),
         ([*TRAIN, "--attach", "wheels"], 2, "--attach wheels: expected OWNER/NAME"),
         ([*TRAIN[:-2], "--dry-run"], 2, "--attach require --on kaggle"),
         ([*PREDICT[:3], "--data", "data", "--hours", 1], 2, "--attach require --on kaggle"),
+        ([*PREDICT[:3], "--data", "data", "--fresh"], 2, "--fresh requires --on kaggle"),
         ([*PREDICT, "--images", "*.jpg", "--cutouts", "cut"], 2, "--on kaggle takes --recipe"),
         (PREDICT, 1, "runs/fast: not trained"),
     ],
@@ -230,16 +328,16 @@ WEIGHTS = 'model={encoder="resnet34",weights="%s",sha256="' + "0" * 64 + '"}'
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/kaggle/input/datasets/someone/resnet34/weights.h5", Sources(datasets=["someone/resnet34"])),
+        ("/kaggle/input/datasets/someone/resnet34/weights.h5", Attachments(datasets=["someone/resnet34"])),
         (
             "/kaggle/input/models/someone/resnet/keras/34/2/weights.h5",
-            Sources(models=["someone/resnet/keras/34/2"]),
+            Attachments(models=["someone/resnet/keras/34/2"]),
         ),
     ],
 )
-def test_the_weights_of_an_encoder_are_attached(path: str, expected: Sources) -> None:
+def test_the_weights_of_an_encoder_are_attached(path: str, expected: Attachments) -> None:
     recipe = read_recipe("resnet34", [WEIGHTS % path])
-    found = sources_of(recipe, [], offline=True)
+    found = attachments_of(recipe, [], offline=True)
     assert (list(found.datasets), list(found.models)) == (list(expected.datasets), list(expected.models))
 
 

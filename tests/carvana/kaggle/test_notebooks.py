@@ -19,7 +19,8 @@ from carvana.kaggle import notebooks
 from carvana.kaggle.manifest import FileEntry, Manifest
 from carvana.kaggle.notebooks import NotebookJob
 from carvana.kaggle.options import NotebookOptions
-from carvana.kaggle.push import Sources
+from carvana.kaggle.push import Attachments
+from carvana.kaggle.records import Outcome, Record, read_notebook_record
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.locks import is_locked
 
@@ -64,7 +65,7 @@ def installed() -> Installed:
 @pytest.fixture
 def job(tmp_path: Path, installed: Installed) -> NotebookJob:
     extra = {"folds/carvana-5.csv": b"car,fold\n"}
-    return NotebookJob(SETTINGS, extra, Sources(), tmp_path / "runs", ["runs/fast/fold-0/"], installed)
+    return NotebookJob(SETTINGS, extra, Attachments(), tmp_path / "runs", ["runs/fast/fold-0/"], installed)
 
 
 def run(job: NotebookJob, *, fresh: bool = False, **options: object) -> bool:
@@ -127,7 +128,7 @@ def test_the_same_command_fetches_again_what_was_fetched(
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_detaches_and_the_same_command_follows_again(
-    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed, capsys: pytest.CaptureFixture
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
 ) -> None:
     runner = Scripted(output(), waits=True)
     signed_in.kernels.run = runner
@@ -138,9 +139,8 @@ def test_ctrl_c_detaches_and_the_same_command_follows_again(
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press_ctrl_c, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="detached from version 1, which goes on and uses the quota"):
         run(job)
-    assert "detached from version 1, which goes on" in capsys.readouterr().out
     runner.go_on.set()
     assert run(job)
     assert installed.files == RESULTS
@@ -226,6 +226,11 @@ def test_a_dry_run_sends_nothing(
             12.0,
             r"2\.0 of 30 hours are left this week, and the session may take 12; give --hours 2, or wait",
         ),
+        (
+            18.03,
+            12.0,
+            r"11\.9 of 30 hours are left this week, and the session may take 12; give --hours 11\.9, or",
+        ),
         (29.9, 1.0, r"0\.1 of 30 hours are left this week, and the session may take 1; wait until"),
         (28.0, 2.0, ""),
     ],
@@ -248,7 +253,7 @@ def test_a_refused_push(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     assert "Kaggle refuses it (Maximum batch GPU session count of 2 reached.)" in error_of(job)
     signed_in.kernels.push_error = ""
     signed_in.refusals["SaveKernel"] = Refusal(403, "Phone verification is required")
-    assert "Kaggle refuses (403 Phone verification is required)" in error_of(job)
+    assert error_of(job).endswith("Kaggle refuses (403 Phone verification is required)")
     signed_in.refusals.clear()
     signed_in.kernels.renamed = "someone/another"
     assert "Kaggle named the notebook another" in error_of(job)
@@ -257,13 +262,25 @@ def test_a_refused_push(signed_in: KaggleStandIn, job: NotebookJob) -> None:
 def test_sources_that_were_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
     signed_in.kernels.competitions = ()
     signed_in.kernels.run = Scripted(state=ERROR)
-    job = replace(job, sources=Sources(datasets=["someone/wheels"]))
+    job = replace(job, attachments=Attachments(datasets=["someone/wheels"]))
     assert "did not attach carvana-image-masking-challenge, someone/wheels" in error_of(job)
+    assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
     signed_in.kernels.competitions = ("carvana-image-masking-challenge",)
     signed_in.kernels.datasets["someone/wheels"] = job.runs
     signed_in.kernels.run = Scripted(output())
     assert run(job)
     assert len(sessions(signed_in)) == 2
+
+
+def test_a_version_that_ends_well_without_a_source_is_fetched(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    job = replace(job, attachments=Attachments(datasets=["someone/mistyped"]))
+    assert "If the version fails, run the same command again" in error_of(job)
+    assert run(job)
+    assert installed.files == RESULTS
+    assert len(sessions(signed_in)) == 1
 
 
 def test_a_failed_session_shows_its_last_lines_and_is_pushed_again(
@@ -313,6 +330,29 @@ def test_a_session_whose_time_was_over_is_continued_by_the_next_version(
     assert attached == [[], ["someone/carvana-train-fast-01234567"], ["someone/carvana-train-fast-01234567"]]
 
 
+def test_what_was_finished_before_a_failure_is_fetched_and_continued(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed
+) -> None:
+    failure = "train.py failed with exit status 1"
+    signed_in.kernels.run = Scripted(output(finished=False, failure=failure))
+    message = error_of(job)
+    assert "failed (train.py failed with exit status 1); what was finished before was fetched" in message
+    assert installed.files == RESULTS
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    attached = [session.body.get("kernelDataSources", []) for session in sessions(signed_in)]
+    assert attached == [[], ["someone/carvana-train-fast-01234567"]]
+
+
+def test_fresh_starts_again_after_a_failure(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False, failure="train.py failed with exit status 1"))
+    with pytest.raises(UserError, match="failed"):
+        run(job, fresh=True)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job, fresh=True)
+    assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
 def test_a_lost_connection_while_following_repeats_no_line(
     signed_in: KaggleStandIn, job: NotebookJob, capsys: pytest.CaptureFixture
 ) -> None:
@@ -334,6 +374,26 @@ def test_errors_of_kaggle_while_following_are_waited_out(signed_in: KaggleStandI
     signed_in.refusals["GetKernelSessionStatus"] = Refusal(500, "down", times=3)
     signed_in.refusals["log"] = Refusal(429, "slowly", times=2)
     assert run(job)
+
+
+@pytest.mark.parametrize(("status", "times"), [(500, 25), (404, 1_000)])
+def test_following_goes_on_without_the_live_log(
+    signed_in: KaggleStandIn, job: NotebookJob, capsys: pytest.CaptureFixture, status: int, times: int
+) -> None:
+    runner = Scripted(output(), lines=("one\n", "two\n"), waits=True)
+    signed_in.kernels.run = runner
+    signed_in.refusals["log"] = Refusal(status, times=times)
+
+    def let_it_end() -> None:
+        while signed_in.requests.count("GetKernelSessionStatus") < 24:
+            time.sleep(0.01)
+        runner.go_on.set()
+
+    threading.Thread(target=let_it_end, daemon=True).start()
+    assert notebooks.run_on_kaggle(job, NotebookOptions(), first_pause_s=1e-5)
+    text = capsys.readouterr().out
+    assert text.count("one\ntwo\n") == 1
+    assert text.count("the log is printed when the session has ended") == (status == 404)
 
 
 def test_following_ends_when_kaggle_refuses(signed_in: KaggleStandIn, job: NotebookJob) -> None:
@@ -462,6 +522,83 @@ def test_fresh_pushes_again_but_not_beside_a_running_session(
     signed_in.kernels.run = Scripted(output())
     assert run(job, fresh=True)
     assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_fresh_version_is_followed_and_continued_with_fresh_and_without(
+    signed_in: KaggleStandIn, job: NotebookJob, installed: Installed, again: bool
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    run(job)
+    runner = Scripted(output(finished=False), waits=True)
+    signed_in.kernels.run = runner
+    run(job, fresh=True, detach=True)
+    assert read_notebook_record(job.record).is_replacing
+    runner.go_on.set()
+    with pytest.raises(UserError, match="the same command pushes the next version"):
+        run(job, fresh=again)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job, fresh=again)
+    assert not read_notebook_record(job.record).is_replacing
+    attached = [session.body.get("kernelDataSources", []) for session in sessions(signed_in)]
+    assert attached == [[], [], ["someone/carvana-train-fast-01234567"]]
+    assert run(job, fresh=True)
+    assert len(sessions(signed_in)) == 4
+
+
+def test_a_version_without_a_session_is_waited_for(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    runner = Scripted(output(), waits=True)
+    signed_in.kernels.run = runner
+    run(job, detach=True)
+    signed_in.refusals["GetKernelSessionStatus"] = Refusal(404, "Not found", times=4)
+    runner.go_on.set()
+    assert run(job)
+    assert len(sessions(signed_in)) == 1
+
+
+def test_fresh_pushes_again_after_a_version_that_was_saved_without_a_session(
+    signed_in: KaggleStandIn, job: NotebookJob
+) -> None:
+    signed_in.kernels.run = Scripted(output())
+    run(job)
+    signed_in.refusals["GetKernelSessionStatus"] = Refusal(404, "Not found", times=1)
+    assert run(job, fresh=True)
+    assert len(sessions(signed_in)) == 2
+
+
+def test_a_notebook_that_was_deleted_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False))
+    error_of(job)
+    signed_in.kernels.delete_all()
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    assert sessions(signed_in)[0].body.get("kernelDataSources", []) == []
+
+
+def test_the_notebook_of_another_account_is_not_attached(signed_in: KaggleStandIn, job: NotebookJob) -> None:
+    signed_in.kernels.run = Scripted(state=ERROR)
+    error_of(job)
+    Record(f"another/{job.slug}", 1, Outcome.UNFINISHED, continues_from=1).write(job.record)
+    assert "version 1 of someone/carvana-train-fast-01234567 failed" in error_of(job)
+    signed_in.kernels.run = Scripted(output())
+    assert run(job)
+    assert sessions(signed_in)[1].body.get("kernelDataSources", []) == []
+
+
+def test_what_is_fetched_is_recorded_before_it_is_installed(
+    signed_in: KaggleStandIn, job: NotebookJob
+) -> None:
+    signed_in.kernels.run = Scripted(output(finished=False))
+
+    def interrupt(manifest: Manifest, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(job, install=interrupt))
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in RESULTS.items()}
+    assert read_notebook_record(job.record).files == digests
+    assert "stopped when its time was over" in error_of(job)  # fetches and installs it now
+    assert len(sessions(signed_in)) == 1
 
 
 def test_without_a_connection(

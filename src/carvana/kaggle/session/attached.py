@@ -7,6 +7,8 @@ from pathlib import Path
 
 COMPETITION = "carvana-image-masking-challenge"
 """Name of the competition, and of the folder of its data."""
+INPUTS = Path("/kaggle/input")
+"""Folder of a notebook's inputs, which is only read."""
 
 
 def competition_folders(inputs: Path) -> list[Path]:

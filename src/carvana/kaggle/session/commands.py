@@ -50,9 +50,11 @@ def train_commands(
     command = [sys.executable, str(code / "src" / "train.py"), "--recipe", _recipe(settings, code)]
     command += ["--data", str(data), "--folds", str(code / settings.table), "--runs", str(runs)]
     command += _changes(settings)
-    if settings.fold_argument == "all" and len(left) > 1:  # finished folds are skipped
-        return [[*command, "--fold", "all", *_on_each(n_gpus)]]
-    return [[*command, "--fold", str(fold), *(["--gpus", "all"] if n_gpus > 1 else [])] for fold in left]
+    if len(left) == 1:
+        return [[*command, "--fold", str(left[0]), *(["--gpus", "all"] if n_gpus > 1 else [])]]
+    folds = ["all"] if settings.fold_argument == "all" else list(map(str, left))  # finished folds are skipped
+    options = [argument for fold in folds for argument in ("--fold", fold)]
+    return [[*command, *options, *_on_each(n_gpus)]] if left else []
 
 
 def predict_commands(

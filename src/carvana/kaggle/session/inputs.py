@@ -69,8 +69,11 @@ def find_networks(inputs: Path, digests: Mapping[str, str]) -> dict[str, Path]:
     wanted = set(digests.values())
     found: dict[str, Path] = {}
     for path in attached_files(inputs, _NETWORKS):
-        if len(found) < len(wanted):
-            found.setdefault(sha256_of_file(path), path)
+        if found.keys() == wanted:
+            break
+        digest = sha256_of_file(path)
+        if digest in wanted:
+            found.setdefault(digest, path)
     missing = [name for name, digest in digests.items() if digest not in found]
     if missing:
         raise UserError(

@@ -23,7 +23,14 @@ def run_dirs(settings: SessionSettings, work: Path) -> list[RunDir]:
 
 
 def publish(
-    settings: SessionSettings, work: Path, output: Path, *, finished: bool, bundle: str, machine: str
+    settings: SessionSettings,
+    work: Path,
+    output: Path,
+    *,
+    finished: bool,
+    bundle: str,
+    machine: str,
+    failure: str = "",
 ) -> Manifest:
     """Copy a session's results to the output, and write their manifest.
 
@@ -34,6 +41,7 @@ def publish(
         finished: whether the work is done.
         bundle: SHA-256 of the bundle.
         machine: description of the machine.
+        failure: the reason why a command failed, or "".
     """
     results = _results(settings, work, finished)
     for path in results:
@@ -46,7 +54,7 @@ def publish(
         state[STATE] = FileEntry.of(output / STATE)
     names = [path.relative_to(work).as_posix() for path in results]
     files = {name: FileEntry.of(output / name) for name in sorted(names)}
-    manifest = Manifest(settings.key, bundle, finished, files, state, machine)
+    manifest = Manifest(settings.key, bundle, finished, files, state, machine, failure)
     manifest.write(output)
     return manifest
 

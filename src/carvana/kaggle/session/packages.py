@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from carvana.kaggle.session.attached import attached_files
+from carvana.kaggle.session.attached import INPUTS, attached_files
 
 _MODULES = {
     "opencv-python-headless": "cv2",
@@ -148,7 +148,7 @@ def main(requirements: Path) -> None:
     Args:
         requirements: the file requirements.txt.
     """
-    wheels = sorted({path.parent for path in attached_files(Path("/kaggle/input"), ["*.whl"])})
+    wheels = sorted({path.parent for path in attached_files(INPUTS, ["*.whl"])})
     try:
         ensure_packages(read_pins(requirements.read_text(), encoders=False), offline=False, wheels=wheels)
     except MissingPackagesError as error:

@@ -21,7 +21,7 @@ class SessionSettings:
     folds: tuple[int, ...]
     """Folds to train, or folds whose networks predict."""
     fold_argument: str
-    """The folds as the step's command takes them: `all`, or a number."""
+    """The folds of the command line: `all`, or numbers separated by commas, of which a prediction has one."""
     key: str
     """SHA-256 of everything that decides the result, apart from the code."""
     hours: float
@@ -42,8 +42,6 @@ class SessionSettings:
     """True if the network has an encoder of segmentation-models."""
     offline: bool = False
     """True if the session has no internet."""
-    gpu: bool = True
-    """True if the session has been requested with GPUs."""
     resumes: bool = False
     """True if an earlier version's output is attached, from which the session continues."""
 

@@ -15,8 +15,8 @@ from carvana.kaggle.session.settings import SessionSettings
 
 _MARGIN = 0.1
 """Share of the session's limit that is left for saving the output."""
-_MARGIN_S = (30.0, 900.0)
-"""Smallest and largest time in seconds that is left for it."""
+_MAX_MARGIN_S = 900.0
+"""Longest time in seconds that is left for it."""
 
 
 class Session:
@@ -39,28 +39,51 @@ class Session:
         self._machine = f"{', '.join(self._gpus) or 'no GPU'}; {libraries}"
 
     def run(self, started: float, bundle: str) -> None:
-        """Do the work until it is finished or the session's time is over, and write the output.
+        """Do the work until it is finished, fails, or the session's time is over, and write the output.
 
         Args:
             started: the time of `time.monotonic` at which the session started.
             bundle: SHA-256 of the bundle.
 
         Raises:
-            UserError: there is no GPU, an input is missing, or a command failed.
+            UserError: there is no GPU, an input is missing, or the self-test failed.
         """
         settings = self._settings
         console.message(f"GPUs: {', '.join(self._gpus) or 'none'}")
-        if settings.gpu and not self._gpus:
+        if not self._gpus:
             raise UserError("Kaggle gave this session no GPU; run the same command again")
         signal.signal(signal.SIGTERM, _cancel)
+        finished, failure = self._work_until(started + work_seconds(settings.hours))
+        outcome = "finished" if finished else "the session's time is over before the work is done"
+        console.message(f"error: {failure}" if failure else outcome)
+        publish(
+            settings,
+            self._work,
+            self._output,
+            finished=finished,
+            bundle=bundle,
+            machine=self._machine,
+            failure=failure,
+        )
+
+    def _work_until(self, deadline: float) -> tuple[bool, str]:
+        """Do the work until a time of `time.monotonic`.
+
+        Returns:
+            Whether it is finished, and the reason why a command failed, or "".
+        """
+        failure = ""
         try:
             self._prepare_inputs()
             self._self_test()
-            finished = run_until(self._commands(), self._work, started + work_seconds(settings.hours))
+            try:
+                finished = run_until(self._commands(), self._work, deadline)
+            except UserError as error:  # what was finished before is published all the same
+                finished, failure = False, str(error)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the output is saved undisturbed
         except Cancelled:
             finished = False
-        console.message("finished" if finished else "the session's time is over before the work is done")
-        publish(settings, self._work, self._output, finished=finished, bundle=bundle, machine=self._machine)
+        return finished, failure
 
     def _prepare_inputs(self) -> None:
         """Fill the data folder, and restore networks and what an earlier version left."""
@@ -99,8 +122,7 @@ class Session:
 def work_seconds(hours: float) -> float:
     """Return the seconds that a session works, of its limit in hours; the rest is for saving the output."""
     limit = hours * 3600
-    low, high = _MARGIN_S
-    return max(0.0, limit - min(max(limit * _MARGIN, low), high))
+    return limit - min(limit * _MARGIN, _MAX_MARGIN_S)
 
 
 def _cancel(*_: object) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from carvana.errors import UserError
-from carvana.kaggle.session.commands import Cancelled, gpus, predict_commands, run_until, train_commands
+from carvana.kaggle.options import MIN_HOURS
+from carvana.kaggle.session.commands import (
+    GRACE_S,
+    Cancelled,
+    gpus,
+    predict_commands,
+    run_until,
+    train_commands,
+)
 from carvana.kaggle.session.settings import SessionSettings
 from carvana.kaggle.session.work import work_seconds
 
@@ -56,6 +64,13 @@ def test_the_folds_that_are_left_decide_how_the_gpus_are_used(
     assert train_arguments(SETTINGS, left, n_gpus) == expected
 
 
+def test_several_chosen_folds_are_trained_as_all_are() -> None:
+    settings = replace(SETTINGS, fold_argument="0,2,3")
+    assert train_arguments(settings, [0, 3], 2) == [["--fold", "0", "--fold", "3", "--cluster", "local:2"]]
+    assert train_arguments(settings, [0, 3], 1) == [["--fold", "0", "--fold", "3"]]
+    assert train_arguments(settings, [3], 2) == [["--fold", "3", "--gpus", "all"]]
+
+
 def test_without_openssl_one_process_trains_all_folds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -94,7 +109,7 @@ def test_the_gpus_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert gpus() == []
 
 
-@pytest.mark.parametrize(("hours", "seconds"), [(12.0, 42_300), (1.0, 3_240), (0.1, 324), (0.001, 0)])
+@pytest.mark.parametrize(("hours", "seconds"), [(12.0, 42_300), (1.0, 3_240), (0.5, 1_620)])
 def test_some_of_a_sessions_time_is_left_for_saving(hours: float, seconds: float) -> None:
     assert work_seconds(hours) == pytest.approx(seconds)
 
@@ -105,6 +120,10 @@ STEP = ["sh", "-c", "trap 'touch interrupted; exit 130' INT; touch started; slee
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def test_the_time_for_saving_of_the_shortest_session_covers_that_of_an_interrupted_command() -> None:
+    assert MIN_HOURS * 3600 - work_seconds(MIN_HOURS) > GRACE_S
 
 
 def test_a_command_is_interrupted_when_the_time_is_over(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.dataset import train_samples
 from carvana.errors import UserError
+from carvana.files import sha256_of_file
 from carvana.kaggle.manifest import MANIFEST
 from carvana.kaggle.session.attached import COMPETITION, attached_files
 from carvana.kaggle.session.inputs import competition_folder, find_networks, prepare_data, restore_earlier
@@ -74,6 +75,16 @@ def test_networks_are_found_by_their_content(tmp_path: Path) -> None:
     assert [found[name].read_bytes() for name in digests] == [b"a", b"b"]
     with pytest.raises(UserError, match=r"lacks fast/fold-2/model\.keras, or holds other weights"):
         find_networks(tmp_path, digests | {"fast/fold-2/model.keras": hashlib.sha256(b"c").hexdigest()})
+
+
+def test_networks_are_found_among_those_of_other_folds_and_recipes(tmp_path: Path) -> None:
+    for folder in ("fast/fold-0", "fast/fold-1", "single/fold-0", "single/fold-1"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+        for name in ("model.keras", "refiner.keras"):
+            (tmp_path / "runs" / folder / name).write_text(f"{name} of {folder}")
+    wanted = [f"single/fold-1/{name}" for name in ("model.keras", "refiner.keras")]
+    digests = {name: sha256_of_file(tmp_path / "runs" / name) for name in wanted}
+    assert find_networks(tmp_path, digests) == {name: tmp_path / "runs" / name for name in wanted}
 
 
 SETTINGS = SessionSettings("train", "fast", "fast", (0, 1, 2), "all", "key", 12.0, ("train",))
