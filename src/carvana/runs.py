@@ -65,6 +65,12 @@ class RunMetadata(BaseModel):
     """Backend of Keras."""
     keras: str
     """Version of Keras."""
+    machine: str | None = None
+    """Machine of the training, e.g. `Tesla T4, 4 cores of AMD EPYC 9R14`; like the next two, absent in older runs."""
+    train_photos: int | None = None
+    """Number of photos that were trained on."""
+    train_cars: int | None = None
+    """Number of cars in these photos."""
     precision: Precision | None = None
     """Precision that was chosen where the recipe's is `auto`."""
     device: str | None = None

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from carvana import console
-from carvana.backend import AllDevices, keras
+from carvana.backend import AllDevices, first_gpu, keras
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -73,6 +73,7 @@ class FoldTask:
     def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
         """Train the recipe's networks and score them if there are held-out photos; this marks the run as finished."""
         check_memory(self.recipe, len(self.train))
+        self._record_machine_and_data()
         start, resumed = time.perf_counter(), self.completed() > 0
         run, validator = self.run, Validator(self.val, self.recipe) if self.val else None
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
@@ -95,11 +96,20 @@ class FoldTask:
                 cars=len({sample.car for sample in self.train}),
                 minutes=round((time.perf_counter() - start) / 60, 2),
                 resumed=resumed,
-                machine=describe_machine(),
+                machine=_machine(),
                 commit=git_commit(),
             )
             run.write_training_record(record)  # the last file
         _delete_checkpoints(run)
+
+    def _record_machine_and_data(self) -> None:
+        """Write into the run's metadata which machine trains it, and on how many photos and cars."""
+        facts = {
+            "machine": _machine(),
+            "train_photos": len(self.train),
+            "train_cars": len({sample.car for sample in self.train}),
+        }
+        self.run.write_metadata(self.run.read_metadata().model_copy(update=facts))
 
     def _photos_per_epoch(self) -> list[int]:
         """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
@@ -138,6 +148,12 @@ class TrainingJob:
 
     def load(self) -> None:
         """Load nothing: each task builds its own network."""
+
+
+def _machine() -> str:
+    """Describe the machine of this process: its GPU, if the network is trained on one, and its processor."""
+    gpu = first_gpu()
+    return f"{gpu.name}, {describe_machine()}" if gpu else describe_machine()
 
 
 def _filled_up(n_samples: int, stage: Stage) -> int:
