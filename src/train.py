@@ -18,6 +18,7 @@ from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir, recipe_runs
+from carvana.training.loggers import LoggerName, check_installed
 
 
 def train(
@@ -49,6 +50,12 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what was trained of these folds before, and start again.")
     ] = False,
+    logger: Annotated[
+        LoggerName,
+        typer.Option(
+            help="`wandb` logs to Weights & Biases beside TensorBoard; install it by `pip install wandb`."
+        ),
+    ] = "tensorboard",
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +88,8 @@ def train(
 
         ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --fold none
 
+        ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --logger wandb
+
         ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
     recipes = [read_recipe(name, set_) for name in recipe]
@@ -92,6 +101,7 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
+    check_installed(logger)
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook:
         from carvana.kaggle.job_inputs import RecipeArgument
@@ -99,6 +109,8 @@ def train(
 
         if len(recipes) > 1 or cluster or gpus == "all":
             raise typer.BadParameter("--on kaggle takes one --recipe, and none of --cluster and --gpus")
+        if logger == "wandb":
+            raise typer.BadParameter("--on kaggle cannot be used with --logger wandb")
         single = fold_name(parse_single_fold(fold or []))
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
         _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
@@ -121,7 +133,9 @@ def train(
         from carvana.cluster.executor import dask_executor
 
         job = TrainingJob(data, runs, tuple(map(_absolute, recipe)), tuple(set_ or ()))
-        trained = train_on_cluster(dask_executor(cluster), job, recipes, split, numbers, fresh=fresh)
+        trained = train_on_cluster(
+            dask_executor(cluster), job, recipes, split, numbers, fresh=fresh, logger=logger
+        )
     else:
         devices = AllDevices() if gpus == "all" else None
         if devices:
@@ -129,7 +143,7 @@ def train(
         trained = [
             run
             for one in recipes
-            for run in train_folds(one, split, numbers, runs, devices=devices, fresh=fresh)
+            for run in train_folds(one, split, numbers, runs, devices=devices, fresh=fresh, logger=logger)
         ]
     _show(trained)
 

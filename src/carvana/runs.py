@@ -143,6 +143,11 @@ class RunDir:
         return self.folder / "tensorboard"
 
     @property
+    def wandb(self) -> Path:
+        """Logs for Weights & Biases, if they were requested."""
+        return self.folder / "wandb"
+
+    @property
     def scores(self) -> Path:
         """Table `img,dice`: Dice of each out-of-fold photo at its own size. It is written last of all files."""
         return self.folder / "scores.csv"

@@ -23,6 +23,7 @@ from carvana.runs import RunDir, RunMetadata, TrainingRecord, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
+from carvana.training.loggers import Logger, LoggerName, open_loggers
 from carvana.training.memory import check_memory
 from carvana.training.precision import resolve_precision
 from carvana.training.refiner_trainer import RefinerTrainer
@@ -40,6 +41,7 @@ class FoldTask:
     """Photos to train on."""
     val: tuple[Sample, ...]
     """Photos to validate on; none if no fold is held out."""
+    logger: LoggerName = "tensorboard"
 
     @property
     def name(self) -> str:
@@ -68,23 +70,35 @@ class FoldTask:
         """
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                self._train_and_score(reporter, devices)
+                with open_loggers(self.logger, self.run, self.recipe, reporter) as loggers:
+                    self._train_and_score(loggers, reporter, devices)
 
-    def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
+    def _train_and_score(
+        self, loggers: Sequence[Logger], reporter: console.Reporter, devices: AllDevices | None
+    ) -> None:
         """Train the recipe's networks and score them if there are held-out photos; this marks the run as finished."""
         check_memory(self.recipe, len(self.train))
         self._record_machine_and_data()
         start, resumed = time.perf_counter(), self.completed() > 0
         run, validator = self.run, Validator(self.val, self.recipe) if self.val else None
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
-        network = NetworkTrainer(recipe, run, self.train, validator, devices=devices, reporter=reporter)
+        network = NetworkTrainer(
+            recipe, run, self.train, validator, loggers=loggers, devices=devices, reporter=reporter
+        )
         network.fit()
         history = network.history
         del network  # and with it the photos in memory
         gc.collect()  # and the device's memory
         if recipe.refine:
             RefinerTrainer(
-                recipe, run, self.train, validator, earlier=history, devices=devices, reporter=reporter
+                recipe,
+                run,
+                self.train,
+                validator,
+                earlier=history,
+                loggers=loggers,
+                devices=devices,
+                reporter=reporter,
             ).fit()
         if validator:
             scores, errors = validator.final_scores(run)
@@ -169,6 +183,7 @@ def train_folds(
     *,
     devices: AllDevices | None = None,
     fresh: bool = False,
+    logger: LoggerName = "tensorboard",
 ) -> list[RunDir]:
     """Train a recipe on several folds, one after the other.
 
@@ -181,6 +196,7 @@ def train_folds(
         runs: each fold is written to `runs/RECIPE/fold-K`, and None to `runs/RECIPE/all`.
         devices: devices that share each batch; by default one device.
         fresh: delete what was trained of these folds before.
+        logger: receives the figures of each epoch.
 
     Returns:
         The runs, one for each fold.
@@ -189,7 +205,7 @@ def train_folds(
         UserError: there is no such fold, or it was begun with another recipe or on other data, which is found
             before any training.
     """
-    for task in _pending(recipe, split, folds, runs, fresh=fresh):
+    for task in _pending(recipe, split, folds, runs, fresh=fresh, logger=logger):
         task.execute(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
@@ -202,6 +218,7 @@ def train_on_cluster(
     folds: Sequence[int | None],
     *,
     fresh: bool = False,
+    logger: LoggerName = "tensorboard",
 ) -> list[RunDir]:
     """Train each of several recipes on each of several folds, as tasks of a cluster; otherwise like `train_folds`.
 
@@ -212,15 +229,26 @@ def train_on_cluster(
         split: the photos and their folds.
         folds: the folds to hold out, and None to hold out none.
         fresh: delete what was trained of these folds before.
+        logger: receives the figures of each epoch.
     """
-    tasks = [task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, fresh=fresh)]
+    tasks = [
+        task
+        for recipe in recipes
+        for task in _pending(recipe, split, folds, job.folder, fresh=fresh, logger=logger)
+    ]
     if tasks:
         executor(job, tasks)
     return [run_dir(job.folder, recipe, fold) for recipe in recipes for fold in folds]
 
 
 def _pending(
-    recipe: Recipe, split: Split, folds: Sequence[int | None], runs: Path, *, fresh: bool
+    recipe: Recipe,
+    split: Split,
+    folds: Sequence[int | None],
+    runs: Path,
+    *,
+    fresh: bool,
+    logger: LoggerName,
 ) -> list[FoldTask]:
     """Return tasks for the folds that are not finished, and begin their runs."""
     samples = {fold: split.train_val(fold) for fold in folds}
@@ -240,7 +268,7 @@ def _pending(
         if run.finished:
             console.message(f"{run.label}: trained already, in {run.folder}")
         else:
-            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val)))
+            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val), logger))
     return tasks
 
 
@@ -273,7 +301,8 @@ def _check_same(run: RunDir, recipe: Recipe, fingerprint: str) -> None:
 
 def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str) -> None:
     """Write recipe and metadata of a run, and delete what an interrupted one of another recipe may have left."""
-    shutil.rmtree(run.tensorboard, ignore_errors=True)
+    for logs in (run.tensorboard, run.wandb):
+        shutil.rmtree(logs, ignore_errors=True)
     for path in (run.refiner_checkpoint, *run.networks):
         path.unlink(missing_ok=True)
     with atomic_path(run.recipe) as part:

@@ -19,6 +19,7 @@ from carvana.models.build import load, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
 from carvana.runs import RunDir
+from carvana.training.loggers import Logger
 from carvana.training.trainer import Trainer
 from carvana.training.validation import Validator
 
@@ -42,6 +43,7 @@ class RefinerTrainer(Trainer):
         validator: Validator | None,
         *,
         earlier: Sequence[dict[str, Any]],
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -53,6 +55,7 @@ class RefinerTrainer(Trainer):
             train: photos to train on.
             validator: of all held-out photos; None if there are none.
             earlier: rows of the run's history of the first network.
+            loggers: receive the figures of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -67,6 +70,7 @@ class RefinerTrainer(Trainer):
             run.refiner,
             build_refiner,
             earlier=earlier,
+            loggers=loggers,
             devices=devices,
             reporter=reporter,
         )

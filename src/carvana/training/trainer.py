@@ -25,9 +25,9 @@ from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.tables import write_csv
 from carvana.training import checkpoint
+from carvana.training.loggers import Logger
 from carvana.training.lr_schedule import LearningRateSchedule
 from carvana.training.plots import plot_history
-from carvana.training.tensorboard import write_epoch
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
@@ -77,6 +77,7 @@ class Trainer(ABC):
         build: Callable[[Recipe], keras.Model],
         *,
         earlier: Sequence[dict[str, Any]] = (),
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -90,6 +91,7 @@ class Trainer(ABC):
             network_path: file of the network.
             build: builds the network of a recipe.
             earlier: rows of the run's history of networks that were trained before.
+            loggers: receive the figures and overlays of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
 
@@ -97,6 +99,7 @@ class Trainer(ABC):
             UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be loaded.
         """
         self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
+        self._loggers = loggers
         self._checkpoint, self._network = checkpoint_path, network_path
         self._build, self._earlier = build, list(earlier)
         self._schedule = LearningRateSchedule(recipe, n_samples)
@@ -115,7 +118,7 @@ class Trainer(ABC):
             stage: the epoch's stage.
 
         Returns:
-            The mean Dice, or None if no photos are held out, and overlays for TensorBoard.
+            The mean Dice, or None if no photos are held out, and overlays for the loggers.
         """
 
     @abstractmethod
@@ -220,7 +223,8 @@ class Trainer(ABC):
             if is_kept:
                 self._kept = model.get_weights()
                 self._progress.best_dice = self._progress.best_dice if dice is None else dice
-            write_epoch(self._run.tensorboard, row, overlays)
+            for logger in self._loggers:
+                logger.log_epoch(row, overlays)
             self._save_checkpoint(state, row)
             if is_kept:
                 save(model, self._network)
@@ -309,6 +313,7 @@ class NetworkTrainer(Trainer):
         train: Sequence[Sample],
         validator: Validator | None,
         *,
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -319,6 +324,7 @@ class NetworkTrainer(Trainer):
             run: where all files are written.
             train: photos to train on.
             validator: scores the network after each epoch; None if no photos are held out.
+            loggers: receive the figures and overlays of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -329,6 +335,7 @@ class NetworkTrainer(Trainer):
             run.checkpoint,
             run.model,
             build,
+            loggers=loggers,
             devices=devices,
             reporter=reporter,
         )
