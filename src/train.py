@@ -101,7 +101,6 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
-    check_installed(logger)
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook:
         from carvana.kaggle.job_inputs import RecipeArgument
@@ -115,6 +114,7 @@ def train(
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
         _show(train_on_kaggle(argument, folds or TABLE, single, runs, notebook, fresh=fresh))
         return
+    check_installed(logger)
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
     folds = folds or default_table(data)

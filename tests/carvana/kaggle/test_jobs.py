@@ -207,6 +207,7 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
         ([*TRAIN, "--fold", 7], 1, "fold 7: not in folds/two.csv, which has 0, 1"),
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
         ([*TRAIN, "--cluster", "local:2"], 2, "none of --cluster and --gpus"),
+        ([*TRAIN, "--logger", "wandb"], 2, "--on kaggle cannot be used with --logger wandb"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
         ([*TRAIN, "--attach", "wheels"], 2, "--attach wheels: expected OWNER/NAME"),
         ([*TRAIN[:-2], "--dry-run"], 2, "--attach require --on kaggle"),

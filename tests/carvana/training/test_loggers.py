@@ -1,5 +1,6 @@
 """Loggers of a training: TensorBoard, and Weights & Biases in its offline mode."""
 
+import importlib.util
 import json
 import struct
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.scripts import error_of
 
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -175,3 +177,11 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     with pytest.raises(UserError, match=expected), open_loggers("wandb", run, recipe):
         pass
     check_installed("tensorboard")
+
+
+def test_the_command_ends_before_any_work_without_the_package(tmp_path: Path) -> None:
+    if importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    command = ["train", "--recipe", "fast", "--data", "nowhere", "--logger", "wandb"]
+    assert "wandb is not installed; install it by" in error_of(*command, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
