@@ -18,6 +18,7 @@ from carvana.evaluation.scores import mean_with_ci
 from carvana.kaggle import options
 from carvana.recipe import read_recipe
 from carvana.runs import RunDir, recipe_runs
+from carvana.training.loggers import LoggerName, check_installed
 from carvana.weights import find_weights
 
 
@@ -62,6 +63,12 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what was trained of these folds before, and start again.")
     ] = False,
+    logger: Annotated[
+        LoggerName,
+        typer.Option(
+            help="`wandb` logs to Weights & Biases beside TensorBoard; install it by `pip install wandb`."
+        ),
+    ] = "tensorboard",
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +103,8 @@ def train(
 
         ./run.sh train --recipe fast --data my-cars --init fast
 
+        ./run.sh train --recipe fast --data path/to/carvana --folds folds/carvana-5.csv --logger wandb
+
         ./run.sh train --recipe single --folds folds/carvana-5.csv --on kaggle
     """
     recipes = [read_recipe(name, set_) for name in recipe]
@@ -117,9 +126,12 @@ def train(
                 "--on kaggle takes one --recipe, and none of --data, --cluster, --gpus and --init: it trains on the"
                 " competition's photos, which Kaggle has"
             )
+        if logger == "wandb":
+            raise typer.BadParameter("--on kaggle cannot be used with --logger wandb")
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
         _show(train_on_kaggle(argument, folds or TABLE, fold or ["all"], runs, notebook, fresh=fresh))
         return
+    check_installed(logger)
     data = data or Path("data")
     if cluster:
         data, runs = data.absolute(), runs.absolute()  # so that other machines find them
@@ -141,7 +153,7 @@ def train(
 
         job = TrainingJob(data, runs, tuple(map(_absolute, recipe)), tuple(set_ or ()))
         trained = train_on_cluster(
-            dask_executor(cluster), job, recipes, split, numbers, init=initial, fresh=fresh
+            dask_executor(cluster), job, recipes, split, numbers, init=initial, fresh=fresh, logger=logger
         )
     else:
         devices = AllDevices() if gpus == "all" else None
@@ -150,7 +162,9 @@ def train(
         trained = [
             run
             for one in recipes
-            for run in train_folds(one, split, numbers, runs, devices=devices, init=initial, fresh=fresh)
+            for run in train_folds(
+                one, split, numbers, runs, devices=devices, init=initial, fresh=fresh, logger=logger
+            )
         ]
     _show(trained)
 

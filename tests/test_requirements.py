@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["src", "benchmarks", "tests"]
 PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
-OPTIONAL = {"jax", "torch", "nncf"}
+OPTIONAL = {"jax", "torch", "nncf", "wandb"}
 EXPORTED = {"onnxruntime"}  # imported by the exported script only, where it is run
 
 

@@ -67,6 +67,12 @@ class RunMetadata(BaseModel):
     """Version of Keras."""
     init: dict[str, str] | None = None
     """SHA-256 of the networks that the training started from, by file name; without it, it started at random."""
+    machine: str | None = None
+    """Machine of the training, e.g. `Tesla T4, 4 cores of AMD EPYC 9R14`; like the next two, absent in older runs."""
+    train_photos: int | None = None
+    """Number of photos that were trained on."""
+    train_cars: int | None = None
+    """Number of cars in these photos."""
     precision: Precision | None = None
     """Precision that was chosen where the recipe's is `auto`."""
     device: str | None = None
@@ -137,6 +143,11 @@ class RunDir:
     def tensorboard(self) -> Path:
         """Logs for TensorBoard."""
         return self.folder / "tensorboard"
+
+    @property
+    def wandb(self) -> Path:
+        """Logs for Weights & Biases, if they were requested."""
+        return self.folder / "wandb"
 
     @property
     def scores(self) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from carvana.backend import keras
 from carvana.errors import UserError
 from carvana.inference.ensemble import SequentialEnsemble
-from carvana.inference.export import load_in_float32, write_onnx
+from carvana.inference.export import load_float32, write_onnx
 from carvana.models import build
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
@@ -68,7 +68,7 @@ def build_rembg_model(runs: Sequence[RunDir], recipe: Recipe, session: RembgSess
         raise UserError(f'{recipe.name}: networks of padding = "valid" cannot be exported for rembg')
     image = keras.Input((3, session.side, session.side), name="image")
     photos = _resize(_ToPhotos(session)(image), session.side, spec.input_size(recipe.size))
-    networks = [load_in_float32(run.model, recipe, build.build) for run in runs]
+    networks = [load_float32(run.model, recipe, build.build) for run in runs]
     ensemble = SequentialEnsemble(networks, flip=recipe.tta != "none", per_fold=False, name="members")
     return keras.Model(image, ensemble(photos)["maps"], name=f"{recipe.name}-{session.name}")
 

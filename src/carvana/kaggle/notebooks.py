@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from carvana import console
 from carvana.errors import UserError
@@ -230,9 +231,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     return manifest
 
 
-def _record_outcome(
-    job: NotebookJob, kernel: Kernel, version: int, outcome: Outcome, **changes: int | Mapping[str, str]
-) -> None:
+def _record_outcome(job: NotebookJob, kernel: Kernel, version: int, outcome: Outcome, **changes: Any) -> None:
     """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
     record = _record_of(job, kernel)
     if record is None or record.version != version:  # another machine pushed it

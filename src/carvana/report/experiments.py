@@ -9,6 +9,7 @@ import pandas as pd
 
 from carvana.competition.names import car_and_angle
 from carvana.evaluation.scores import ScoreSummary, mean_with_ci, paired_difference
+from carvana.recipe import Recipe
 from carvana.runs import RunDir, finished_runs_by_recipe
 from carvana.tables import TEXT, read_csv
 
@@ -35,6 +36,16 @@ class Experiment:
         """The training history of each fold, one epoch per row."""
         return {run.fold: run.read_history() for run in self.runs if run.history.is_file()}
 
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """The recipe as it was trained, or None if no run holds it."""
+        return next((run.read_recipe() for run in self.runs if run.recipe.is_file()), None)
+
+    @property
+    def finished(self) -> float:
+        """Time at which the newest run was finished, in seconds since 1970."""
+        return max(run.scores.stat().st_mtime for run in self.runs)
+
 
 @dataclass(frozen=True)
 class RecipeComparison:
@@ -52,6 +63,15 @@ def find_experiments(runs: Path) -> list[Experiment]:
     return [Experiment(name, finished) for name, finished in finished_runs_by_recipe(runs).items()]
 
 
+def paired_with(experiment: Experiment, baseline: Experiment) -> ScoreSummary | None:
+    """Return the paired difference of an experiment from another one; None if they have no common photos."""
+    scores, baseline_scores = experiment.scores[["img", "dice"]], baseline.scores[["img", "dice"]]
+    common = scores[scores["img"].isin(baseline_scores["img"])]
+    if common.empty:
+        return None
+    return paired_difference(common, baseline_scores[baseline_scores["img"].isin(common["img"])])
+
+
 def compare_recipes(experiments: Sequence[Experiment]) -> list[RecipeComparison]:
     """Compare recipes by their mean out-of-fold Dice, the best first."""
     ranked = sorted(experiments, key=lambda experiment: -experiment.scores["dice"].mean())
@@ -60,7 +80,7 @@ def compare_recipes(experiments: Sequence[Experiment]) -> list[RecipeComparison]
             experiment.name,
             [run.fold for run in experiment.runs],
             mean_with_ci(experiment.scores),
-            _difference(experiment, ranked[0]),
+            None if experiment is ranked[0] else paired_with(experiment, ranked[0]),
         )
         for experiment in ranked
     ]
@@ -75,13 +95,3 @@ def read_makes(data: Path) -> pd.Series:
         read_csv(path, {"id": TEXT, "make": TEXT}).drop_duplicates("id").set_index("id")["make"].str.strip()
     )
     return table.where(table != "", UNKNOWN)
-
-
-def _difference(experiment: Experiment, best: Experiment) -> ScoreSummary | None:
-    if experiment is best:
-        return None
-    scores, best_scores = experiment.scores[["img", "dice"]], best.scores[["img", "dice"]]
-    common = scores[scores["img"].isin(best_scores["img"])]
-    if common.empty:
-        return None
-    return paired_difference(common, best_scores[best_scores["img"].isin(common["img"])])

@@ -1,6 +1,6 @@
 """Test photos to look at before upload: those whose masks are most likely wrong, as listed by the prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from carvana.data.dataset import Sample, test_samples
 from carvana.evaluation import mask_checks
 from carvana.report.drawing import MASK, overlay, photo_url, shown_size
 from carvana.report.experiments import UNKNOWN
+from carvana.report.gallery import CARD_BYTES
 from carvana.submission.csv_file import read_masks
 from carvana.submission.ledger import LedgerRow
 
@@ -38,8 +39,24 @@ class FlaggedMask:
     mask: str
     """Data URL of the mask's overlay."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the photo in the page."""
+        return CARD_BYTES + len(self.photo) + len(self.mask)
 
-def flagged_masks(rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series) -> list[FlaggedMask]:
+
+@dataclass(frozen=True)
+class FlaggedMasks:
+    """The drawn test photos, and of how many they are."""
+
+    drawn: Sequence[FlaggedMask]
+    listed: int
+    """Number of photos on all lists."""
+
+
+def flagged_masks(
+    rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd.Series, max_bytes: int
+) -> FlaggedMasks:
     """Draw the suspects that are listed beside submissions, the newest submission first.
 
     Args:
@@ -47,28 +64,39 @@ def flagged_masks(rows: Sequence[LedgerRow], folder: Path, data: Path, makes: pd
         folder: the folder of the submissions.
         data: the data folder with the test photos.
         makes: the make of each car, indexed by car.
+        max_bytes: bytes of all photos in the page, at most.
 
     Raises:
         UserError: the data folder has no test photos, or a file is malformed.
     """
     files = [folder / name for name in dict.fromkeys(row["submission"] for row in reversed(rows))]
-    listed = [file for file in files if file.is_file() and mask_checks.suspects_path(file).is_file()]
-    if not listed:
-        return []
+    suspects = {
+        file: mask_checks.read_suspects(mask_checks.suspects_path(file))
+        for file in files
+        if file.is_file() and mask_checks.suspects_path(file).is_file()
+    }
+    if not suspects:
+        return FlaggedMasks([], 0)
     photos = {photo.name: photo for photo in test_samples(data)}
-    return [flagged for file in listed for flagged in _flagged_in(file, photos, makes)]
+    drawn: list[FlaggedMask] = []
+    for flagged in _draw_all(suspects, photos, makes):
+        max_bytes -= flagged.n_bytes
+        if max_bytes < 0:
+            break
+        drawn.append(flagged)
+    return FlaggedMasks(drawn, sum(map(len, suspects.values())))
 
 
-def _flagged_in(submission: Path, photos: dict[str, Sample], makes: pd.Series) -> list[FlaggedMask]:
-    """Draw the suspects of one submission, as far as their photos and masks exist."""
-    listed = mask_checks.read_suspects(mask_checks.suspects_path(submission))
-    suspects = [suspect for suspect in listed if suspect.img in photos]
-    masks = read_masks(submission, {suspect.img for suspect in suspects})
-    return [
-        _draw(submission.name, place, suspect, photos[suspect.img], masks[suspect.img], makes)
-        for place, suspect in enumerate(suspects, start=1)
-        if suspect.img in masks
-    ]
+def _draw_all(
+    suspects: Mapping[Path, Sequence[mask_checks.Suspect]], photos: Mapping[str, Sample], makes: pd.Series
+) -> Iterator[FlaggedMask]:
+    """Draw the suspects of each submission, as far as their photos and masks exist."""
+    for submission, listed in suspects.items():
+        masks = read_masks(submission, {suspect.img for suspect in listed if suspect.img in photos})
+        for place, suspect in enumerate(listed, start=1):
+            if suspect.img in masks:
+                photo, mask = photos[suspect.img], masks[suspect.img]
+                yield _draw(submission.name, place, suspect, photo, mask, makes)
 
 
 def _draw(

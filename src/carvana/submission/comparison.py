@@ -65,7 +65,7 @@ def agreement_table(rows: Sequence[LedgerRow]) -> list[list[str]]:
     Returns:
         Rows of text under `AGREEMENT_HEADINGS`; cells without enough scores are empty.
     """
-    folds = pd.DataFrame([row for row in newest(rows) if _is_fold(row) and row["board"]])
+    folds = pd.DataFrame([row for row in newest(rows) if is_fold(row) and row["board"]])
     if folds.empty:
         return []
     for column in ("cv_dice", "public", "private"):
@@ -132,7 +132,7 @@ def _agreement_cells(folds: pd.DataFrame) -> list[str]:
     return [*correlations, *differences]
 
 
-def _is_fold(row: LedgerRow) -> bool:
+def is_fold(row: LedgerRow) -> bool:
     """Return True for a submission of one fold, False for that of an ensemble."""
     return parse_fold_number(row["fold"]) is not None
 
@@ -142,7 +142,7 @@ def _sort_key(row: LedgerRow) -> tuple[str, str, str, bool, str, str]:
         row["recipe"],
         row["board"],
         row["folds"],
-        not _is_fold(row),
+        not is_fold(row),
         row["fold"].zfill(4),
         row["submission"],
     )

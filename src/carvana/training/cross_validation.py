@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from carvana import console
-from carvana.backend import AllDevices, keras
+from carvana.backend import AllDevices, first_gpu, keras
 from carvana.data.dataset import Sample, fingerprint
 from carvana.data.split import Split
 from carvana.errors import UserError
@@ -24,6 +24,7 @@ from carvana.runs import RunDir, RunMetadata, TrainingRecord, run_dir
 from carvana.tables import write_csv
 from carvana.tasks import Executor
 from carvana.training import checkpoint
+from carvana.training.loggers import Logger, LoggerName, open_loggers
 from carvana.training.memory import check_memory
 from carvana.training.precision import resolve_precision
 from carvana.training.refiner_trainer import RefinerTrainer
@@ -43,6 +44,7 @@ class FoldTask:
     """Photos to validate on; none if no fold is held out."""
     init: RunDir | None = None
     """Networks that training starts from; by default it starts at random."""
+    logger: LoggerName = "tensorboard"
 
     @property
     def name(self) -> str:
@@ -71,11 +73,15 @@ class FoldTask:
         """
         with file_lock(self.run.lock, reporter):
             if not self.run.finished:
-                self._train_and_score(reporter, devices)
+                with open_loggers(self.logger, self.run, self.recipe, reporter) as loggers:
+                    self._train_and_score(loggers, reporter, devices)
 
-    def _train_and_score(self, reporter: console.Reporter, devices: AllDevices | None) -> None:
+    def _train_and_score(
+        self, loggers: Sequence[Logger], reporter: console.Reporter, devices: AllDevices | None
+    ) -> None:
         """Train the recipe's networks and score them if there are held-out photos; this marks the run as finished."""
         check_memory(self.recipe, len(self.train))
+        self._record_machine_and_data()
         start, resumed = time.perf_counter(), self.completed() > 0
         run, validator = self.run, Validator(self.val, self.recipe) if self.val else None
         recipe = resolve_precision(self.recipe, run, devices=devices, reporter=reporter)
@@ -84,7 +90,8 @@ class FoldTask:
             run,
             self.train,
             validator,
-            init=self.init and self.init.model,
+            init=self.init.model if self.init else None,
+            loggers=loggers,
             devices=devices,
             reporter=reporter,
         )
@@ -100,6 +107,7 @@ class FoldTask:
                 validator,
                 earlier=history,
                 init=self.init.refiner if self.init and self.init.refiner.is_file() else None,
+                loggers=loggers,
                 devices=devices,
                 reporter=reporter,
             ).fit()
@@ -113,11 +121,20 @@ class FoldTask:
                 cars=len({sample.car for sample in self.train}),
                 minutes=round((time.perf_counter() - start) / 60, 2),
                 resumed=resumed,
-                machine=describe_machine(),
+                machine=_machine(),
                 commit=git_commit(),
             )
             run.write_training_record(record)  # the last file
         _delete_checkpoints(run)
+
+    def _record_machine_and_data(self) -> None:
+        """Write into the run's metadata which machine trains it, and on how many photos and cars."""
+        facts = {
+            "machine": _machine(),
+            "train_photos": len(self.train),
+            "train_cars": len({sample.car for sample in self.train}),
+        }
+        self.run.write_metadata(self.run.read_metadata().model_copy(update=facts))
 
     def _photos_per_epoch(self) -> list[int]:
         """Return the photos of each epoch over all stages; the last batch of an epoch is filled up."""
@@ -158,6 +175,12 @@ class TrainingJob:
         """Load nothing: each task builds its own network."""
 
 
+def _machine() -> str:
+    """Describe the machine of this process: its GPU, if the network is trained on one, and its processor."""
+    gpu = first_gpu()
+    return f"{gpu.name}, {describe_machine()}" if gpu else describe_machine()
+
+
 def _filled_up(n_samples: int, stage: Stage) -> int:
     """Return the samples of an epoch, whose last batch is filled up."""
     return math.ceil(n_samples / stage.batch_size) * stage.batch_size
@@ -172,6 +195,7 @@ def train_folds(
     devices: AllDevices | None = None,
     init: RunDir | None = None,
     fresh: bool = False,
+    logger: LoggerName = "tensorboard",
 ) -> list[RunDir]:
     """Train a recipe on several folds, one after the other.
 
@@ -185,6 +209,7 @@ def train_folds(
         devices: devices that share each batch; by default one device.
         init: networks that training starts from; by default it starts at random.
         fresh: delete what was trained of these folds before.
+        logger: receives the figures of each epoch.
 
     Returns:
         The runs, one for each fold.
@@ -193,7 +218,7 @@ def train_folds(
         UserError: there is no such fold, or it was begun with another recipe or on other data, which is found
             before any training.
     """
-    for task in _pending(recipe, split, folds, runs, init, fresh=fresh):
+    for task in _pending(recipe, split, folds, runs, init, fresh=fresh, logger=logger):
         task.execute(None, console, devices)
     return [run_dir(runs, recipe, fold) for fold in folds]
 
@@ -207,6 +232,7 @@ def train_on_cluster(
     *,
     init: RunDir | None = None,
     fresh: bool = False,
+    logger: LoggerName = "tensorboard",
 ) -> list[RunDir]:
     """Train each of several recipes on each of several folds, as tasks of a cluster; otherwise like `train_folds`.
 
@@ -218,9 +244,12 @@ def train_on_cluster(
         folds: the folds to hold out, and None to hold out none.
         init: networks that training starts from; by default it starts at random.
         fresh: delete what was trained of these folds before.
+        logger: receives the figures of each epoch.
     """
     tasks = [
-        task for recipe in recipes for task in _pending(recipe, split, folds, job.folder, init, fresh=fresh)
+        task
+        for recipe in recipes
+        for task in _pending(recipe, split, folds, job.folder, init, fresh=fresh, logger=logger)
     ]
     if tasks:
         executor(job, tasks)
@@ -235,11 +264,12 @@ def _pending(
     init: RunDir | None,
     *,
     fresh: bool,
+    logger: LoggerName,
 ) -> list[FoldTask]:
     """Return tasks for the folds that are not finished, and begin their runs."""
     if init:
         _check_fits(init, recipe)
-    digests = init and {path.name: sha256_of_file(path) for path in init.networks}
+    digests = {path.name: sha256_of_file(path) for path in init.networks} if init else None
     samples = {fold: split.train_val(fold) for fold in folds}
     fingerprint = split.fingerprint()
     tasks = []
@@ -257,7 +287,7 @@ def _pending(
         if run.finished:
             console.message(f"{run.label}: trained already, in {run.folder}")
         else:
-            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val), init))
+            tasks.append(FoldTask(recipe, run, tuple(train), tuple(val), init, logger))
     return tasks
 
 
@@ -302,7 +332,8 @@ def _check_same(run: RunDir, recipe: Recipe, fingerprint: str, init: dict[str, s
 
 def _begin(run: RunDir, recipe: Recipe, split: Split, fingerprint: str, init: dict[str, str] | None) -> None:
     """Write recipe and metadata of a run, and delete what an interrupted one of another recipe may have left."""
-    shutil.rmtree(run.tensorboard, ignore_errors=True)
+    for logs in (run.tensorboard, run.wandb):
+        shutil.rmtree(logs, ignore_errors=True)
     for path in (run.refiner_checkpoint, *run.networks):
         path.unlink(missing_ok=True)
     with atomic_path(run.recipe) as part:

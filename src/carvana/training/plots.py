@@ -28,7 +28,8 @@ def plot_history(history: pd.DataFrame, path: Path) -> None:
     axes = figure.subplots(len(panels), sharex=True, height_ratios=(2,) * (len(panels) - 1) + (1,))
     for axis, (column, label) in zip(axes, panels, strict=True):
         axis.plot(minutes, 1 - history[column] if column == "dice" else history[column], marker=".")
-        axis.set_yscale("log" if column == "dice" else "linear")
+        # Logarithmic, because the first epochs are far from all others.
+        axis.set_yscale("linear" if column == "learning_rate" else "log")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("minutes of training")

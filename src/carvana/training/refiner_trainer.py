@@ -21,6 +21,7 @@ from carvana.models.build import build_from, load, size_spec
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe, Refine, Stage
 from carvana.runs import RunDir
+from carvana.training.loggers import Logger
 from carvana.training.trainer import Trainer
 from carvana.training.validation import Validator
 
@@ -45,6 +46,7 @@ class RefinerTrainer(Trainer):
         *,
         earlier: Sequence[dict[str, Any]],
         init: Path | None = None,
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -57,6 +59,7 @@ class RefinerTrainer(Trainer):
             validator: of all held-out photos; None if there are none.
             earlier: rows of the run's history of the first network.
             init: a saved refinement network whose weights training starts from; by default they are random.
+            loggers: receive the figures of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -71,6 +74,7 @@ class RefinerTrainer(Trainer):
             run.refiner,
             partial(build_from, init, build_refiner) if init else build_refiner,
             earlier=earlier,
+            loggers=loggers,
             devices=devices,
             reporter=reporter,
         )

@@ -26,9 +26,9 @@ from carvana.recipe import Recipe, Stage
 from carvana.runs import RunDir
 from carvana.tables import write_csv
 from carvana.training import checkpoint
+from carvana.training.loggers import Logger
 from carvana.training.lr_schedule import LearningRateSchedule
 from carvana.training.plots import plot_history
-from carvana.training.tensorboard import write_epoch
 from carvana.training.train_step import TrainStep
 from carvana.training.validation import Validator
 
@@ -78,6 +78,7 @@ class Trainer(ABC):
         build: Callable[[Recipe], keras.Model],
         *,
         earlier: Sequence[dict[str, Any]] = (),
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -91,6 +92,7 @@ class Trainer(ABC):
             network_path: file of the network.
             build: builds the network of a recipe.
             earlier: rows of the run's history of networks that were trained before.
+            loggers: receive the figures and overlays of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
 
@@ -98,6 +100,7 @@ class Trainer(ABC):
             UserError: the checkpoint is broken or of another network, or the encoder's weights cannot be loaded.
         """
         self._recipe, self._run, self._devices, self._reporter = recipe, run, devices, reporter
+        self._loggers = loggers
         self._checkpoint, self._network = checkpoint_path, network_path
         self._build, self._earlier = build, list(earlier)
         self._schedule = LearningRateSchedule(recipe, n_samples)
@@ -116,7 +119,7 @@ class Trainer(ABC):
             stage: the epoch's stage.
 
         Returns:
-            The mean Dice, or None if no photos are held out, and overlays for TensorBoard.
+            The mean Dice, or None if no photos are held out, and overlays for the loggers.
         """
 
     @abstractmethod
@@ -221,7 +224,8 @@ class Trainer(ABC):
             if is_kept:
                 self._kept = model.get_weights()
                 self._progress.best_dice = self._progress.best_dice if dice is None else dice
-            write_epoch(self._run.tensorboard, row, overlays)
+            for logger in self._loggers:
+                logger.log_epoch(row, overlays)
             self._save_checkpoint(state, row)
             if is_kept:
                 save(model, self._network)
@@ -311,6 +315,7 @@ class NetworkTrainer(Trainer):
         validator: Validator | None,
         *,
         init: Path | None = None,
+        loggers: Sequence[Logger] = (),
         devices: AllDevices | None = None,
         reporter: console.Reporter = console,
     ) -> None:
@@ -322,6 +327,7 @@ class NetworkTrainer(Trainer):
             train: photos to train on.
             validator: scores the network after each epoch; None if no photos are held out.
             init: a saved network whose weights training starts from; by default they are random.
+            loggers: receive the figures and overlays of each epoch.
             devices: devices that share each batch; by default one device.
             reporter: receives messages and progress.
         """
@@ -332,6 +338,7 @@ class NetworkTrainer(Trainer):
             run.checkpoint,
             run.model,
             partial(build_from, init, build) if init else build,
+            loggers=loggers,
             devices=devices,
             reporter=reporter,
         )

@@ -301,8 +301,9 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
     [
         ([*TRAIN, "--fold", 7], 1, "fold 7: not in folds/two.csv, which has 0, 1"),
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
-        ([*TRAIN, "--cluster", "local:2"], 2, "none of --data, --cluster and --gpus"),
-        ([*TRAIN, "--data", "data"], 2, "none of --data, --cluster and --gpus"),
+        ([*TRAIN, "--cluster", "local:2"], 2, "none of --data, --cluster, --gpus and --init"),
+        ([*TRAIN, "--data", "data"], 2, "none of --data, --cluster, --gpus and --init"),
+        ([*TRAIN, "--logger", "wandb"], 2, "--on kaggle cannot be used with --logger wandb"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
         ([*TRAIN, "--hours", 0.4], 2, "greater than or equal to 0.5"),
         ([*TRAIN, "--attach", "wheels"], 2, "--attach wheels: expected OWNER/NAME"),

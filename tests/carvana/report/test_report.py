@@ -14,7 +14,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from carvana.backend import keras
 from carvana.competition import rle
@@ -26,12 +26,17 @@ from carvana.recipe import read_recipe, write_recipe
 from carvana.report import gallery, write_report
 from carvana.report.experiments import compare_recipes, find_experiments, read_makes
 from carvana.report.flagged import flagged_masks
-from carvana.runs import RunDir
+from carvana.report.page import MAX_BYTES
+from carvana.runs import RunDir, RunMetadata
 from carvana.submission import comparison
 from carvana.submission.csv_file import write_submission
 from carvana.submission.ledger import COLUMNS, Ledger, LedgerRow
 from carvana.tables import TEXT, read_csv, write_csv
 
+CARD = "#gallery .card"
+FIND_VISIBLE = (
+    "return [...document.querySelectorAll(arguments[0])].filter(element => element.checkVisibility())"
+)
 SMALL = [
     "base_filters=2",
     "depth=1",
@@ -46,6 +51,16 @@ ROWS: list[LedgerRow] = [
     for place, recipe in enumerate(("deep", "plain"))
     for fold in range(3)
 ]
+METADATA = RunMetadata(
+    table="data-2",
+    folds=[0, 1],
+    split="0a1b",
+    backend="tensorflow",
+    keras="3.0",
+    machine="2 cores of a processor",
+    train_photos=32,
+    train_cars=2,
+)
 
 
 def _invented_errors(photos: list[str], dice: np.ndarray, *, refined: bool) -> pd.DataFrame:
@@ -83,6 +98,7 @@ def runs(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             epochs = {"epoch": [1, 2], "stage": [1, 2], "loss": [0.5, 0.2], "dice": [0.8, 0.9]}
             epochs |= dict.fromkeys(["height", "width", "learning_rate", "train_s", "validation_s"], 1)
             pd.DataFrame(epochs).to_csv(run.history, index=False)
+            run.write_metadata(METADATA)
     return root
 
 
@@ -145,6 +161,10 @@ def _cells(page: webdriver.Chrome, table: str) -> list[list[str]]:
 def _cards(page: webdriver.Chrome, gallery: str = "gallery") -> list[dict[str, str]]:
     script = "return [...document.querySelectorAll(`#${arguments[0]} .card`)].filter(card => card.checkVisibility())"
     return page.execute_script(script + ".map(card => ({...card.dataset}))", gallery)
+
+
+def _show_all(page: webdriver.Chrome, gallery: str) -> None:
+    page.find_element(By.ID, f"{gallery}-rest").click()
 
 
 def _choose(page: webdriver.Chrome, what: str, text: str) -> None:
@@ -258,12 +278,15 @@ def test_the_gallery_is_sorted(page: webdriver.Chrome) -> None:
 
 def test_flagged_photos_are_those_of_the_list(page: webdriver.Chrome, ledger: Ledger) -> None:
     listed = mask_checks.read_suspects(ledger.path.with_name("plain-fold1-checks.csv"))
+    _show_all(page, "flagged")
     cards = _cards(page, "flagged")
     assert [card["reason"] for card in cards] == [suspect.reason for suspect in listed]
     names = [f"{card['car']}_{int(card['angle']):02d}.jpg" for card in cards]
     assert names == [suspect.img for suspect in listed]
     reason = listed[1].reason
     _choose(page, "flagged-reason", reason)
+    if page.find_element(By.ID, "flagged-rest").is_displayed():
+        _show_all(page, "flagged")
     assert len(_cards(page, "flagged")) == sum(suspect.reason == reason for suspect in listed) < len(listed)
     _choose(page, "flagged-sort", "by angle")
     angles = [int(card["angle"]) for card in _cards(page, "flagged")]
@@ -278,18 +301,23 @@ def test_flagged_photos_are_those_of_the_list(page: webdriver.Chrome, ledger: Le
 
 def test_flagged_masks_are_those_of_the_submission(ledger: Ledger, rendered: Path, tmp_path: Path) -> None:
     rows, makes = ledger.rows(), read_makes(rendered)
-    first, *_ = flagged_masks(rows, ledger.path.parent, rendered, makes)
+    flagged = flagged_masks(rows, ledger.path.parent, rendered, makes, max_bytes=10**7)
+    first, *_ = flagged.drawn
+    assert len(flagged.drawn) == flagged.listed
     truth = read_csv(rendered / "test_masks.csv", {"img": TEXT}).set_index("img")["rle_mask"]
     assert np.array_equal(_classes(first.mask) > 0, rle.decode(truth[first.img], (64, 96)))
     assert (first.submission, first.place, first.make) == ("plain-fold1.csv.gz", 1, makes[first.car])
-    assert flagged_masks(rows, tmp_path, rendered, makes) == []
+    assert flagged_masks(rows, tmp_path, rendered, makes, max_bytes=10**7).drawn == []
+    few = flagged_masks(rows, ledger.path.parent, rendered, makes, max_bytes=2 * first.n_bytes)
+    assert 1 <= len(few.drawn) < 3
+    assert few.listed == flagged.listed
 
 
 def test_overlay_and_divider_are_set_by_keyboard(page: webdriver.Chrome) -> None:
     card = page.find_element(By.CLASS_NAME, "card")
 
     def visible() -> list[str]:
-        overlays = card.find_elements(By.CLASS_NAME, "overlay")
+        overlays = card.find_elements(By.CSS_SELECTOR, ".stack .overlay")
         return [
             overlay.get_attribute("class").split()[1]
             for overlay in overlays
@@ -304,7 +332,7 @@ def test_overlay_and_divider_are_set_by_keyboard(page: webdriver.Chrome) -> None
     card.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT * 5)
     assert overlay.value_of_css_property("clip-path") == "inset(0px 0px 0px 35%)"
     page.find_element(By.ID, "gallery-divider").send_keys(Keys.HOME)
-    find = "return [...document.querySelectorAll('#gallery .overlay.mask')]"
+    find = "return [...document.querySelectorAll('#gallery .stack .overlay.mask')]"
     assert set(page.execute_script(find + ".map(overlay => getComputedStyle(overlay).clipPath)")) == {
         "inset(0px 0px 0px 0%)"
     }
@@ -323,12 +351,148 @@ def test_a_photo_is_enlarged_and_closed_by_keyboard(page: webdriver.Chrome) -> N
     assert page.get_log("browser") == []
 
 
+def test_arrow_keys_lead_through_the_enlarged_photos_which_fit_the_window(page: webdriver.Chrome) -> None:
+    _choose(page, "gallery-recipe", "plain")
+    names = page.execute_script(FIND_VISIBLE + ".map(card => card.querySelector('code').textContent)", CARD)
+    page.find_element(By.CSS_SELECTOR, f"{CARD}:not([hidden]) .stack").send_keys(Keys.ENTER)
+    dialog = page.find_element(By.ID, "enlarged")
+    shown = [dialog.find_element(By.TAG_NAME, "code").text]
+    for _ in names:
+        page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+        shown.append(dialog.find_element(By.TAG_NAME, "code").text)
+    assert shown == [*names, names[0]]
+    page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert dialog.find_element(By.TAG_NAME, "code").text == names[-1]
+    assert dialog.find_element(By.TAG_NAME, "output").text == f"{len(names)} of {len(names)}"
+    assert page.execute_script("return arguments[0].scrollHeight <= arguments[0].clientHeight", dialog)
+    photo = dialog.find_element(By.CLASS_NAME, "photo").rect
+    height = page.execute_script("return innerHeight")
+    assert photo["height"] > 0.6 * height
+    dialog.find_element(By.CSS_SELECTOR, "[data-step='-1']").click()
+    assert dialog.find_element(By.TAG_NAME, "code").text == names[-2]
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    focused = page.switch_to.active_element.find_element(By.XPATH, "..")
+    assert focused.find_element(By.TAG_NAME, "code").text == names[-2]
+
+
+def test_a_part_at_full_resolution_is_enlarged_in_four_panels(page: webdriver.Chrome) -> None:
+    page.find_element(By.CSS_SELECTOR, f"{CARD} .crop").send_keys(Keys.ENTER)
+    dialog = page.find_element(By.ID, "enlarged")
+    titles = [title.text for title in dialog.find_elements(By.CSS_SELECTOR, ".panels figcaption")]
+    assert titles == ["Photo", "True mask", "Mask and errors", "Probability of car"]
+    sizes = "return [...arguments[0].querySelectorAll('.panels img')].map(image => image.naturalWidth)"
+    assert set(page.execute_script(sizes, dialog)) == {96}
+    assert "96x64 pixels at full resolution" in dialog.text
+    assert page.execute_script("return arguments[0].scrollHeight <= arguments[0].clientHeight", dialog)
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert dialog.find_element(By.TAG_NAME, "output").text.startswith("2 of ")
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.get_attribute("open")
+    assert page.get_log("browser") == []
+
+
+def test_a_gallery_shows_twelve_photos_and_then_more(page: webdriver.Chrome, ledger: Ledger) -> None:
+    listed = len(mask_checks.read_suspects(ledger.path.with_name("plain-fold1-checks.csv")))
+    assert listed > 12
+    assert len(_cards(page, "flagged")) == 12
+    count = page.find_element(By.ID, "flagged-count")
+    assert count.text == f"12 of {listed} matching photos shown, {listed} in all"
+    page.find_element(By.ID, "flagged-more").send_keys(Keys.ENTER)
+    assert len(_cards(page, "flagged")) == min(24, listed)
+    focused = "return [...document.querySelectorAll('#flagged .card .stack')].indexOf(document.activeElement)"
+    assert page.execute_script(focused) == 12
+    if listed > 24:
+        _show_all(page, "flagged")
+    assert count.text == f"{listed} of {listed} photos"
+    assert not page.find_element(By.ID, "flagged-more").is_displayed()
+    assert not page.find_element(By.ID, "gallery-more").is_displayed()
+
+
+def test_the_address_restores_filters_order_and_overlay(page: webdriver.Chrome) -> None:
+    _choose(page, "gallery-recipe", "plain")
+    _choose(page, "gallery-sort", "by angle")
+    page.find_element(By.CSS_SELECTOR, "input[name=gallery-view][value=probability]").click()
+    _choose(page, "flagged-angle", _cards(page, "flagged")[0]["angle"])
+    address, cards, flagged = page.current_url, _cards(page), _cards(page, "flagged")
+    page.get("about:blank")
+    page.get(address)
+    assert (_cards(page), _cards(page, "flagged")) == (cards, flagged)
+    assert page.find_element(By.CSS_SELECTOR, f"{CARD} .overlay.probability").is_displayed()
+    page.get(address.split("?")[0] + "?gallery-recipe=unknown&gallery-view=none")
+    assert len(_cards(page)) == 12
+
+
+def test_the_navigation_stays_at_the_top_and_marks_the_section(page: webdriver.Chrome) -> None:
+    for section in ("errors", "flagged"):
+        page.find_element(By.CSS_SELECTOR, f"nav a[href='#{section}']").click()
+        nav = page.execute_script("return document.querySelector('nav').getBoundingClientRect().top")
+        assert nav == 0
+        heading = f"return document.querySelector('#{section} h2').getBoundingClientRect().top"
+        assert page.execute_script(heading) > 0
+    current = "return [...document.querySelectorAll('nav [aria-current]')].map(link => link.hash)"
+    WebDriverWait(page, 5).until(lambda _: page.execute_script(current) == ["#flagged"])
+
+
+def test_runs_have_their_data_duration_and_machine(page: webdriver.Chrome) -> None:
+    headings = [
+        cell.text.removesuffix(" ↕") for cell in page.find_elements(By.CSS_SELECTOR, "#run-details th")
+    ]
+    rows = [dict(zip(headings, row, strict=True)) for row in _cells(page, "run-details")]
+    assert [(row["recipe"], row["fold"]) for row in rows] == [
+        (recipe, fold) for recipe in ("deep", "plain") for fold in ("0", "1")
+    ]
+    assert rows[0]["machine"] == "2 cores of a processor"
+    assert (rows[0]["photos held out"], rows[0]["cars trained on"]) == ("32", "2")
+    assert (rows[0]["epochs"], rows[0]["minutes"]) == ("2", "0.1")
+    assert (
+        "64 labelled photos of 4 cars, 96x64 pixels, and 32 test photos"
+        in page.find_element(By.ID, "runs").text
+    )
+
+
+def test_settings_of_recipes_are_compared(page: webdriver.Chrome) -> None:
+    assert _cells(page, "settings") == [["seed", "0", "1"]]
+    settings = {key: values for key, *values in _cells(page, "all-settings")}
+    assert settings["stages.0.size"] == ["[32, 48]", "[32, 48]"]
+    assert settings["tta"] == ["flip", "flip"]
+
+
+def test_a_single_recipe_has_no_empty_columns(tmp_path: Path, runs: Path, page: webdriver.Chrome) -> None:
+    shutil.copytree(runs / "plain", tmp_path / "runs" / "plain")
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.add(ROWS[-1] | {"public": "", "private": "", "board": ""})
+    write_report(tmp_path / "report.html", ledger, tmp_path / "runs", tmp_path, worst=0)
+    page.get((tmp_path / "report.html").as_uri())
+    tables = [table.get_attribute("id") for table in page.find_elements(By.TAG_NAME, "table")]
+    assert {"ledger", "recipe-comparison", "settings", "run-details"} <= set(tables)
+    for table in tables:
+        assert all(any(column) for column in zip(*_cells(page, table), strict=True)), table
+    settings = dict(_cells(page, "settings"))
+    assert settings["base_filters"] == "2"
+    assert "tta" not in settings  # at its default
+
+
+def test_the_file_is_no_larger_than_its_limit(
+    tmp_path: Path, ledger: Ledger, runs: Path, rendered: Path, report: Path
+) -> None:
+    path, full = tmp_path / "report.html", report.stat().st_size
+    assert full < MAX_BYTES
+    assert "This file contains 12 of the 12 photos that were requested" in report.read_text()
+    photos = [text.count('<figure class="card"') for text in [report.read_text()]]
+    for limit in (full - 100_000, full - 300_000):
+        write_report(path, ledger, runs, rendered, worst=3, max_bytes=limit)
+        text = path.read_text()
+        assert path.stat().st_size <= limit
+        assert f"The others would make the file larger than {limit / 1e6:g} MB." in text
+        photos.append(text.count('<figure class="card"'))
+    assert photos == sorted(set(photos), reverse=True)
+
+
 def test_it_fits_a_phone(page: webdriver.Chrome) -> None:
     phone = {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     assert page.execute_script("return document.documentElement.scrollWidth") == 360
-    find = "return [...document.querySelectorAll(arguments[0])].filter(element => element.checkVisibility())"
-    height = find + ".map(element => element.getBoundingClientRect().height)"
+    height = FIND_VISIBLE + ".map(element => element.getBoundingClientRect().height)"
     assert min(page.execute_script(height, ".chart svg text")) >= 9
     assert min(page.execute_script(height, "select, button, input[type=range]")) >= 30
 
@@ -373,7 +537,8 @@ def _classes(picture: str) -> np.ndarray:
 
 def test_the_overlays_are_truth_mask_and_their_difference(runs: Path, rendered: Path) -> None:
     experiments = find_experiments(runs)[:1]
-    first, *_ = gallery.pictures(experiments, rendered, read_makes(rendered), worst=1)
+    makes = read_makes(rendered)
+    first, *_ = gallery.pictures(experiments, rendered, makes, worst=1, max_bytes=10**7).drawn
     photo = next(photo for photo in train_samples(rendered) if photo.name == first.img)
     run = experiments[0].runs[0]
     recipe = run.read_recipe()

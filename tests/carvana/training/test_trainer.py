@@ -21,6 +21,7 @@ from carvana.data.padding import SizeSpec
 from carvana.data.split import Split
 from carvana.errors import UserError
 from carvana.locks import file_lock
+from carvana.machine import describe_machine
 from carvana.models.build import load
 from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir, finished_runs
@@ -167,6 +168,12 @@ def test_two_trainings_of_a_recipe_give_the_same_weights(
     (again,) = train_folds(_recipe(*EMA), split, [0], tmp_path / "runs")
     first, second = (load(run.model).get_weights() for run in (trained_with_ema, again))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
+def test_machine_and_data_of_the_training_are_recorded(split: Split, trained: RunDir) -> None:
+    metadata, (train, _) = trained.read_metadata(), split.train_val(0)
+    assert describe_machine() in metadata.machine
+    assert (metadata.train_photos, metadata.train_cars) == (len(train), len({photo.car for photo in train}))
 
 
 def test_the_history_is_plotted_and_logged_for_tensorboard(trained: RunDir) -> None:
