@@ -1,6 +1,6 @@
 """The gallery: the photos that each run scored worst on, with true mask, predicted mask and their difference."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
