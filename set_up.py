@@ -51,7 +51,8 @@ ONLY_FOR_INSTALLATION = {"setuptools"}
 SEEDS = {"pip", "setuptools", "wheel"}
 """Packages of an environment into which nothing was installed."""
 
-PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+# During an update, the project's own metadata still name the old versions, which pip would complain about.
+PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-conflicts"]
 _REDIRECTIONS = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
 """Variables for the programs that change .venv, without those that make pip look or install elsewhere."""
