@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from carvana import console
 from carvana.errors import UserError
@@ -187,15 +186,16 @@ def _finish(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float
             f" end it, cancel it at {kernel.url}: what it has not saved is lost"
         ) from None
     if status.state != COMPLETE:
-        _record_outcome(job, kernel, version, Outcome.FAILED)
+        replace(_record_of_version(job, kernel, version), outcome=Outcome.FAILED).write(job.record)
         reason = describe_failure(kernel, version, status)
         raise UserError(f"{reason}; the same command pushes the next version")
     manifest = _fetch(job, kernel, version, first_pause_s)
+    record = _record_of_version(job, kernel, version)
     if manifest.finished:
-        _record_outcome(job, kernel, version, Outcome.FINISHED, continues_from=0)
+        replace(record, outcome=Outcome.FINISHED, continues_from=0).write(job.record)
         return
     outcome = Outcome.FAILED if manifest.failure else Outcome.UNFINISHED
-    _record_outcome(job, kernel, version, outcome, continues_from=version)
+    replace(record, outcome=outcome, continues_from=version).write(job.record)
     if manifest.failure:
         raise UserError(
             f"version {version} of {kernel.ref} failed ({manifest.failure}); what was finished before was fetched;"
@@ -213,7 +213,7 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     try:
         manifest = output.fetch_manifest(folder, job.settings.key)
     except InvalidOutputError as error:
-        _record_outcome(job, kernel, version, Outcome.FAILED)
+        replace(_record_of_version(job, kernel, version), outcome=Outcome.FAILED).write(job.record)
         raise UserError(f"{error}; the same command pushes the next version") from None
     for name in manifest.files:
         if not any(name == one or (one.endswith("/") and name.startswith(one)) for one in job.results):
@@ -224,16 +224,17 @@ def _fetch(job: NotebookJob, kernel: Kernel, version: int, first_pause_s: float)
     output.fetch_files(manifest.files, folder)
     digests = {name: entry.sha256 for name, entry in manifest.files.items()}
     # Before the first file is installed, so that none is taken for another training's after an interruption.
-    _record_outcome(job, kernel, version, Outcome.PUSHED, files=digests)
+    record = _record_of_version(job, kernel, version)
+    replace(record, outcome=Outcome.PUSHED, files=digests).write(job.record)
     job.install(manifest, folder)
     for fetched in job.folder.glob("version-*"):  # those of earlier versions, too
         shutil.rmtree(fetched)
     return manifest
 
 
-def _record_outcome(job: NotebookJob, kernel: Kernel, version: int, outcome: Outcome, **changes: Any) -> None:
-    """Record the outcome of a version, with changes of what the record has of it and of earlier ones."""
-    record = _record_of(job, kernel)
-    if record is None or record.version != version:  # another machine pushed it
-        record = replace(record or Record(kernel.ref, version, outcome), commit="")
-    replace(record, version=version, outcome=outcome, **changes).write(job.record)
+def _record_of_version(job: NotebookJob, kernel: Kernel, version: int) -> Record:
+    """Return the record of a version that was pushed, with what earlier ones left."""
+    record = _record_of(job, kernel) or Record(kernel.ref, version, Outcome.PUSHED)
+    if record.version == version:
+        return record
+    return replace(record, version=version, commit="")  # another machine pushed it

@@ -61,6 +61,41 @@ class KagglePrediction:
         """The runs whose networks predict."""
         return self.config.members[0].runs
 
+    @property
+    def networks(self) -> dict[str, str]:
+        """SHA-256 of each network that predicts, by its path `RECIPE/fold-K/NAME.keras`."""
+        return {in_runs(file): sha256_of_file(file) for run in self.runs for file in run.networks}
+
+    def settings(self, submission: Path, hours: float) -> SessionSettings:
+        """Return the settings of the session.
+
+        Args:
+            submission: the submission.
+            hours: limit of the session.
+        """
+        recipe, networks, options = self.recipe, self.networks, self.options()
+        inputs = recipe.recipe, sorted(networks.items()), self.fold, options, submission.name
+        return SessionSettings(
+            step="predict",
+            recipe=recipe.recipe.name,
+            recipe_argument=recipe.in_bundle,
+            folds=tuple(run.fold for run in self.runs),
+            fold_argument=self.fold,
+            key=key_of("predict", *inputs),
+            hours=hours,
+            parts=_TEST_PARTS + (_TRAIN_PARTS if self.tune_threshold else ()),
+            changes=recipe.changes,
+            arguments=tuple(options),
+            submission=submission.name,
+            networks=networks,
+            encoder=isinstance(recipe.recipe.model, Encoder),
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files of the runs, apart from the networks, and of the recipe, by their paths in the bundle."""
+        texts = [file for run in self.runs for file in (run.recipe, run.metadata, run.scores)]
+        return {f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | self.recipe.files()
+
     def options(self) -> list[str]:
         """Return further options of the script `predict`."""
         options = ["--each-fold"] if self.config.per_fold else []
@@ -99,30 +134,13 @@ def predict_on_kaggle(
     """
     if (data / "test_masks.csv").exists():
         raise UserError(f"{data}: holds rendered photos; give --data another/folder to predict and submit")
-    recipe = job.recipe
-    networks = {in_runs(file): sha256_of_file(file) for run in job.runs for file in run.networks}
-    settings = SessionSettings(
-        step="predict",
-        recipe=recipe.recipe.name,
-        recipe_argument=recipe.in_bundle,
-        folds=tuple(run.fold for run in job.runs),
-        fold_argument=job.fold,
-        key=key_of("predict", recipe.recipe, sorted(networks.items()), job.fold, job.options(), path.name),
-        hours=options.hours,
-        parts=_TEST_PARTS + (_TRAIN_PARTS if job.tune_threshold else ()),
-        changes=recipe.changes,
-        arguments=tuple(job.options()),
-        submission=path.name,
-        networks=networks,
-        encoder=isinstance(recipe.recipe.model, Encoder),
-    )
-    texts = [file for run in job.runs for file in (run.recipe, run.metadata, run.scores)]
+    settings = job.settings(path, options.hours)
     submissions = [path, *(fold_path(path, run.fold) for run in job.runs)]
     written = [*submissions, *map(record_path, submissions), suspects_path(path)]
     notebook = NotebookJob(
         settings=settings,
-        extra={f"{RUNS}/{in_runs(file)}": file.read_bytes() for file in texts} | recipe.files(),
-        attachments=Attachments(_kernels_of(networks, runs, options), options.attach),
+        extra=job.files(),
+        attachments=Attachments(_kernels_of(settings.networks, runs, options), options.attach),
         runs=runs,
         results=[*(f"{SUBMISSIONS}/{one.name}" for one in written), _LEDGER, SAMPLE],
         install=lambda manifest, folder: _install(manifest, folder, path.parent, data, notebook.record),
