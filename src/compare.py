@@ -38,8 +38,9 @@ def compare(
     A further table shows where the wrong pixels of out-of-fold photos lie: the percentage of them in each range of
     distance from the true contour, before and after refinement.
 
-    The report is one HTML file that needs no network: the tables, learning curves, recipes side by side, Dice by
-    angle and make, the worst photos of each run, and the test photos whose masks are most likely wrong.
+    The report is one HTML file that needs no network: a summary with the file to submit, the tables, settings,
+    duration and machine of each run, learning curves, Dice by angle and make, the worst photos of each run with their
+    errors at full resolution, and the test photos whose masks are most likely wrong.
 
     Examples:
 

@@ -46,7 +46,7 @@ _COLOURS = {
     "mask": f"rgb{drawing.MASK}",
     "missed": f"rgb{drawing.MISSED}",
     "extra": f"rgb{drawing.EXTRA}",
-    "heat": f"linear-gradient(90deg, {', '.join(f'rgb{colour}' for colour in drawing.HEAT_COLOURS[::32])})",
+    "heat": f"linear-gradient(90deg, {', '.join(f'rgb{colour}' for colour in drawing.HEAT_COLOURS[::51])})",
 }
 """Colours of the overlays for the style sheet."""
 

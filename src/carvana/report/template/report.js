@@ -67,8 +67,9 @@ function setUp(section) {
     more.hidden = rest === 0;
     more.firstElementChild.textContent = `Show ${Math.min(PAGE, rest)} more ${rest === 1 ? "photo" : "photos"}`;
     more.lastElementChild.textContent = `Show all ${chosen.length} photos`;
+    const matched = chosen.length < all.length ? `${chosen.length} matching photos (${all.length} in all)` : `${all.length} photos`;
     document.getElementById(`${section.id}-count`).textContent = rest
-      ? `${shown.size} of ${chosen.length} matching photos shown, ${all.length} in all`
+      ? `${shown.size} of ${matched} shown`
       : `${shown.size} of ${all.length} photos`;
   }
 
@@ -122,7 +123,7 @@ function setUp(section) {
     if (!opened) return;
     const kind = opened.classList.contains("crop") ? ".crop" : ".stack";
     const list = matching().flatMap((card) => [...card.querySelectorAll(kind)]);
-    open(list, list.indexOf(opened), views);
+    enlarge(list, list.indexOf(opened), views);
   });
   readAddress();
   update();
@@ -139,12 +140,13 @@ const content = document.getElementById("enlarged-content");
 const viewOfEnlarged = document.getElementById("enlarged-view");
 let opened = { list: [], index: 0, views: [] };
 
-function open(list, index, views) {
+function enlarge(list, index, views) {
   opened = { list, index, views };
   viewOfEnlarged.replaceChildren(...views.map((view) => new Option(view.value, view.value, false, view.checked)));
   viewOfEnlarged.parentElement.hidden = !views.length || list[index].classList.contains("crop");
   showOpened();
   enlarged.showModal();
+  enlarged.querySelector("[data-step='1']").focus();
 }
 
 function showOpened() {
