@@ -105,7 +105,8 @@ def worst_places(wrong: np.ndarray, count: int) -> list[tuple[int, int]]:
     Returns:
         Row and column of the top left pixel of each crop, which lies within the photo, the worst first.
     """
-    left_over, places = wrong.copy(), []
+    left_over = wrong.copy()
+    places: list[tuple[int, int]] = []
     limits = [max(0, side - CROP_SIDE) for side in wrong.shape]
     while len(places) < count and left_over.any():
         row, column = _densest_place(left_over)
