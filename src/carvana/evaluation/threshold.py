@@ -119,7 +119,9 @@ def out_of_fold_dice(config: PredictionConfig, samples: Sequence[Sample]) -> tup
     dice = []
     for index, (run, of_run) in enumerate(zip(runs, held_out, strict=True)):
         members = tuple(replace(member, runs=(member.runs[index],)) for member in config.members)
-        dice.append(_cached_dice(PredictionConfig(members, DEFAULT_THRESHOLD), run, of_run))
+        dice.append(
+            _cached_dice(PredictionConfig(members, DEFAULT_THRESHOLD, engine=config.engine), run, of_run)
+        )
     return [sample.name for of_run in held_out for sample in of_run], np.concatenate(dice)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
+from carvana.errors import UserError
 from carvana.inference.config import EngineConfig
 from carvana.inference.engines import KerasEngine, load_networks
 from carvana.inference.predictors import FoldEnsemble
@@ -81,7 +82,9 @@ def test_refinement_networks_predict_patches_as_keras_does(recipe: Recipe, tmp_p
     np.testing.assert_allclose(maps, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", openvino_engine.supported_precisions())
+@pytest.mark.parametrize(
+    "precision", sorted({"float32", "bfloat16"} & set(openvino_engine.supported_precisions()))
+)
 def test_a_photo_has_the_same_map_in_any_batch_and_size(
     recipe: Recipe, paths: list[Path], photos: np.ndarray, precision: str
 ) -> None:
@@ -104,3 +107,10 @@ def test_a_network_is_converted_once_and_again_when_it_changes(recipe: Recipe, t
     save(build(recipe.model_copy(update={"seed": 1})), path)
     openvino_engine.load_network(path, recipe, build)
     assert len(list(tmp_path.glob("model-openvino-*/"))) == 2
+
+
+def test_a_network_that_was_not_quantised_is_named(recipe: Recipe, paths: list[Path]) -> None:
+    with pytest.raises(
+        UserError, match=r"fold-0\.keras: has no INT8 form; `./run.sh benchmark engines --int8`"
+    ):
+        load_networks(paths, recipe, build, EngineConfig("openvino", "int8"))
