@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-STEEPNESS = 2.0
-"""Factor that makes edges narrower: probabilities of less than a quarter become transparent, and above three opaque.
+STEEPNESS = 1.5
+"""Factor that makes edges narrower: probabilities below a sixth become transparent, and above five sixths opaque.
 
 A network's edge is as wide as it is uncertain, some 3 pixels; that of a camera is narrower.
 `./run.sh benchmark edges` compares values.
