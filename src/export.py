@@ -48,7 +48,12 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        list[Format] | None, typer.Option("--format", help="May be repeated. [default: onnx and saved_model]")
+        list[Format] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="onnx, saved_model, weights or rembg; may be repeated. [default: onnx and saved_model]",
+        ),
     ] = None,
     tta: Annotated[
         Tta | None, typer.Option(help="Views of a photo to average. [default: the recipe's]")
@@ -58,7 +63,8 @@ def export(
         "runs"
     ),
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="key=value, as given to `./run.sh train`; may be repeated."),
     ] = None,
 ) -> None:
     """Export the ensemble of a recipe's folds, with its flips, as one model.

@@ -111,17 +111,19 @@ def predict(
     keep_maps: Annotated[
         bool,
         typer.Option(
-            "--keep-maps", help="Also write probability maps, as 8-bit PNG, into a folder beside --out."
+            "--keep-maps",
+            help="Also write probability maps, as 8-bit PNG, into a folder beside --out; cut-outs': NAME_map.png.",
         ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The submission. [default: submissions/RECIPE[-foldK].csv.gz]")
+        Path | None, typer.Option(help="The submission. [default: in submissions, named after the recipe]")
     ] = None,
     runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
         "runs"
     ),
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, as given to train.py; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="key=value, as given to `./run.sh train`; may be repeated."),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -150,13 +152,13 @@ def predict(
 
         ./run.sh predict --recipe miniature --data data --each-fold
 
-        ./run.sh predict --recipe fast --data $CARVANA_DATA --fold 0 --out submissions/real-fast.csv.gz
+        ./run.sh predict --recipe fast --data path/to/carvana --fold 0 --out submissions/real-fast.csv.gz
 
-        ./run.sh predict --blend baseline=0.6,resnet34=0.4 --data $CARVANA_DATA --tta scales --threshold auto
+        ./run.sh predict --blend baseline=0.6,resnet34=0.4 --data path/to/carvana --tta scales --threshold auto
 
-        ./run.sh predict --recipe fast --data $CARVANA_DATA --engine openvino
+        ./run.sh predict --recipe fast --data path/to/carvana --engine openvino
 
-        ./run.sh predict --recipe fast --data $CARVANA_DATA --cluster tls://HOST:8786
+        ./run.sh predict --recipe fast --data path/to/carvana --cluster tls://HOST:8786
 
         ./run.sh predict --recipe single --each-fold --on kaggle
 

@@ -39,8 +39,9 @@ def prepare(
     source: Annotated[
         Source,
         typer.Option(
-            help="auto: the folder if it is complete; else the competition's zips in it, or in a Kaggle notebook's"
-            " input; else, for the empty folder `data`, Kaggle if you have credentials, or the turntable."
+            metavar="SOURCE",
+            help="auto, folder, kaggle or turntable. auto: the folder if it is complete; else the competition's"
+            " zips in it, or in a Kaggle notebook's input; else, for the empty folder `data`, Kaggle if you have credentials, or the turntable.",
         ),
     ] = Source.auto,
     data: Annotated[Path, typer.Option(help="The data folder.")] = DEFAULT_DATA,
@@ -70,7 +71,7 @@ def prepare(
 
         ./run.sh prepare
 
-        ./run.sh prepare --source folder --data $CARVANA_DATA
+        ./run.sh prepare --source folder --data path/to/carvana
 
         ./run.sh prepare --source kaggle --data path/to/carvana
 

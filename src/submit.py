@@ -64,7 +64,7 @@ def submit(
 
         ./run.sh submit --each-fold --data data --board local
 
-        ./run.sh submit submissions/fast.csv.gz --each-fold --board kaggle --data $CARVANA_DATA
+        ./run.sh submit submissions/fast.csv.gz --each-fold --board kaggle --data path/to/carvana
     """
     from carvana.kaggle import upload
     from carvana.submission import comparison
