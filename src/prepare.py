@@ -41,7 +41,8 @@ def prepare(
         typer.Option(
             metavar="SOURCE",
             help="auto, folder, kaggle or turntable. auto: the folder if it is complete; else the competition's"
-            " zips in it, or in a Kaggle notebook's input; else, for the empty folder `data`, Kaggle if you have credentials, or the turntable.",
+            " zips in it, or in a Kaggle notebook's input; else, for the empty folder `data`, Kaggle if you have"
+            " credentials, or the turntable.",
         ),
     ] = Source.auto,
     data: Annotated[Path, typer.Option(help="The data folder.")] = DEFAULT_DATA,
