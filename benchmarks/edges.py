@@ -33,7 +33,7 @@ _SEED = 1_000_000
 """Seed of the cars, which are in no data set of `prepare` with a smaller one."""
 _NOISE = 1.5
 """Standard deviation of the photos' noise, in levels."""
-_PICTURE = (120, 180)
+_PICTURE = (60, 90)
 """Height and width in pixels of a detail in the picture, before it is enlarged."""
 
 
@@ -42,7 +42,7 @@ def benchmark(
     cars: Annotated[int, typer.Option(min=1, help="Number of cars.")] = 6,
     angles: Annotated[int, typer.Option(min=1, max=ANGLES, help="Photos of each car.")] = 4,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the photos.")] = "960x640",
-    picture: Annotated[Path | None, typer.Option(help="Also write a picture of details, a PNG file.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also write a picture of details, a PNG or JPEG file.")] = None,
 ) -> None:
     """Measure how much of the studio shines through the edges of cut-outs."""
     predictor = carvana.load(weights)
@@ -136,7 +136,7 @@ def _detail(coverage: np.ndarray, hard: np.ndarray, clean: np.ndarray, truth: np
     )
     window = slice(top, top + _PICTURE[0]), slice(left, left + _PICTURE[1])
     details = np.hstack([image[window] for image in (over_magenta(hard), over_magenta(clean), truth)])
-    return cv2.resize(np.rint(details).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(np.rint(details).astype(np.uint8), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
 
 
 if __name__ == "__main__":
