@@ -42,7 +42,9 @@ def benchmark(
     cars: Annotated[int, typer.Option(min=1, help="Number of cars.")] = 6,
     angles: Annotated[int, typer.Option(min=1, max=ANGLES, help="Photos of each car.")] = 4,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the photos.")] = "960x640",
-    picture: Annotated[Path | None, typer.Option(help="Also write a picture of details, a PNG or JPEG file.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write a picture of details, a PNG or JPEG file.")
+    ] = None,
 ) -> None:
     """Measure how much of the studio shines through the edges of cut-outs."""
     predictor = carvana.load(weights)

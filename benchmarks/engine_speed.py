@@ -73,7 +73,7 @@ def benchmark(
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks")
     (run,) = member.runs
     engines = [KERAS, *engines_to_compare()]
-    if not all(quantized_file(path).is_file() for path in run.networks):
+    if not any(quantized_file(path).is_file() for path in run.networks):
         engines = [engine for engine in engines if engine.precision != "int8"]
     machine_text = f"{machine.describe_machine()}, medians of {rounds} rounds"
     chosen = repeated(test_samples(data), photos)

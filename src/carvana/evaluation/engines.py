@@ -131,11 +131,11 @@ def score_engine(
 
 def engine_scores_path(run: RunDir, engine: EngineConfig) -> Path:
     """Return the file of a run's scores with an engine; its name holds a digest of the networks and the engine."""
-    networks = run.networks
+    files = run.networks
     if engine.precision == "int8":
-        networks = [quantized_file(path).with_suffix(".bin") for path in networks]
-    digests = [sha256_of_file(path) if path.is_file() else "" for path in networks]
-    inputs = json.dumps([engine.fingerprint(), digests])
+        quantized = [quantized_file(path).with_suffix(".bin") for path in files]
+        files = [*files, *(path for path in quantized if path.is_file())]
+    inputs = json.dumps([engine.fingerprint(), [sha256_of_file(path) for path in files]])
     return run.folder / f"scores-{engine.name}-{sha256_of_text(inputs)[:12]}.csv"
 
 

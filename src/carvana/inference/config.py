@@ -139,7 +139,8 @@ class PredictionConfig:
             return {}
         runs = [run for member in self.members for run in member.runs]
         files = [quantized_file(path).with_suffix(".bin") for run in runs for path in run.networks]
-        return {f"{path.parent.parent.name}/{path.parent.name}": sha256_of_file(path) for path in files}
+        existing = [path for path in files if path.is_file()]
+        return {f"{path.parent.parent.name}/{path.parent.name}": sha256_of_file(path) for path in existing}
 
 
 def quantized_file(network: Path) -> Path:

@@ -86,8 +86,8 @@ def load_networks(
     from carvana.inference import openvino_engine  # OpenVINO is not installed on every machine
 
     assert engine.precision is not None
-    if engine.precision == "int8":
-        networks = [openvino_engine.load_quantized(path) for path in paths]
-    else:
-        networks = [openvino_engine.load_network(path, recipe, build_model) for path in paths]
+    networks = []
+    for path in paths:
+        quantized = openvino_engine.load_quantized(path) if engine.precision == "int8" else None
+        networks.append(quantized or openvino_engine.load_network(path, recipe, build_model))
     return networks, partial(openvino_engine.OpenVinoEngine, precision=engine.precision)

@@ -17,7 +17,6 @@ from openvino import AsyncInferQueue, Core, InferRequest, Model
 from carvana import console
 from carvana.backend import keras
 from carvana.data.prefetch import CORES
-from carvana.errors import UserError
 from carvana.files import atomic_folder, sha256_of_file
 from carvana.inference.config import EnginePrecision, quantized_file
 from carvana.inference.engines import MAX_PIXELS
@@ -33,9 +32,6 @@ The feature maps of larger requests do not fit into a core's cache.
 
 _MAX_SHAPES = 8
 """Shapes of photos for which compiled networks are kept."""
-
-_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""OpenVINO's names of the precisions of layers that are not quantised."""
 
 
 class _Compiled(NamedTuple):
@@ -62,7 +58,7 @@ class OpenVinoEngine:
             per_fold: also return each network's own map.
         """
         self._networks, self._flip, self._per_fold = networks, flip, per_fold
-        self._hint = _HINTS[precision]
+        self._hint = _precision_hint(precision)
         self._compiled = lru_cache(_MAX_SHAPES)(self._compile)
 
     @property
@@ -131,16 +127,10 @@ def load_network(path: Path, recipe: Recipe, build_model: Callable[[Recipe], ker
     return Core().read_model(folder / "network.xml")
 
 
-def load_quantized(path: Path) -> Model:
-    """Load the INT8 form of a Keras network, which `carvana.training.quantization` made of it.
-
-    Raises:
-        UserError: it was not made, or of another network.
-    """
+def load_quantized(path: Path) -> Model | None:
+    """Load the INT8 form of a Keras network; None if `carvana.training.quantization` made none of it."""
     quantized = quantized_file(path)
-    if not quantized.is_file():
-        raise UserError(f"{path}: has no INT8 form; `./run.sh benchmark engines --int8` makes it")
-    return Core().read_model(quantized)
+    return Core().read_model(quantized) if quantized.is_file() else None
 
 
 def supported_precisions() -> list[EnginePrecision]:
@@ -148,6 +138,13 @@ def supported_precisions() -> list[EnginePrecision]:
     capabilities = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names: dict[str, EnginePrecision] = {"FP32": "float32", "BF16": "bfloat16", "INT8": "int8"}
     return [precision for name, precision in names.items() if name in capabilities]
+
+
+def _precision_hint(precision: EnginePrecision) -> str:
+    """Return OpenVINO's name of a precision; layers that are not quantised are in bfloat16 if that is supported."""
+    if precision == "float32" or "bfloat16" not in supported_precisions():
+        return "f32"
+    return "bf16"
 
 
 def _convert(network: keras.Model) -> Model:

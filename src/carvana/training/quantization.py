@@ -1,4 +1,4 @@
-"""Post-training quantisation: a run's networks in INT8, calibrated on photos that the run trained on.
+"""Post-training quantisation: a run's last network in INT8, calibrated on photos that the run trained on.
 
 It needs NNCF, which is not among the requirements.
 """
@@ -38,12 +38,15 @@ _PHOTOS = 96
 _PATCH_PHOTOS = 16
 """Photos whose patches the refinement network is calibrated on."""
 
-_FLOAT_LAYERS = 1
-"""Convolutions at a network's end that stay in float."""
+_FLOAT_LAYERS = 3
+"""Convolutions at a network's end that stay in float: those of its last block."""
 
 
 def quantize_run(run: RunDir, train: Sequence[Sample], *, reporter: Reporter = console) -> None:
-    """Quantise the networks of a run, and keep them in its folder; those that are there are left alone.
+    """Quantise the last network of a run, and keep it in the run's folder; one that is there is left alone.
+
+    The last network is the refinement network if there is one: it takes most of the time, and a first network loses
+    more Dice.
 
     Args:
         run: a finished run.
@@ -53,22 +56,20 @@ def quantize_run(run: RunDir, train: Sequence[Sample], *, reporter: Reporter = c
     Raises:
         UserError: NNCF is not installed, or a photo cannot be read.
     """
-    recipe = run.read_recipe()
+    recipe, path = run.read_recipe(), run.networks[-1]
     with file_lock(run.folder / ".int8.lock", reporter):
-        pending = [path for path in run.networks if not quantized_file(path).is_file()]
-        if not pending:
+        if quantized_file(path).is_file():
             return
         if find_spec("nncf") is None:
             raise UserError("INT8 needs NNCF: .venv/bin/pip install nncf==3.4.0")
-        with reporter.progress(f"fold {run.fold} INT8", len(pending), "networks") as advance:
-            for path in pending:
-                if path == run.model:
-                    network, inputs = load_network(path, recipe, build), _photos(recipe, train)
-                else:
-                    network = load_network(path, refiner_recipe(recipe), build_refiner)
-                    inputs = _patches(run, recipe, train)
-                _save(_quantize(network, inputs), quantized_file(path))
-                advance(1)
+        with reporter.progress(f"fold {run.fold} INT8", 1, "networks") as advance:
+            if path == run.model:
+                network, inputs = load_network(path, recipe, build), _photos(recipe, train)
+            else:
+                network = load_network(path, refiner_recipe(recipe), build_refiner)
+                inputs = _patches(run, recipe, train)
+            _save(_quantize(network, inputs), quantized_file(path))
+            advance(1)
 
 
 def _photos(recipe: Recipe, train: Sequence[Sample]) -> list[np.ndarray]:

@@ -7,7 +7,6 @@ import pytest
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
-from carvana.errors import UserError
 from carvana.inference.config import EngineConfig
 from carvana.inference.engines import KerasEngine, load_networks
 from carvana.inference.predictors import FoldEnsemble
@@ -107,10 +106,3 @@ def test_a_network_is_converted_once_and_again_when_it_changes(recipe: Recipe, t
     save(build(recipe.model_copy(update={"seed": 1})), path)
     openvino_engine.load_network(path, recipe, build)
     assert len(list(tmp_path.glob("model-openvino-*/"))) == 2
-
-
-def test_a_network_that_was_not_quantised_is_named(recipe: Recipe, paths: list[Path]) -> None:
-    with pytest.raises(
-        UserError, match=r"fold-0\.keras: has no INT8 form; `./run.sh benchmark engines --int8`"
-    ):
-        load_networks(paths, recipe, build, EngineConfig("openvino", "int8"))

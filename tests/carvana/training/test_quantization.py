@@ -55,8 +55,14 @@ def test_quantised_networks_predict_about_the_same(
     config = PredictionConfig((EnsembleMember("fast", 1.0, _recipe(), (run,)),))
     int8 = replace(config, engine=EngineConfig("openvino", "int8"))
     for expected, found in zip(_predict(config, samples[:2]), _predict(int8, samples[:2]), strict=True):
-        assert 0 < np.abs(found.coarse - expected.coarse).mean() < 0.01
-        assert 0 < np.abs(found.maps - expected.maps).mean() < 0.05  # their patches differ
+        np.testing.assert_allclose(found.coarse, expected.coarse, atol=0.02)  # not quantised
+        assert 0 < np.abs(found.maps - expected.maps).mean() < 0.05
+
+
+def test_the_first_network_is_quantised_if_it_is_the_only_one(run: RunDir, samples: list[Sample]) -> None:
+    run.refiner.unlink()
+    quantization.quantize_run(run, samples)
+    assert [path.name[:10] for path in run.folder.glob("*-int8-*/")] == ["model-int8"]
 
 
 def _predict(config: PredictionConfig, samples: list[Sample]) -> Iterator[Prediction]:
@@ -68,7 +74,7 @@ def test_networks_are_quantised_once_and_are_part_of_the_fingerprint(
 ) -> None:
     quantization.quantize_run(run, samples[:4])
     files = sorted(run.folder.glob("*-int8-*/*"))
-    assert len(files) == 4
+    assert [path.name for path in files] == ["network.bin", "network.xml"]
     written = [path.stat().st_mtime_ns for path in files]
     quantization.quantize_run(run, samples[4:])
     assert [path.stat().st_mtime_ns for path in files] == written
