@@ -23,7 +23,7 @@ from carvana import commandline, console, machine
 from carvana.competition import rle
 from carvana.data.dataset import Sample, test_samples
 from carvana.errors import UserError
-from carvana.evaluation.engines import engines_to_compare
+from carvana.evaluation.engine_choice import engines_to_compare
 from carvana.inference.config import KERAS, EngineConfig, quantized_file, resolve_member
 from carvana.inference.engines import KerasEngine, load_networks
 from carvana.inference.export import export_ensemble, load_float32

@@ -17,7 +17,7 @@ from carvana import commandline, console, machine
 from carvana.data.dataset import Sample, train_samples
 from carvana.data.split import parse_fold
 from carvana.errors import UserError
-from carvana.evaluation.engines import (
+from carvana.evaluation.engine_choice import (
     difference_from_keras,
     engines_to_compare,
     is_accurate,

@@ -272,7 +272,7 @@ def _submission_path(out: Path | None, config: PredictionConfig, fold: int | Non
 
 def _with_engine(config: PredictionConfig, engine: Engine, n_photos: int) -> PredictionConfig:
     """Return the configuration with the engine of the command."""
-    from carvana.evaluation.engines import choose_engine
+    from carvana.evaluation.engine_choice import choose_engine
 
     return replace(config, engine=choose_engine(engine.value, config, n_photos))
 

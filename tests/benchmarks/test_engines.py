@@ -7,7 +7,7 @@ from benchmarks import engines as door
 
 from carvana.backend import keras
 from carvana.data.dataset import train_samples
-from carvana.evaluation.engines import difference_from_keras, engine_scores_path, score_engine
+from carvana.evaluation.engine_choice import difference_from_keras, engine_scores_path, score_engine
 from carvana.inference.config import KERAS, EngineConfig
 from carvana.models.build import build, save
 from carvana.recipe import read_recipe, write_recipe

@@ -21,7 +21,7 @@ from carvana.data import images
 from carvana.data.dataset import Sample, train_samples
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.data.split import Split
-from carvana.evaluation.engines import read_engine_scores, score_engine
+from carvana.evaluation.engine_choice import read_engine_scores, score_engine
 from carvana.evaluation.threshold import THRESHOLDS, out_of_fold_dice
 from carvana.inference.config import EngineConfig, EnsembleMember, PredictionConfig
 from carvana.inference.cutouts import CutoutFolder, find_photos

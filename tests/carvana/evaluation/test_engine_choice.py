@@ -9,8 +9,7 @@ import pytest
 from carvana.backend import Gpu, keras
 from carvana.competition.names import photo_name
 from carvana.errors import UserError
-from carvana.evaluation import engines
-from carvana.evaluation.engines import (
+from carvana.evaluation.engine_choice import (
     MIN_PHOTOS,
     SpeedMeasure,
     choose_engine,
