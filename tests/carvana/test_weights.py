@@ -90,3 +90,14 @@ def test_a_malformed_description_is_refused(packaged: RunDir, content: bytes) ->
     (packaged.folder / "weights.json").write_bytes(content)
     with pytest.raises(UserError, match=r"weights\.json: .*; copy the folder again"):
         find_weights("small")
+
+
+def test_the_weights_that_come_with_the_code_are_whole_and_small() -> None:
+    run = find_weights("fast")
+    assert run.folder == weights.WEIGHTS / "fast"
+    assert sum(path.stat().st_size for path in run.networks) <= 12_000_000
+    assert run.read_training_record().cars == 112
+    assert [score.fold for score in read_description(run.folder).out_of_fold] == [0, 1, 2, 3, 4]
+    card = (run.folder / "README.md").read_text()
+    assert "not under the project's MIT\nlicence" in card
+    assert all(f"| {angle} | 0.99" in card for angle in range(1, 17))

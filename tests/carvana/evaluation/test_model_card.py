@@ -52,7 +52,7 @@ def card(tmp_path: Path) -> str:
     "expected",
     [
         "| photos | 48 of 3 labelled cars",
-        "| duration | 15.6 minutes |",
+        "| duration | 15.6 minutes, with whatever else ran on the machine |",
         "| machine | 2 cores |",
         "commit `1a2b3c4`, Keras 3.15.1 on tensorflow",
         "5 at 288x192, 3 at 576x384, 4 of the refinement network",
