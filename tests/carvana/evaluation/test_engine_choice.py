@@ -9,6 +9,7 @@ import pytest
 from carvana.backend import Gpu, keras
 from carvana.competition.names import photo_name
 from carvana.errors import UserError
+from carvana.evaluation import engine_choice
 from carvana.evaluation.engine_choice import (
     MIN_PHOTOS,
     SpeedMeasure,
@@ -59,7 +60,7 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     if keras.backend.backend() != "tensorflow":
         pytest.skip("converting networks needs TensorFlow")
     monkeypatch.setattr(module, "supported_precisions", lambda: ["float32", "bfloat16"])
-    monkeypatch.setattr(engines, "first_gpu", lambda: None)
+    monkeypatch.setattr(engine_choice, "first_gpu", lambda: None)
 
 
 def _write_scores(run: RunDir, engine: EngineConfig, loss: float) -> None:
@@ -112,7 +113,7 @@ def test_keras_is_used_on_a_gpu_and_for_few_photos(
 ) -> None:
     assert choose_engine("keras", config, MIN_PHOTOS, measure=_no_measurement) == KERAS
     assert choose_engine("auto", config, MIN_PHOTOS - 1, measure=_no_measurement) == KERAS
-    monkeypatch.setattr(engines, "first_gpu", lambda: Gpu("a GPU", has_bfloat16=True))
+    monkeypatch.setattr(engine_choice, "first_gpu", lambda: Gpu("a GPU", has_bfloat16=True))
     assert choose_engine("auto", config, MIN_PHOTOS, measure=_no_measurement) == KERAS
     assert choose_engine("openvino", config, 1, measure=_no_measurement) == FLOAT32
 
@@ -125,7 +126,7 @@ def test_saved_maps_need_no_engine(tmp_path: Path) -> None:
 def test_a_machine_without_openvino_uses_keras(
     config: PredictionConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine_choice, "find_spec", lambda name: None)
     assert choose_engine("auto", config, MIN_PHOTOS, measure=_no_measurement) == KERAS
     with pytest.raises(UserError, match="--engine openvino: OpenVINO is not installed"):
         choose_engine("openvino", config, 1, measure=_no_measurement)

@@ -122,7 +122,8 @@ def test_cutouts_have_the_submissions_masks(
 ) -> None:
     for sample in samples:
         shutil.copy(sample.path, tmp_path)
-    photos, folder = find_photos([str(tmp_path)]), CutoutFolder(tmp_path / "out", config, maps=False)
+    photos = find_photos([str(tmp_path)])
+    folder = CutoutFolder(tmp_path / "out", config, maps=False, hard=True)
     made = folder.cut_out(WeightedEnsemble.load(config), photos, lambda *_: None)
     for cutout, mask in zip(made, masks, strict=True):
         assert np.array_equal(np.asarray(Image.open(cutout.mask)) > 0, mask)
@@ -134,8 +135,8 @@ def test_the_gallery_draws_the_submissions_masks(
 ) -> None:
     """The pictures of these small photos have the photos' own size."""
     experiments = find_experiments(run.folder.parent.parent)
-    pictures = gallery.pictures(experiments, data, read_makes(data), worst=100)
-    by_name = {picture.img: picture for picture in pictures}
+    pictures = gallery.pictures(experiments, data, read_makes(data), worst=100, max_bytes=10**9)
+    by_name = {picture.img: picture for picture in pictures.drawn}
     for sample, mask in zip(samples, masks, strict=True):
         png = base64.b64decode(by_name[sample.name].mask.partition(",")[2])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))) > 0, mask)
