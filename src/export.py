@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from carvana import commandline, console
+from carvana import commandline, console, network_options
 from carvana.data.split import parse_single_fold
 from carvana.errors import UserError
 from carvana.inference.config import resolve_member, weights_member
@@ -34,19 +34,9 @@ class Tta(StrEnum):
 
 
 def export(
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Weights that come with the code (fast), or a run's folder, instead of --recipe."),
-    ] = None,
-    fold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="K|all", help="One fold, or the mean of all folds' probabilities. [default: all]"
-        ),
-    ] = None,
+    recipe: network_options.Recipe = None,
+    weights: network_options.Weights = None,
+    fold: network_options.Fold = None,
     format_: Annotated[
         list[Format] | None,
         typer.Option(
@@ -59,13 +49,8 @@ def export(
         Tta | None, typer.Option(help="Views of a photo to average. [default: the recipe's]")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the exported files.")] = Path("exports"),
-    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
-        "runs"
-    ),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, as given to `./run.sh train`; may be repeated."),
-    ] = None,
+    runs: network_options.Runs = Path("runs"),
+    set_: network_options.Changes = None,
 ) -> None:
     """Export the ensemble of a recipe's folds, with its flips, as one model.
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from carvana import commandline, console
+from carvana import commandline, console, network_options
 from carvana.data.dataset import Sample, test_samples, train_samples
 from carvana.data.split import fold_name, parse_single_fold
 from carvana.errors import UserError
@@ -46,13 +46,8 @@ class Tta(StrEnum):
 
 
 def predict(
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Weights that come with the code (fast), or a run's folder, instead of --recipe."),
-    ] = None,
+    recipe: network_options.Recipe = None,
+    weights: network_options.Weights = None,
     blend: Annotated[
         str | None,
         typer.Option(help="A weighted mean: NAME=0.6,NAME=0.4, each a recipe or a folder of saved maps."),
@@ -75,12 +70,7 @@ def predict(
             help="The folder for their cut-outs (NAME.png) and masks (NAME_mask.png). [default: cutouts]",
         ),
     ] = None,
-    fold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="K|all", help="One fold, or the mean of all folds' probabilities. [default: all]"
-        ),
-    ] = None,
+    fold: network_options.Fold = None,
     hard: Annotated[
         bool, typer.Option("--hard", help="Cut-outs and masks with hard edges: opacities of 0 and 255 only.")
     ] = False,
@@ -118,13 +108,8 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="The submission. [default: in submissions, named after the recipe]")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
-        "runs"
-    ),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, as given to `./run.sh train`; may be repeated."),
-    ] = None,
+    runs: network_options.Runs = Path("runs"),
+    set_: network_options.Changes = None,
     cluster: Annotated[
         str | None,
         typer.Option(

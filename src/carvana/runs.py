@@ -4,25 +4,25 @@ Importing this imports no Keras.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from carvana import recipe as recipes
 from carvana.arguments import command, option
 from carvana.competition.names import PHOTO_FORM, PHOTO_PATTERN
 from carvana.data.folds import default_table
 from carvana.errors import UserError
-from carvana.files import describe_os_error, write_json
+from carvana.files import write_json
+from carvana.json_model import read_json_model
 from carvana.recipe import Recipe
 from carvana.tables import COUNT, DICE, Number, Text, read_csv
-
-M = TypeVar("M", bound=BaseModel)
 
 _PREDICTION_KEYS = ("tta", "threshold")
 """Keys of a recipe that do not affect the weights."""
@@ -252,7 +252,8 @@ class RunDir:
         Raises:
             UserError: the file is missing or malformed.
         """
-        return _read_model(RunMetadata, self.metadata)
+        with advise_fresh():
+            return read_json_model(RunMetadata, self.metadata)
 
     def write_metadata(self, metadata: RunMetadata) -> None:
         """Write the metadata."""
@@ -264,7 +265,8 @@ class RunDir:
         Raises:
             UserError: training is not complete, or the file is malformed.
         """
-        return _read_model(TrainingRecord, self.training_record)
+        with advise_fresh():
+            return read_json_model(TrainingRecord, self.training_record)
 
     def write_training_record(self, record: TrainingRecord) -> None:
         """Write the record of a finished training on all photos."""
@@ -359,7 +361,7 @@ def prediction_command(runs: Path, data: Path, *, all_folds: bool = False) -> st
 
 
 def finished_runs(
-    runs: Path, recipe: Recipe, fold: int | None = None, advice: str | None = None
+    runs: Path, recipe: Recipe, fold: int | None = None, advice: Callable[[], str] | None = None
 ) -> list[RunDir]:
     """Return the finished runs of a recipe: one for each fold of its fold table, or only that of `fold`.
 
@@ -367,17 +369,17 @@ def finished_runs(
         runs: the folder of the runs.
         recipe: the recipe.
         fold: the fold, or None for all.
-        advice: what to do about a missing run, see `training_commands`.
+        advice: returns what to do about a missing run, for the message; by default `training_commands` does.
 
     Raises:
         UserError: a run is missing or not finished, or was trained with another recipe or on other data.
     """
-    advice = advice or training_commands(recipe.name, runs, fold=fold)
+    advice = advice or partial(training_commands, recipe.name, runs, fold=fold)
     if fold is not None:
         return [_check_finished(run_dir(runs, recipe, fold), recipe, advice)]
     begun = [run for run in recipe_runs(runs / recipe.name) if run.metadata.is_file()]
     if not begun:
-        raise UserError(f"{runs / recipe.name}: not trained; {advice}")
+        raise UserError(f"{runs / recipe.name}: not trained; {advice()}")
     folds = begun[0].read_metadata().folds
     first, *others = [_check_finished(run_dir(runs, recipe, number), recipe, advice) for number in folds]
     for run in others:
@@ -412,21 +414,8 @@ def advise_fresh() -> Iterator[None]:
         raise UserError(f"{error}; train again with --fresh") from None
 
 
-def _read_model(model: type[M], path: Path) -> M:
-    """Read a JSON file of a run."""
-    with advise_fresh():
-        try:
-            return model.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UserError(describe_os_error(error)) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            keys = "".join(f"{key}: " for key in first["loc"])
-            raise UserError(f"{path}: {keys}{first['msg'].lower()}") from None
-
-
-def _check_finished(run: RunDir, recipe: Recipe, advice: str) -> RunDir:
+def _check_finished(run: RunDir, recipe: Recipe, advice: Callable[[], str]) -> RunDir:
     if not run.finished:
-        raise UserError(f"{run.folder}: not trained to its end; {advice}")
+        raise UserError(f"{run.folder}: not trained to its end; {advice()}")
     run.check_recipe(recipe)
     return run

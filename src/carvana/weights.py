@@ -6,10 +6,11 @@ Such a folder is that of a run on all photos, whose networks are stored in float
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from carvana.errors import UserError
-from carvana.files import describe_os_error, sha256_of_file, write_json
+from carvana.files import sha256_of_file, write_json
+from carvana.json_model import read_json_model
 from carvana.runs import RunDir
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -82,15 +83,7 @@ def read_description(folder: Path) -> WeightsDescription:
     Raises:
         UserError: it is missing or malformed.
     """
-    path = folder / _DESCRIPTION
-    try:
-        return WeightsDescription.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(describe_os_error(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        keys = "".join(f"{key}: " for key in first["loc"])
-        raise UserError(f"{path}: {keys}{first['msg'].lower()}; copy the folder again") from None
+    return read_json_model(WeightsDescription, folder / _DESCRIPTION, "; copy the folder again")
 
 
 def write_description(description: WeightsDescription, folder: Path) -> None:

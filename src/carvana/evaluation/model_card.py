@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from carvana.competition.names import car_and_angle
 from carvana.evaluation.errors import REFINED, read_errors, summary
 from carvana.evaluation.scores import mean_with_ci
 from carvana.files import atomic_path
 from carvana.runs import RunDir
+from carvana.templates import load_template
 from carvana.weights import read_description
 
-_TEMPLATES = Path(__file__).parent / "template"
+_TEMPLATE = Path(__file__).parent / "template" / "model-card.md"
 _CONTENTS = {
     "model.keras": "the first network, which predicts the whole photo",
     "refiner.keras": "the refinement network, which predicts patches along the contour",
@@ -42,14 +42,7 @@ def write_model_card(weights: RunDir, folds: Sequence[RunDir]) -> Path:
     epochs = [f"{stage.epochs} at {stage.size[1]}x{stage.size[0]}" for stage in recipe.stages]
     if recipe.refine:
         epochs.append(f"{recipe.refine.epochs} of the refinement network")
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    text = environment.get_template("model-card.md").render(
+    text = load_template(_TEMPLATE, keep_trailing_newline=True).render(
         name=description.recipe,
         networks=f"{sum(path.stat().st_size for path in weights.networks) / 1e6:.1f} MB in float16",
         training=training,

@@ -5,6 +5,7 @@ This module does not import Keras.
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -178,7 +179,7 @@ def resolve_member(
     if os.path.isdir(name) and not is_recipe_name(name):
         return EnsembleMember(os.path.basename(os.path.abspath(name)), weight, maps=Path(name))
     recipe = read_recipe(name, changes)
-    advice = training_commands(name, runs, data, changes, fold, on_kaggle=on_kaggle)
+    advice = partial(training_commands, name, runs, data, changes, fold, on_kaggle=on_kaggle)
     return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold, advice)))
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from carvana.data import images
@@ -23,8 +22,9 @@ from carvana.report.flagged import FlaggedMask, flagged_masks
 from carvana.report.headline import headline
 from carvana.submission import comparison
 from carvana.submission.ledger import Ledger, LedgerRow, utc_now
+from carvana.templates import load_template
 
-_TEMPLATE_FOLDER = Path(__file__).parent / "template"
+_TEMPLATE = Path(__file__).parent / "template" / "report.html"
 
 _TEXT_COLUMNS = {
     *("recipe", "fold", "fold table", "board", "submission", "angle", "make", "map", "refinement", "photo"),
@@ -137,15 +137,8 @@ def write_report(
         max_bytes: bytes of the file, at most; photos that would exceed them are left out.
     """
     rows, experiments, makes = ledger.rows(), find_experiments(runs), read_makes(data)
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     render = partial(
-        environment.get_template("report.html").render,
+        load_template(_TEMPLATE, autoescape=True).render,
         when=utc_now(),
         commit=git_commit(),
         runs=runs,

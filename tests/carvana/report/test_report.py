@@ -15,6 +15,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from tests.browser import headless_chromium
 
 from carvana.backend import keras
 from carvana.competition import rle
@@ -131,17 +132,8 @@ def report(ledger: Ledger, runs: Path, rendered: Path, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (program and driver):
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
+    with headless_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -371,8 +363,9 @@ def test_arrow_keys_lead_through_the_enlarged_photos_which_fit_the_window(page: 
     dialog.find_element(By.CSS_SELECTOR, "[data-step='-1']").click()
     assert dialog.find_element(By.TAG_NAME, "code").text == names[-2]
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
-    focused = page.switch_to.active_element.find_element(By.XPATH, "..")
-    assert focused.find_element(By.TAG_NAME, "code").text == names[-2]
+    # The listener of `close`, which moves the focus, runs after the dialog has closed.
+    focused = "return document.activeElement.parentElement?.querySelector('code')?.textContent"
+    WebDriverWait(page, 20).until(lambda page: page.execute_script(focused) == names[-2])
 
 
 def test_a_part_at_full_resolution_is_enlarged_in_four_panels(page: webdriver.Chrome) -> None:
