@@ -4,7 +4,7 @@ A Keras network is converted once: through ONNX to OpenVINO's own format, in a f
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -90,12 +90,12 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": CORES,
             "ENABLE_CPU_PINNING": False,  # decoding and masks use the same cores
         }
-        core, queues = Core(), []
+        queues = []
         for network in self._networks:
             of_shape = network.clone()
             of_shape.reshape([request_size, *shape])
             # Twice as many requests as streams: while some results are copied, others are computed.
-            queue = AsyncInferQueue(core.compile_model(of_shape, "CPU", options), 2 * n_streams)
+            queue = AsyncInferQueue(_core().compile_model(of_shape, "CPU", options), 2 * n_streams)
             queue.set_callback(_copy_output)
             queues.append(queue)
         return _Compiled(request_size, queues)
@@ -124,20 +124,31 @@ def load_network(path: Path, recipe: Recipe, build_model: Callable[[Recipe], ker
                 network = _convert(load_float32(path, recipe, build_model))
                 with atomic_folder(folder) as part:
                     openvino.save_model(network, part / "network.xml", compress_to_fp16=False)
-    return Core().read_model(folder / "network.xml")
+    return _core().read_model(folder / "network.xml")
 
 
 def load_quantized(path: Path) -> Model | None:
     """Load the INT8 form of a Keras network; None if `carvana.training.quantization` made none of it."""
     quantized = quantized_file(path)
-    return Core().read_model(quantized) if quantized.is_file() else None
+    return _core().read_model(quantized) if quantized.is_file() else None
 
 
 def supported_precisions() -> list[EnginePrecision]:
     """Return the precisions that this processor has instructions for."""
-    capabilities = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names: dict[str, EnginePrecision] = {"FP32": "float32", "BF16": "bfloat16", "INT8": "int8"}
     return [precision for name, precision in names.items() if name in capabilities]
+
+
+@cache
+def _core() -> Core:
+    """Return OpenVINO's runtime, which stays until the process ends.
+
+    OpenVINO gives the thread that starts it a stack for signal handlers, and frees that stack when the last network
+    is released (https://github.com/openvinotoolkit/openvino/pull/11894). If another thread releases it, Ctrl-C would
+    then end in a segmentation fault.
+    """
+    return Core()
 
 
 def _precision_hint(precision: EnginePrecision) -> str:
@@ -154,7 +165,7 @@ def _convert(network: keras.Model) -> Model:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         write_onnx(keras.Model(photo, probability), path)
-        return Core().read_model(path.read_bytes())
+        return _core().read_model(path.read_bytes())
 
 
 def _run(queue: AsyncInferQueue, request_size: int, photos: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Networks computed by OpenVINO, compared with Keras."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,44 @@ if keras.backend.backend() != "tensorflow":
 FLOAT32 = EngineConfig("openvino", "float32")
 REFINE = "refine={size=[64, 96], patch=16, spacing=8, base_filters=4, depth=1}"
 SIZE = (32, 48)
+SIGNAL_AFTER_RELEASE = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+import numpy as np
+from carvana.inference.config import EngineConfig
+from carvana.inference.engines import load_networks
+from carvana.models.build import build
+from carvana.recipe import read_recipe
+
+recipe = read_recipe("miniature", sys.argv[2:])
+networks, create = load_networks([Path(sys.argv[1])], recipe, build, EngineConfig("openvino", "float32"))
+engines = [create(networks, flip=False)]
+engines[0].predict(np.zeros((1, 32, 48, 3), np.uint8))
+del networks, create
+releasing = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+releasing.start()
+releasing.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+"""A program that releases a network in a second thread, and then handles a signal."""
+
+
+STAGE = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"
+OPTIONS = [
+    "base_filters=4",
+    "depth=2",
+    "norm=weight_standardized",
+    "space_to_depth=2",
+    STAGE,
+    REFINE,
+    "precision=mixed_bfloat16",
+]
 
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    stage = "stages=[{size=[32, 48], epochs=1, batch_size=8, learning_rate=1e-2}]"
-    options = ["base_filters=4", "depth=2", "norm=weight_standardized", "space_to_depth=2", stage, REFINE]
-    return read_recipe("miniature", [*options, "precision=mixed_bfloat16"])
+    return read_recipe("miniature", OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +100,11 @@ def test_maps_and_sums_are_those_of_keras(
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps, expected_maps, atol=1e-5)
     np.testing.assert_allclose(sums, expected_sums, rtol=1e-3)
+
+
+def test_signals_are_handled_after_another_thread_released_the_networks(paths: list[Path]) -> None:
+    command = [sys.executable, "-c", SIGNAL_AFTER_RELEASE, str(paths[0]), *OPTIONS]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "handled\n"
 
 
 def test_refinement_networks_predict_patches_as_keras_does(recipe: Recipe, tmp_path: Path) -> None:
