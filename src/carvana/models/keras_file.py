@@ -11,11 +11,13 @@ import numpy as np
 
 from carvana.backend import keras
 from carvana.errors import UserError
+from carvana.interrupts import deferred_interrupts
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _SHARED_ID = re.compile(r'("shared_object_id": )(\d+)')
 
 
+@deferred_interrupts()
 def write(model: keras.Model, path: Path, *, half: bool = False) -> None:
     """Write a functional model without its optimizer, loss and metrics to a file `*.keras`.
 
@@ -41,6 +43,7 @@ def write(model: keras.Model, path: Path, *, half: bool = False) -> None:
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
+@deferred_interrupts()
 def read(path: Path) -> keras.Model:
     """Read a model for prediction, without running code from the file.
 

@@ -1,5 +1,6 @@
 """Saved networks: weights alone, equal bytes for equal networks, and damaged files refused in one line."""
 
+import signal
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.damage import flip_bit
 
 from carvana.backend import keras
 from carvana.errors import UserError
+from carvana.models import keras_file
 from carvana.models.build import build, load, save
 from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import read_recipe
@@ -45,6 +47,26 @@ def test_a_network_is_saved_without_its_optimizer(saved: Path, tmp_path: Path) -
     train_step.model.set_weights(weights)
     save(train_step.model, tmp_path / "model.keras")
     assert (tmp_path / "model.keras").read_bytes() == saved.read_bytes()
+
+
+def test_ctrl_c_while_a_network_is_saved_is_raised_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised within h5py, it would be lost."""
+    save_model, path = keras.saving.save_model, tmp_path / "model.keras"
+
+    def interrupt_and_save(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save_model(*arguments)
+
+    monkeypatch.setattr(keras.saving, "save_model", interrupt_and_save)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            keras_file.write(build(read_recipe("fast", SMALL)), path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert load(path)
 
 
 def test_weights_in_half_precision_are_loaded_as_float32(saved: Path, tmp_path: Path) -> None:
