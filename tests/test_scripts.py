@@ -422,7 +422,7 @@ def test_a_submission_that_the_check_refuses_never_leaves(
 ) -> None:
     (tmp_path / "mine.csv").write_text("img,rle_mask\n00000000000a_01.jpg,1 1\n")
     submit = ["submit", "mine.csv", "--board", "kaggle", "--data", finished / "data"]
-    assert "not a photo of the test set" in error_of(*submit, cwd=tmp_path)
+    assert "which sample_submission.csv does not list" in error_of(*submit, cwd=tmp_path)
     assert signed_in.requests == []
 
 

@@ -75,7 +75,7 @@ def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Check:
         names.append(table["img"])
         for name, text in zip(table["img"], table["rle_mask"], strict=True):
             if name not in sizes:
-                raise UserError(f"{path}: has a row for {name}, which is not a photo of the test set")
+                raise UserError(f"{path}: has a row for {name}, which sample_submission.csv does not list")
             n_runs = _count_runs(path, name, text, sizes[name])
             empty += not n_runs
             runs += n_runs

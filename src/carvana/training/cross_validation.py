@@ -279,7 +279,7 @@ def _pending(
             if fresh:
                 _delete_files(run)
             if run.finished or run.checkpoint.is_file():
-                _check_same(run, recipe, fingerprint, digests)
+                _check_same(run, recipe, split, fingerprint, digests)
             else:  # before the first checkpoint, any recipe may replace another
                 _begin(run, recipe, split, fingerprint, digests)
             if run.finished:
@@ -316,7 +316,9 @@ def _check_fits(init: RunDir, recipe: Recipe) -> None:
         build_from(init.refiner, build_refiner, refiner_recipe(in_float32))
 
 
-def _check_same(run: RunDir, recipe: Recipe, fingerprint: str, init: dict[str, str] | None) -> None:
+def _check_same(
+    run: RunDir, recipe: Recipe, split: Split, fingerprint: str, init: dict[str, str] | None
+) -> None:
     """Raise UserError if a run was begun with another recipe, on other photos, or from other networks."""
     run.check_recipe(recipe)
     if run.read_metadata().init != init:
@@ -324,9 +326,10 @@ def _check_same(run: RunDir, recipe: Recipe, fingerprint: str, init: dict[str, s
             f"{run.folder}: trained from other initial weights; train --fresh, or choose another --runs"
         )
     if run.read_metadata().split != fingerprint:
+        photos = split.photos[0].path.parent
         raise UserError(
-            f"{run.folder}: trained on other photos, masks or folds; train again with --fresh, or choose another"
-            " --runs"
+            f"{run.folder}: trained on other photos, masks or folds than {photos}, {photos}_masks and the fold table"
+            f" {split.table}; train again with --fresh, or choose another --runs"
         )
 
 

@@ -50,7 +50,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         ([f"{photo},1 1" for photo in [*PHOTOS, PHOTOS[1]]], f"has {PHOTOS[1]} more than once"),
         (
             [f"{photo},1 1" for photo in [*PHOTOS, "cat.jpg"]],
-            "has a row for cat.jpg, which is not a photo of the test set",
+            "has a row for cat.jpg, which sample_submission.csv does not list",
         ),
         (
             [f"{photo},11 1" for photo in PHOTOS],
