@@ -3,6 +3,7 @@
 Networks are replaced by saved maps, so that a pair of runs takes a fraction of a second.
 """
 
+import csv
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,11 +52,10 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
-def _without_times(ledger: bytes) -> list[list[str]]:
-    """Return the cells of a ledger without its column `when`."""
-    return [
-        [*cells[:12], *cells[13:]] for cells in (line.split(",") for line in ledger.decode().splitlines())
-    ]
+def _without_times(ledger: bytes) -> list[dict[str, str]]:
+    """Return the rows of a ledger without the column `when`."""
+    rows = csv.DictReader(ledger.decode().splitlines())
+    return [{column: cell for column, cell in row.items() if column != "when"} for row in rows]
 
 
 def _contents(folder: Path) -> dict[str, object]:
