@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from carvana.backend import keras
+from carvana.data import images
 from carvana.errors import UserError
 from carvana.inference.ensemble import SequentialEnsemble
 from carvana.inference.export import load_float32, write_onnx
@@ -17,9 +20,6 @@ from carvana.recipe import Recipe
 from carvana.runs import RunDir
 
 ops = keras.ops
-
-_MAX_SHRINK = 1.5
-"""Factor up to which bilinear interpolation takes nearly all pixels into account."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +67,33 @@ def build_rembg_model(runs: Sequence[RunDir], recipe: Recipe, session: RembgSess
     if spec.margin:
         raise UserError(f'{recipe.name}: networks of padding = "valid" cannot be exported for rembg')
     image = keras.Input((3, session.side, session.side), name="image")
-    photos = _resize(_ToPhotos(session)(image), session.side, spec.input_size(recipe.size))
+    photos = _ToPhotos(session, spec.input_size(recipe.size))(image)
     networks = [load_float32(run.model, recipe, build.build) for run in runs]
     ensemble = SequentialEnsemble(networks, flip=recipe.tta != "none", per_fold=False, name="members")
     return keras.Model(image, ensemble(photos)["maps"], name=f"{recipe.name}-{session.name}")
 
 
 class _ToPhotos(keras.layers.Layer):
-    """Conversion of normalised photos (n, 3, side, side) to (n, side, side, 3), 0..255."""
+    """Conversion of normalised photos (n, 3, side, side) to (n, height, width, 3), 0..255, resized as by the project.
 
-    def __init__(self, session: RembgSession) -> None:
+    Each axis is resized by a matrix. ONNX's own operator `Resize` has scales in float32, by which 320 pixels become
+    575 instead of 576.
+    """
+
+    def __init__(self, session: RembgSession, size: tuple[int, int]) -> None:
         super().__init__(name="to_photos", dtype="float32")
-        self.session = session
+        self.session, self.size = session, size
 
-    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, normalised: keras.KerasTensor) -> keras.KerasTensor:
+        rows, columns = (_resizing_matrix(self.session.side, side) for side in self.size)
+        resized = ops.matmul(ops.matmul(rows, normalised), columns.T)
         channels = [
-            images[:, channel] * std + mean
+            resized[:, channel] * std + mean
             for channel, (mean, std) in enumerate(zip(self.session.mean, self.session.std, strict=True))
         ]
         return ops.clip(ops.stack(channels, axis=-1) * 255, 0, 255)
 
 
-def _resize(photos: keras.KerasTensor, side: int, size: tuple[int, int]) -> keras.KerasTensor:
-    """Resize square photos (n, side, side, 3) to (height, width): means of 2x2 pixels first if it shrinks them."""
-    while side > _MAX_SHRINK * min(size):
-        photos, side = keras.layers.AveragePooling2D(2)(photos), side // 2
-    return keras.layers.Resizing(*size, interpolation="bilinear")(photos)
+def _resizing_matrix(old: int, new: int) -> np.ndarray:
+    """Return the matrix (new, old), float32, by which `images.resize` resizes a column of pixels."""
+    return images.resize(np.eye(old, dtype=np.float32), (new, old))

@@ -18,12 +18,14 @@ from carvana.runs import RunDir
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
 
-SIZE = "stages=[{size=[32, 48], epochs=1, batch_size=1, learning_rate=1e-3}]"
+STAGES = "stages=[{{size={}, epochs=1, batch_size=1, learning_rate=1e-3}}]"
 
 
 def _networks(folder: Path, *changes: str) -> tuple[Recipe, list[RunDir], list[keras.Model]]:
     """Save two untrained networks whose maps have some contrast."""
-    recipe = read_recipe("miniature", ["base_filters=4", "depth=2", "precision=float32", SIZE, *changes])
+    recipe = read_recipe(
+        "miniature", ["base_filters=4", "depth=2", "precision=float32", STAGES.format([32, 48]), *changes]
+    )
     runs, models = [], []
     for fold in (0, 1):
         run = RunDir(folder / f"fold-{fold}")
@@ -50,19 +52,22 @@ def _prepared(photo: Image.Image, session: RembgSession) -> np.ndarray:
     return normalised.transpose(2, 0, 1)[None].astype(np.float32)
 
 
+@pytest.mark.parametrize("size", [(32, 48), (384, 576)])
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
-def test_the_maps_are_those_of_the_project(tmp_path: Path, session: RembgSession) -> None:
-    recipe, runs, models = _networks(tmp_path)
+def test_the_maps_are_those_of_the_project(
+    tmp_path: Path, session: RembgSession, size: tuple[int, int]
+) -> None:
+    recipe, runs, models = _networks(tmp_path, STAGES.format(list(size)))
     path = tmp_path / "model.onnx"
     write_onnx(build_rembg_model(runs, recipe, session), path)
     runtime = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (model_input,) = runtime.get_inputs()
     assert model_input.shape[1:] == [3, session.side, session.side]
-    photo = _photo((64, 96))
+    photo = _photo((640, 960))
     (found,) = runtime.run(None, {model_input.name: _prepared(photo, session)})
-    resized = np.array(photo.resize((48, 32), Image.Resampling.BOX))
+    resized = np.array(photo.resize(size[::-1], Image.Resampling.BOX))
     expected = probability_maps(models, [resized], size_spec=size_spec(recipe), tta=recipe.tta)
-    assert found.shape == expected.shape == (1, 1, 32, 48)
+    assert found.shape == expected.shape == (1, 1, *size)
     assert np.abs(found - expected).mean() < 0.01
 
 
