@@ -102,6 +102,14 @@ def remove_leftovers(path: Path) -> None:
                 os.close(folder)
 
 
+def delete(path: Path) -> None:
+    """Delete a file, or a folder with all that it holds; nothing if there is neither."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def unused_path(path: Path) -> Path:
     """Return the first of the paths NAME, NAME-2, NAME-3, ... that does not exist."""
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))

@@ -4,23 +4,24 @@ A Keras network is converted once: through ONNX to OpenVINO's own format, in a f
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import openvino
-from openvino import AsyncInferQueue, Core, InferRequest, Model
+from openvino import AsyncInferQueue, InferRequest, Model
 
 from carvana import console
 from carvana.backend import keras
 from carvana.data.prefetch import CORES
-from carvana.files import atomic_folder, sha256_of_file
+from carvana.errors import UserError
+from carvana.files import delete, sha256_of_file
 from carvana.inference.config import EnginePrecision, quantized_file
 from carvana.inference.engines import MAX_PIXELS
 from carvana.inference.export import load_float32, write_onnx
+from carvana.inference.openvino_files import core, read_network, write_network
 from carvana.locks import file_lock
 from carvana.recipe import Recipe
 
@@ -95,7 +96,7 @@ class OpenVinoEngine:
             of_shape = network.clone()
             of_shape.reshape([request_size, *shape])
             # Twice as many requests as streams: while some results are copied, others are computed.
-            queue = AsyncInferQueue(_core().compile_model(of_shape, "CPU", options), 2 * n_streams)
+            queue = AsyncInferQueue(core().compile_model(of_shape, "CPU", options), 2 * n_streams)
             queue.set_callback(_copy_output)
             queues.append(queue)
         return _Compiled(request_size, queues)
@@ -118,37 +119,38 @@ def load_network(path: Path, recipe: Recipe, build_model: Callable[[Recipe], ker
             TensorFlow, or the folder beside the file cannot be written.
     """
     folder = path.with_name(f"{path.stem}-openvino-{sha256_of_file(path)[:12]}")
-    if not folder.is_dir():
-        with file_lock(folder.with_name(f".{folder.name}.lock"), console):
-            if not folder.is_dir():
-                network = _convert(load_float32(path, recipe, build_model))
-                with atomic_folder(folder) as part:
-                    openvino.save_model(network, part / "network.xml", compress_to_fp16=False)
-    return _core().read_model(folder / "network.xml")
+    network = read_network(folder)
+    if network is not None:
+        return network
+    with file_lock(folder.with_name(f".{folder.name}.lock"), console):
+        network = read_network(folder)  # another process may have converted it meanwhile
+        if network is None:
+            network = _convert(load_float32(path, recipe, build_model))
+            delete(folder)  # it may be damaged
+            write_network(network, folder)
+    return network
 
 
 def load_quantized(path: Path) -> Model | None:
-    """Load the INT8 form of a Keras network; None if `carvana.training.quantization` made none of it."""
-    quantized = quantized_file(path)
-    return _core().read_model(quantized) if quantized.is_file() else None
+    """Load the INT8 form of a Keras network; None if `carvana.training.quantization` made none of it.
+
+    Raises:
+        UserError: a file of it was changed.
+    """
+    folder = quantized_file(path).parent
+    network = read_network(folder)
+    if network is None and folder.exists():
+        raise UserError(
+            f"{folder}: damaged; delete it, and `./run.sh benchmark engines --int8` makes it again"
+        )
+    return network
 
 
 def supported_precisions() -> list[EnginePrecision]:
     """Return the precisions that this processor has instructions for."""
-    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names: dict[str, EnginePrecision] = {"FP32": "float32", "BF16": "bfloat16", "INT8": "int8"}
     return [precision for name, precision in names.items() if name in capabilities]
-
-
-@cache
-def _core() -> Core:
-    """Return OpenVINO's runtime, which stays until the process ends.
-
-    OpenVINO gives the thread that starts it a stack for signal handlers, and frees that stack when the last network
-    is released (https://github.com/openvinotoolkit/openvino/pull/11894). If another thread releases it, Ctrl-C would
-    then end in a segmentation fault.
-    """
-    return Core()
 
 
 def _precision_hint(precision: EnginePrecision) -> str:
@@ -165,7 +167,7 @@ def _convert(network: keras.Model) -> Model:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         write_onnx(keras.Model(photo, probability), path)
-        return _core().read_model(path.read_bytes())
+        return core().read_model(path.read_bytes())
 
 
 def _run(queue: AsyncInferQueue, request_size: int, photos: np.ndarray) -> np.ndarray:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from openvino import Model, save_model
+from openvino import Model
 
 from carvana import console
 from carvana.console import Reporter
@@ -21,9 +20,9 @@ from carvana.data import images
 from carvana.data.dataset import Sample
 from carvana.data.padding import pad
 from carvana.errors import UserError
-from carvana.files import atomic_folder
 from carvana.inference.config import quantized_file
 from carvana.inference.openvino_engine import load_network
+from carvana.inference.openvino_files import write_network
 from carvana.inference.predictors import FoldEnsemble, WeightedEnsemble
 from carvana.locks import file_lock
 from carvana.models.build import build, size_spec
@@ -68,7 +67,7 @@ def quantize_run(run: RunDir, train: Sequence[Sample], *, reporter: Reporter = c
             else:
                 network = load_network(path, refiner_recipe(recipe), build_refiner)
                 inputs = _patches(run, recipe, train)
-            _save(_quantize(network, inputs), quantized_file(path))
+            write_network(_quantize(network, inputs), quantized_file(path).parent)
             advance(1)
 
 
@@ -121,8 +120,3 @@ def _quantize(network: Model, inputs: Sequence[np.ndarray]) -> Model:
         )
     quantized.reshape(shape)
     return quantized
-
-
-def _save(network: Model, path: Path) -> None:
-    with atomic_folder(path.parent) as part:
-        save_model(network, part / path.name, compress_to_fp16=False)

@@ -1,15 +1,18 @@
 """Networks computed by OpenVINO, compared with Keras."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.damage import flip_bit
 
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
-from carvana.inference.config import EngineConfig
+from carvana.errors import UserError
+from carvana.inference.config import EngineConfig, quantized_file
 from carvana.inference.engines import KerasEngine, load_networks
 from carvana.inference.predictors import FoldEnsemble
 from carvana.models.build import build, save
@@ -17,6 +20,8 @@ from carvana.models.refiner import build_refiner, refiner_recipe
 from carvana.recipe import Recipe, read_recipe
 
 openvino_engine = pytest.importorskip("carvana.inference.openvino_engine", reason="OpenVINO is not installed")
+from carvana.inference.openvino_files import read_network, write_network  # noqa: E402  it needs OpenVINO
+
 if keras.backend.backend() != "tensorflow":
     pytest.skip("converting networks needs TensorFlow", allow_module_level=True)
 
@@ -144,3 +149,45 @@ def test_a_network_is_converted_once_and_again_when_it_changes(recipe: Recipe, t
     save(build(recipe.model_copy(update={"seed": 1})), path)
     openvino_engine.load_network(path, recipe, build)
     assert len(list(tmp_path.glob("model-openvino-*/"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["changed weights", "no weights", "no layers", "no checksums", "a file"])
+def test_a_damaged_conversion_is_made_again(
+    recipe: Recipe, paths: list[Path], tmp_path: Path, photos: np.ndarray, damage: str
+) -> None:
+    path = Path(shutil.copy(paths[0], tmp_path))
+    network = openvino_engine.load_network(path, recipe, build)
+    expected, _ = openvino_engine.OpenVinoEngine([network], flip=False, precision="float32").predict(photos)
+    (folder,) = tmp_path.glob("*-openvino-*/")
+    match damage:
+        case "changed weights":
+            flip_bit_of_file(folder / "network.bin", 1000)
+        case "no weights":
+            (folder / "network.bin").unlink()
+        case "no layers":
+            (folder / "network.xml").write_text("")
+        case "no checksums":
+            (folder / "sha256.json").unlink()
+        case "a file":
+            shutil.rmtree(folder)
+            folder.write_text("in the folder's place")
+    again = openvino_engine.load_network(path, recipe, build)
+    found, _ = openvino_engine.OpenVinoEngine([again], flip=False, precision="float32").predict(photos)
+    assert np.array_equal(found, expected)
+    assert read_network(folder) is not None
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_damaged_network_in_int8_is_named(recipe: Recipe, paths: list[Path], tmp_path: Path) -> None:
+    path = Path(shutil.copy(paths[0], tmp_path))
+    assert openvino_engine.load_quantized(path) is None
+    quantized = quantized_file(path)
+    write_network(openvino_engine.load_network(path, recipe, build), quantized.parent)
+    assert openvino_engine.load_quantized(path) is not None
+    flip_bit_of_file(quantized.with_suffix(".bin"), 1000)
+    with pytest.raises(UserError, match=rf"{quantized.parent}: damaged; delete it"):
+        openvino_engine.load_quantized(path)
+
+
+def flip_bit_of_file(path: Path, place: int) -> None:
+    path.write_bytes(flip_bit(path.read_bytes(), place, 0))
