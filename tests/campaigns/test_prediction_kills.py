@@ -5,6 +5,7 @@ Networks are replaced by saved maps, so that a pair of runs takes a fraction of 
 
 import csv
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,5 +81,6 @@ def test_a_killed_command_ends_as_an_undisturbed_one(
         for operation, folder in killed_and_repeated(server, command, prepared, tmp_path)
         for found in [_contents(folder)]
     }
+    print(f"{name}: {len(differing)} kills", file=sys.stderr)
     assert len(differing) > 20
     assert {operation: files for operation, files in differing.items() if files} == {}

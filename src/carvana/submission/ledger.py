@@ -103,6 +103,19 @@ class Ledger:
             kept = [old for old in kept if (_file_key(old), old["board"]) != (_file_key(row), row["board"])]
             self._write([*kept, row])
 
+    def update(self, submission: str, sha256: str, columns: LedgerRow) -> None:
+        """Write some columns into all rows of a submission's file.
+
+        Args:
+            submission: the file's name.
+            sha256: the file's SHA-256, in hex digits.
+            columns: the new text of each column.
+        """
+        with self._locked():
+            self._write(
+                [row | columns if _file_key(row) == (submission, sha256) else row for row in self.rows()]
+            )
+
     def clear_score(self, row: LedgerRow) -> None:
         """Remove a row from its board; a file without any other row keeps it as an unscored one."""
         with self._locked():

@@ -283,26 +283,31 @@ def _map_paths(config: PredictionConfig, photos: Sequence[Sample]) -> list[Path]
 def _restore_ledger_rows(
     ledger: Ledger, specs: Sequence[SubmissionSpec], records: Sequence[SubmissionRecord]
 ) -> None:
-    """Add a row for each submission whose row was deleted since it was predicted."""
+    """Add a row for each submission whose row was deleted since it was predicted, and renew the rows' CV Dice.
+
+    The CV Dice changes with the masks of a run's held-out photos, on which the predictions do not depend.
+    """
     for spec, record in zip(specs, records, strict=True):
-        columns = spec.prediction_columns()
+        columns, cv = spec.prediction_columns(), _cv_columns(spec)
         row = ledger.find(spec.path.name, record.sha256)
         if row is None or any(row[name] != text for name, text in columns.items()):
             ledger.add(_ledger_row(spec, record.sha256))
+        elif any(row[name] != text for name, text in cv.items()):
+            ledger.update(spec.path.name, record.sha256, cv)
 
 
 def _ledger_row(spec: SubmissionSpec, sha256: str) -> LedgerRow:
-    row = spec.prediction_columns() | {
-        "folds": spec.folds,
-        "when": utc_now(),
-        "commit": git_commit(),
-        "sha256": sha256,
-    }
-    if spec.scores is not None:
-        cv = mean_with_ci(spec.scores)
-        cells = {"cv_dice": cv.dice, "cv_low": cv.low, "cv_high": cv.high}
-        row |= {column: format_dice(value) for column, value in cells.items()}
-    return row
+    row = spec.prediction_columns() | _cv_columns(spec)
+    return row | {"folds": spec.folds, "when": utc_now(), "commit": git_commit(), "sha256": sha256}
+
+
+def _cv_columns(spec: SubmissionSpec) -> LedgerRow:
+    """Return the ledger's columns of the out-of-fold Dice; empty texts where it is unknown."""
+    if spec.scores is None:
+        return dict.fromkeys(["cv_dice", "cv_low", "cv_high"], "")
+    cv = mean_with_ci(spec.scores)
+    cells = {"cv_dice": cv.dice, "cv_low": cv.low, "cv_high": cv.high}
+    return {column: format_dice(value) for column, value in cells.items()}
 
 
 def _out_of_fold_scores(

@@ -13,7 +13,8 @@ from tests.prediction_helpers import write_maps
 from carvana.data.dataset import test_samples as photos_to_predict
 from carvana.errors import UserError
 from carvana.inference.config import EnsembleMember, PredictionConfig
-from carvana.submission.predict_test import predict_test_set, submission_specs
+from carvana.submission.ledger import Ledger
+from carvana.submission.predict_test import SubmissionSpec, predict_test_set, submission_specs
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Prediction:
     def beside(self, name: str) -> Path:
         return self.submission.with_name(name)
 
+    def specs(self, **changes: object) -> list[SubmissionSpec]:
+        return submission_specs(replace(self.config, **changes), self.submission)
+
     def run(self, **changes: object) -> None:
         """Predict with a changed configuration."""
-        config = replace(self.config, **changes)
-        predict_test_set(submission_specs(config, self.submission), photos_to_predict(self.folder / "data"))
+        predict_test_set(self.specs(**changes), photos_to_predict(self.folder / "data"))
 
     def is_kept(self, capsys: pytest.CaptureFixture[str], **changes: object) -> bool:
         """Predict again; return whether the submission was kept."""
@@ -148,6 +151,18 @@ def test_a_deleted_ledger_row_is_restored(prediction: Prediction, capsys: pytest
     ledger.unlink()
     assert prediction.is_kept(capsys)
     pd.testing.assert_frame_equal(pd.read_csv(ledger).drop(columns="when"), before)
+
+
+def test_the_cv_dice_of_kept_submissions_is_renewed(prediction: Prediction) -> None:
+    """It changes with corrected masks of held-out photos, on which no network was trained."""
+    photos, (spec,) = photos_to_predict(prediction.folder / "data"), prediction.specs()
+    ledger = Ledger.beside(prediction.submission)
+    ledger.add(ledger.row_of(prediction.submission) | {"board": "local", "private": "0.8"})
+    for dice in (0.9, 0.7):
+        scores = pd.DataFrame({"img": [f"00000000000{car}_01.jpg" for car in "abc"], "dice": dice})
+        predict_test_set([replace(spec, scores=scores)], photos)
+        (row,) = ledger.rows()
+        assert (row["cv_dice"], row["cv_low"], row["private"]) == (f"{dice:.6f}", f"{dice:.6f}", "0.8")
 
 
 def test_what_cannot_end_well_does_not_begin(data: Path, tmp_path: Path) -> None:

@@ -164,7 +164,9 @@ def test_a_kill_at_the_end_leaves_no_gap(few: Split, tmp_path: Path, kills: Kill
 def test_a_kill_at_any_operation_leaves_no_gap(step: int, few: Split, tmp_path: Path, kills: Kills) -> None:
     expected, operations = _train(few, tmp_path / "undisturbed", kills)
     assert len(operations) > 50
-    for number, operation in list(enumerate(operations))[::step]:
+    chosen = list(enumerate(operations))[::step]
+    print(f"{len(chosen)} kills", file=sys.stderr)
+    for number, operation in chosen:
         runs = tmp_path / f"killed-{number}"
         _killed(few, runs, kills, number)
         assert _train(few, runs, kills)[0] == expected, f"killed before operation {number}: {operation}"
