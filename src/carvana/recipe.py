@@ -367,18 +367,34 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
     """List the keys in which two recipes differ, as `key (value, other value)`."""
-    return _differing_keys(recipe.model_dump(), other.model_dump())
+    return _differing_keys(recipe.model_dump(), other.model_dump(), "")
 
 
-def _differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
-    differing = []
-    for key, value in first.items():
-        other = second.get(key)
-        if isinstance(value, dict) and isinstance(other, dict):
-            differing += _differing_keys(value, other, f"{prefix}{key}.")
-        elif value != other:
-            differing.append(f"{prefix}{key} ({value}, {other})")
-    return differing
+def _differing_keys(first: Any, second: Any, key: str) -> list[str]:
+    """Compare two values of a key: tables key by key, and lists of as many tables table by table."""
+    if first == second:
+        return []
+    if isinstance(first, dict) and isinstance(second, dict):
+        below = [(name, first[name], second[name]) for name in first]
+    elif _is_tables(first) and _is_tables(second) and len(first) == len(second):
+        below = [(str(number), *pair) for number, pair in enumerate(zip(first, second, strict=True))]
+    else:
+        return [f"{key} ({_summary(first)}, {_summary(second)})"]
+    prefix = f"{key}." if key else ""
+    return [text for name, *values in below for text in _differing_keys(*values, prefix + name)]
+
+
+def _summary(value: Any) -> str:
+    """Return the text of a value; tables are only counted."""
+    if isinstance(value, dict):
+        return "a table"
+    if _is_tables(value):
+        return f"a list of {len(value)}"
+    return "none" if value is None else str(value)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], dict)
 
 
 def _set_key(table: dict[str, Any], change: str) -> None:

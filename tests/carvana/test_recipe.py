@@ -53,10 +53,19 @@ def test_changes_override_keys() -> None:
     )
     assert (recipe.base_filters, recipe.stages[0].epochs, recipe.stages[0].size) == (4, 2, (32, 48))
     assert (recipe.augmentation.flip, recipe.loss) == (0, "bce")
-    assert [line.split()[0] for line in differences(recipe, read_recipe("fast", ["base_filters=4"]))] == [
-        "loss",
-        "augmentation.flip",
-        "stages",
+    assert differences(recipe, read_recipe("fast", ["base_filters=4"])) == [
+        "loss (bce, bce_log_dice)",
+        "augmentation.flip (0.0, 0.5)",
+        "stages.0.size ((32, 48), (192, 288))",
+        "stages.0.epochs (2, 5)",
+    ]
+
+
+def test_tables_that_one_recipe_lacks_are_not_printed_whole() -> None:
+    changed = read_recipe("hour").model_copy(update={"refine": None, "name": "fast"})
+    assert differences(read_recipe("fast"), changed) == [
+        "stages (a list of 2, a list of 3)",
+        "refine (a table, none)",
     ]
 
 
