@@ -4,17 +4,19 @@ import carvana.startup  # noqa: F401  first, see there
 
 # isort: split
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from carvana import commandline, console, network_options
+from carvana.arguments import command, option
 from carvana.data.split import parse_single_fold
 from carvana.errors import UserError
 from carvana.inference.config import resolve_member, weights_member
-from carvana.recipe import Recipe, read_recipe
-from carvana.runs import finished_runs, run_dir
+from carvana.recipe import read_recipe
+from carvana.runs import finished_runs, recipe_runs, run_dir, training_commands
 
 
 class Format(StrEnum):
@@ -89,7 +91,7 @@ def export(
     if Format.weights in formats:
         if recipe is None or number is not None or len(formats) > 1:
             raise typer.BadParameter("--format weights requires --recipe, and no --fold or other format")
-        _export_weights(read_recipe(recipe, changes), runs, out)
+        _export_weights(recipe, changes, runs, out)
         return
     if weights is not None:
         member = weights_member(weights, changes)
@@ -109,14 +111,25 @@ def export(
             console.message(f"{path}: for rembg, without refinement")
 
 
-def _export_weights(recipe: Recipe, runs: Path, out: Path) -> None:
-    """Write the networks of a recipe's run on all cars to OUT/RECIPE, with a model card."""
-    folds = finished_runs(runs, recipe)
+def _export_weights(name: str, changes: list[str], runs: Path, out: Path) -> None:
+    """Write the networks of a recipe's run on all cars to OUT/RECIPE, with a model card.
+
+    Args:
+        name: the recipe's name or file.
+        changes: `key=value` changes of the recipe.
+        runs: the folder of the runs.
+        out: the folder of the exported files.
+    """
+    recipe = read_recipe(name, changes)
+    advice = partial(training_commands, name, runs, changes=changes)
     run = run_dir(runs, recipe, None)
+    if run.finished and not recipe_runs(runs / recipe.name):
+        raise UserError(f"{runs / recipe.name}: no fold has scores, which the model card needs; {advice()}")
+    folds = finished_runs(runs, recipe, advice=advice)
     if not run.finished:
-        raise UserError(
-            f"{run.folder}: not trained; `./run.sh train --recipe {recipe.name} --fold none` comes first"
-        )
+        options = [*option("--runs", runs, "runs"), *(text for one in changes for text in ("--set", one))]
+        train = command("train", "--recipe", name, "--fold", "none", *options)
+        raise UserError(f"{run.folder}: not trained; {train} comes first")
     run.check_recipe(recipe)
 
     from carvana.evaluation.model_card import write_model_card

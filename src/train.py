@@ -116,6 +116,8 @@ def train(
         raise typer.BadParameter(
             "--gpus all cannot be used with --cluster, which trains one fold on each worker"
         )
+    if fold and "none" in fold and set(fold) != {"none"}:
+        raise typer.BadParameter("--fold none cannot be combined with other folds")
     notebook = options.notebook_options(on, hours, detach, dry_run, offline, attach)
     if notebook:
         from carvana.kaggle.job_inputs import RecipeArgument
@@ -126,6 +128,8 @@ def train(
                 "--on kaggle takes one --recipe, and none of --data, --cluster, --gpus and --init: it trains on the"
                 " competition's photos, which Kaggle has"
             )
+        if fold and "none" in fold:
+            raise typer.BadParameter("--fold none cannot be combined with --on kaggle")
         if logger == "wandb":
             raise typer.BadParameter("--on kaggle cannot be used with --logger wandb")
         argument = RecipeArgument(recipes[0], recipe[0], tuple(set_ or ()))
@@ -171,7 +175,7 @@ def train(
 
 def _folds_to_hold_out(fold: list[str], split: Split) -> Sequence[int | None]:
     """Return the folds of `--fold`; `none`, which holds out no photos, is None."""
-    return [None] if fold == ["none"] else split.select(fold)
+    return [None] if "none" in fold else split.select(fold)
 
 
 def _held_out(numbers: Sequence[int | None], folds: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from carvana.recipe import RECIPES, read_recipe
+from carvana.recipe import RECIPES, read_recipe, write_recipe
 from carvana.runs import RunDir, RunMetadata, run_dir
 
 from .scripts import error_of, output_of
@@ -69,6 +69,28 @@ def test_a_prediction_before_the_training_names_commands_that_work(workspace: Pa
     assert again == command
     output_of(*command, cwd=workspace)
     output_of(*predict, cwd=workspace)
+
+
+def test_weights_without_the_scores_of_folds_name_the_command_that_trains_them(tmp_path: Path) -> None:
+    run = run_dir(tmp_path / "other", read_recipe("fast"), None)
+    run.folder.mkdir(parents=True)
+    run.training_record.touch()
+    given = ["--recipe", "fast", "--runs", "other", "--set", "tta=none"]
+    message = error_of("export", *given, "--format", "weights", cwd=tmp_path)
+    assert message.startswith("error: other/fast: no fold has scores, which the model card needs; ")
+    *_, last = commands_in(message)
+    assert last == ["train", *given]
+
+
+def test_weights_without_a_run_on_all_cars_name_the_command_that_trains_it(tmp_path: Path) -> None:
+    for fold in METADATA.folds:
+        run = _finish_run(tmp_path, fold)
+        write_recipe(read_recipe("fast"), run.recipe)
+    (tmp_path / "runs").rename(tmp_path / "other")
+    given = ["--runs", "other", "--set", "tta=none"]
+    message = error_of("export", "--recipe", "fast", *given, "--format", "weights", cwd=tmp_path)
+    assert message.startswith("error: other/fast/all: not trained; ")
+    assert commands_in(message) == [["train", "--recipe", "fast", "--fold", "none", *given]]
 
 
 def test_a_missing_or_incomplete_fold_table(workspace: Path) -> None:

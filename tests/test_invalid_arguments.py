@@ -59,6 +59,15 @@ def test_what_is_no_number_in_range(folder: Path, command: list[str], number: st
     _assert_refused(run_script(*command, number, cwd=folder))
 
 
+@pytest.mark.parametrize("other", ["0", "all"])
+def test_fold_none_with_other_folds(folder: Path, other: str) -> None:
+    result = run_script(
+        "train", "--recipe", "miniature", *FOLDS, "--fold", "none", "--fold", other, cwd=folder
+    )
+    assert result.status == 2
+    assert "--fold none cannot be combined with other folds" in result.stderr
+
+
 @pytest.mark.parametrize(
     "size",
     [

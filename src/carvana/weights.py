@@ -47,22 +47,26 @@ def is_weights_name(name: str) -> bool:
     return "/" not in name and (WEIGHTS / name / _DESCRIPTION).is_file()
 
 
-def find_weights(name: str) -> RunDir:
+def find_weights(name: str, *, or_recipe: bool = False) -> RunDir:
     """Find weights by their name in `weights/`, or by their folder, and verify their checksums.
 
     Args:
-        name: e.g. `fast`, or the folder of weights or of a finished run, such as `runs/fast/fold-0`.
+        name: e.g. `fast` or `fast/`, or the folder of weights or of a finished run, such as `runs/fast/fold-0`.
+        or_recipe: name recipes among the alternatives, in the message about unknown weights.
 
     Raises:
         UserError: there are no such weights, or a file is not the one that was described.
     """
-    folder = WEIGHTS / name if is_weights_name(name) else Path(name).absolute()
-    run = RunDir(folder)
+    run = RunDir(WEIGHTS / name if is_weights_name(name) else Path(name).absolute())
+    if not run.model.is_file() and is_weights_name(name.rstrip("/")):
+        run = RunDir(WEIGHTS / name)
     if not run.model.is_file():
         known = sorted(path.parent.name for path in WEIGHTS.glob(f"*/{_DESCRIPTION}"))
         raise UserError(
             f"{name}: no such weights; known are {', '.join(known) or 'none'}, or give the folder of a finished run"
+            f"{' or a recipe' if or_recipe else ''}"
         )
+    folder = run.folder
     if (folder / _DESCRIPTION).is_file():
         check_files(folder)
     if not run.finished:

@@ -68,7 +68,10 @@ def test_weights_runs_and_ensembles_are_loaded(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fst", "fst: no such weights; known are packaged"),
+        (
+            "fst",
+            "fst: no such weights; known are packaged, or give the folder of a finished run or a recipe$",
+        ),
         ("runs/mine", "runs/mine: no such weights"),
         ("miniature", "not trained"),
         ("other.toml", r"other\.toml: no such file"),

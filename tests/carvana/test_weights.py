@@ -43,7 +43,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
 
 
 def test_weights_are_found_by_their_name_and_by_their_folder(packaged: RunDir) -> None:
-    assert find_weights("small") == find_weights(str(packaged.folder)) == packaged
+    assert find_weights("small") == find_weights("small/") == find_weights(str(packaged.folder)) == packaged
     assert weights_name(packaged) == "small-weights"
     assert read_description(packaged.folder).out_of_fold[0].dice == 0.99
 
@@ -52,6 +52,15 @@ def test_a_finished_run_is_used_like_weights(tmp_path: Path) -> None:
     run = _write(run_dir(tmp_path, RECIPE, None))
     assert find_weights(str(run.folder)) == run
     assert weights_name(run) == "miniature-all"
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_folder_of_a_run_goes_before_weights_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _write(RunDir(tmp_path / "small"))
+    monkeypatch.chdir(tmp_path)
+    assert find_weights("small/") == run
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -63,7 +72,9 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("packaged")
 @pytest.mark.parametrize("name", ["fast", "", "..", "runs/fast/all", "/"])
 def test_unknown_weights_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"^{name}: no such weights; known are small, or give the folder"):
+    with pytest.raises(
+        UserError, match=f"^{name}: no such weights; known are small, or give the folder of a finished run$"
+    ):
         find_weights(name)
 
 

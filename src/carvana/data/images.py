@@ -43,7 +43,7 @@ _NO_GREYS = {_COLOURED: "coloured", _TRANSPARENT: "transparent"}
 _SHOWN_LEVELS = 5
 """Levels of an invalid mask in the message."""
 
-Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` refuses large images, with one line and without a warning
+Image.MAX_IMAGE_PIXELS = None  # `check_pixels` refuses large images, with one line and without a warning
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which the pixels do not depend on
 
 
@@ -147,6 +147,19 @@ def rgb_pixels(path: Path, image: Image.Image) -> np.ndarray:
     upright = _to_8_bits(path, ImageOps.exif_transpose(image)).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.array(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def check_pixels(path: Path, height: int, width: int) -> None:
+    """Check that an image can be decoded; `path` names it in errors.
+
+    Raises:
+        UserError: it has too many pixels, or none.
+    """
+    if not (0 < height * width <= _MAX_PIXELS and max(height, width) <= MAX_SIDE):
+        raise UserError(
+            f"{path}: is {width}x{height}; an image has at most {_MAX_PIXELS // 1_000_000} million pixels, and"
+            f" {MAX_SIDE} on a side"
+        )
 
 
 def photo_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
@@ -283,23 +296,14 @@ def _opened(path: Path, data: bytes, kind: str) -> Iterator[Image.Image]:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_pixels(path, image.height, image.width)
+            check_pixels(path, image.height, image.width)
             yield image
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise _broken(path, kind, "it has no format that Pillow reads") from None
+        raise UserError(f"{path}: not an image that Pillow reads, or a damaged one") from None
     except Exception as error:  # a damaged file leads Pillow's readers to errors of almost every type
         raise _broken(path, kind, error) from None
-
-
-def _check_pixels(path: Path, height: int, width: int) -> None:
-    """Raise UserError if an image has too many pixels to be decoded, or none."""
-    if not (0 < height * width <= _MAX_PIXELS and max(height, width) <= MAX_SIDE):
-        raise UserError(
-            f"{path}: is {width}x{height}; an image has at most {_MAX_PIXELS // 1_000_000} million pixels, and"
-            f" {MAX_SIDE} on a side"
-        )
 
 
 def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
@@ -318,6 +322,8 @@ def _bytes(path: Path, limit: int = -1) -> bytes:
             return file.read(limit)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:  # a zero byte, or a surrogate
+        raise UserError(f"{str(path)!r}: cannot be the name of a file") from None
 
 
 def _header(path: Path, data: bytes) -> tuple[int, int, str]:
@@ -326,7 +332,7 @@ def _header(path: Path, data: bytes) -> tuple[int, int, str]:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise _broken(path, "JPEG", error) from None
-    _check_pixels(path, height, width)
+    check_pixels(path, height, width)
     return height, width, colours
 
 

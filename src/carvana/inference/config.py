@@ -183,17 +183,18 @@ def resolve_member(
     return EnsembleMember(recipe.name, weight, recipe, tuple(finished_runs(runs, recipe, fold, advice)))
 
 
-def weights_member(name: str, changes: list[str]) -> EnsembleMember:
+def weights_member(name: str, changes: list[str], *, or_recipe: bool = False) -> EnsembleMember:
     """Find weights as the only member of an ensemble.
 
     Args:
         name: as in `find_weights`.
         changes: `key=value` changes of the recipe that affect prediction only, e.g. `tta=none`.
+        or_recipe: as in `find_weights`.
 
     Raises:
         UserError: there are no such weights, a file of them is damaged, or a change affects the networks.
     """
-    run = find_weights(name)
+    run = find_weights(name, or_recipe=or_recipe)
     recipe = read_recipe(str(run.recipe), changes).model_copy(update={"name": weights_name(run)})
     run.check_recipe(recipe)
     return EnsembleMember(recipe.name, 1.0, recipe, (run,))
@@ -206,7 +207,7 @@ def find_member(name: str, runs: Path) -> EnsembleMember:
         UserError: there is neither.
     """
     if is_weights_name(name) or not (is_recipe_name(name) or name.endswith(".toml")):
-        return weights_member(name, [])
+        return weights_member(name, [], or_recipe=True)
     return resolve_member(name, 1.0, runs, [], None)
 
 

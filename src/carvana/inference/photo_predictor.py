@@ -20,14 +20,15 @@ from carvana.inference.predictors import WeightedEnsemble
 
 R = TypeVar("R")
 
-Photo = str | PathLike[str] | bytes | Image.Image | np.ndarray
+Photo = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 """A photo: the path or the content of an image file, a Pillow image, or an array.
 
 An array is (height, width, 3) RGB, (height, width, 4) RGBA or (height, width) grey, uint8. Transparent pixels are
-blended with white. The EXIF orientation of a file or a Pillow image is applied.
+blended with white. The EXIF orientation of a file or a Pillow image is applied. A photo has at most 200 million
+pixels.
 """
 
-_PHOTO_TYPES = (str, PathLike, bytes, Image.Image, np.ndarray)
+_PHOTO_TYPES = (str, PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
 
 
 class PhotoPredictor:
@@ -83,6 +84,10 @@ class PhotoPredictor:
     def mask(self, photo: Photo | Iterable[Photo]) -> np.ndarray | Iterator[np.ndarray]:
         """Return which pixels are car: the same mask as in a submission.
 
+        It is computed as for a submission, by bilinear interpolation of the networks' map, also for a photo that is
+        smaller than the map; the probability of such a photo is the map's area means, and can be on the other side
+        of the threshold in a few pixels along the contour.
+
         Args:
             photo: a photo, or an iterable of photos.
 
@@ -127,12 +132,12 @@ class PhotoPredictor:
         return self._predict(photo, self._cutout)
 
     def _predict(self, photo: Photo | Iterable[Photo], finish: Callable[[Prediction], R]) -> R | Iterator[R]:
-        if isinstance(photo, _PHOTO_TYPES):
+        if isinstance(photo, _PHOTO_TYPES) or _is_open_file(photo) or not np.iterable(photo):
             (result,) = self._stream([photo], finish)
             return result
         return self._stream(photo, finish)
 
-    def _stream(self, photos: Iterable[Photo], finish: Callable[[Prediction], R]) -> Iterator[R]:
+    def _stream(self, photos: Iterable[object], finish: Callable[[Prediction], R]) -> Iterator[R]:
         samples = (_sample(photo, number) for number, photo in enumerate(photos, start=1))
         return predict_stream(self._ensemble, samples, finish, keep_aspect=True)
 
@@ -170,29 +175,43 @@ class _Pixels(Sample):
         return images.resize_all(self.pixels, sizes_of)
 
 
-def _sample(photo: Photo, number: int) -> Sample:
+def _sample(photo: object, number: int) -> Sample:
     """Return the sample of a photo; `number` names it in errors if it has no path."""
     if isinstance(photo, str | PathLike):
         return Sample(Path(photo))
     name = Path(f"photo {number}")
-    if isinstance(photo, bytes):
-        return _Content(name, data=photo)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return _Content(name, data=bytes(photo))
     if isinstance(photo, np.ndarray):
         photo = _from_array(name, photo)
-    if not isinstance(photo, Image.Image):
+    elif isinstance(photo, Image.Image):
+        images.check_pixels(name, photo.height, photo.width)
+    elif _is_open_file(photo):
+        raise UserError(f"{name}: is an open file; give its path, or its content as bytes")
+    else:
         raise UserError(
-            f"{name}: is of type {type(photo).__name__}; expected a path, bytes, an image or an array"
+            f"{name}: is of type {type(photo).__name__}; a photo is a path, the content of a file as bytes, a Pillow"
+            " image, or an array"
         )
     try:
         return _Pixels(name, pixels=images.rgb_pixels(name, photo))
-    except OSError as error:  # Pillow reads the pixels of a file now, if it has not before
+    except UserError:
+        raise
+    except Exception as error:  # Pillow may read a file only now, and its errors are of almost every type
         raise UserError(f"{name}: not a whole image ({error})") from None
+
+
+def _is_open_file(photo: object) -> bool:
+    """Return True for a file object, which would otherwise be an iterable of its lines."""
+    return callable(getattr(photo, "read", None))
 
 
 def _from_array(name: Path, array: np.ndarray) -> Image.Image:
     is_photo = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not array.size or not is_photo:
         raise UserError(
-            f"{name}: is an array of {array.dtype} and shape {array.shape}; expected uint8 and (height, width, 3)"
+            f"{name}: is an array of {array.dtype} and shape {array.shape}; expected uint8 and (height, width),"
+            " (height, width, 3) or (height, width, 4)"
         )
+    images.check_pixels(name, *array.shape[:2])
     return Image.fromarray(array)

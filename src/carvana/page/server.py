@@ -1,11 +1,13 @@
 """Server of the page: it listens on this machine only, keeps no photo, and gives no file but its own three."""
 
 import io
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -97,6 +99,11 @@ class PageServer(ThreadingHTTPServer):
         cutout.save(png, "PNG", compress_level=3)
         return png.getvalue()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of a request's error, unless the client has closed the connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     """One request."""
@@ -138,14 +145,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_text(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the file is larger than {limit}")
         else:
             try:
-                photo = self.rfile.read(int(length))
-                png = self.server.cut_out(photo)
+                png = self.server.cut_out(self._read_body(int(length)))
             except TimeoutError:
                 self.close_connection = True
             except UserError as error:
                 self._send_text(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
             else:
                 self._send(HTTPStatus.OK, png, "image/png")
+
+    def _read_body(self, length: int) -> bytes:
+        """Return the request's body.
+
+        Raises:
+            ConnectionError: the client has closed the connection before the end of the body.
+        """
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionAbortedError("the request's body is incomplete")
+        return body
 
     def _is_own(self) -> bool:
         """Return True if the request comes from this page; otherwise answer that it is forbidden.

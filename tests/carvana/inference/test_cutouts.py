@@ -234,7 +234,7 @@ def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
         find_photos([str(tmp_path / "*.jpg")])
     photo = _save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(photo.read_bytes()[:40])
-    with pytest.raises(UserError, match=r"b\.png: not a whole image"):
+    with pytest.raises(UserError, match=r"b\.png: not an image that Pillow reads, or a damaged one$"):
         _cut(str(tmp_path), tmp_path / "out")
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == [".cutouts.jsonl", "a.png", "a_mask.png"]

@@ -48,7 +48,8 @@ def test_a_path_its_content_an_image_and_an_array_give_the_same(
     Image.fromarray(_pixels((120, 180))).save(path)
     expected = predictor.probability(path)
     assert np.array_equal(predictor.probability(str(path)), expected)
-    assert np.array_equal(predictor.probability(path.read_bytes()), expected)
+    for type_ in (bytes, bytearray, memoryview):
+        assert np.array_equal(predictor.probability(type_(path.read_bytes())), expected)
     if ending == "png":  # a JPEG file is decoded at a smaller scale, an array is not
         assert np.array_equal(predictor.probability(Image.open(path)), expected)
         assert np.array_equal(predictor.probability(np.array(Image.open(path))), expected)
@@ -87,18 +88,47 @@ def test_orientation_and_transparency_are_those_of_the_image(predictor: PhotoPre
     ("photo", "message"),
     [
         ("none.jpg", r"none\.jpg: cannot be read"),
-        (b"", "photo 1: not a whole image"),
+        ("a\0b.jpg", r"'a\\x00b\.jpg': cannot be the name of a file"),
+        (b"", "photo 1: not an image that Pillow reads, or a damaged one$"),
+        (b"# Read me", "photo 1: not an image that Pillow reads, or a damaged one$"),
         (b"\xff\xd8\xff\xe0", "photo 1: not a whole JPEG"),
         (np.zeros((4, 5, 3)), r"photo 1: is an array of float64 and shape \(4, 5, 3\); expected uint8"),
-        (np.zeros((4, 5, 2), np.uint8), "photo 1: is an array of uint8"),
+        (
+            np.zeros((4, 5, 2), np.uint8),
+            r"; expected uint8 and .*, \(height, width, 3\) or \(height, width, 4\)$",
+        ),
         (np.zeros((0, 5, 3), np.uint8), "photo 1: is an array of uint8"),
         (np.zeros(5, np.uint8), "photo 1: is an array of uint8"),
-        ([3], "photo 1: is of type int; expected a path"),
+        (None, "photo 1: is of type NoneType; a photo is a path, the content of a file"),
+        (3, "photo 1: is of type int; a photo is a path"),
+        ([3], "photo 1: is of type int; a photo is a path"),
+        (io.BytesIO(b"\n"), "photo 1: is an open file; give its path, or its content as bytes$"),
+        ([io.BytesIO(b"\n")], "photo 1: is an open file"),
     ],
 )
 def test_what_is_no_photo_is_refused(predictor: PhotoPredictor, photo: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         list(predictor.mask(photo))
+
+
+@pytest.mark.parametrize("size", [(20_000, 10_001), (1, 65_536)])
+def test_an_array_or_an_image_of_too_many_pixels_is_refused(
+    predictor: PhotoPredictor, size: tuple[int, int]
+) -> None:
+    array = np.broadcast_to(np.uint8(0), (*size, 3))
+    message = rf"photo 1: is {size[1]}x{size[0]}; an image has at most 200 million pixels"
+    for photo in (array, Image.new("1", size[::-1])):
+        with pytest.raises(UserError, match=message):
+            predictor.mask(photo)
+
+
+def test_a_closed_image_is_refused(predictor: PhotoPredictor, tmp_path: Path) -> None:
+    path = tmp_path / "car.png"
+    Image.fromarray(_pixels((4, 5))).save(path)
+    with Image.open(path) as photo:
+        pass
+    with pytest.raises(UserError, match="photo 1: not a whole image"):
+        predictor.mask(photo)
 
 
 def test_a_damaged_image_is_refused(predictor: PhotoPredictor, tmp_path: Path) -> None:

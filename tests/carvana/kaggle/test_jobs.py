@@ -303,6 +303,8 @@ def test_networks_that_kaggle_has_no_copy_of(signed_in: KaggleStandIn, here: Pat
         ([*TRAIN, "--recipe", "baseline"], 2, "--on kaggle takes one --recipe"),
         ([*TRAIN, "--cluster", "local:2"], 2, "none of --data, --cluster, --gpus and --init"),
         ([*TRAIN, "--data", "data"], 2, "none of --data, --cluster, --gpus and --init"),
+        ([*TRAIN, "--fold", "none"], 2, "--fold none cannot be combined with --on kaggle"),
+        ([*TRAIN, "--fold", "none", "--dry-run"], 2, "--fold none cannot be combined with --on kaggle"),
         ([*TRAIN, "--logger", "wandb"], 2, "--on kaggle cannot be used with --logger wandb"),
         ([*TRAIN, "--hours", 13], 2, "--hours"),
         ([*TRAIN, "--hours", 0.4], 2, "greater than or equal to 0.5"),

@@ -4,10 +4,12 @@ import http.client
 import io
 import json
 import socket
+import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from tests.browser import headless_chromium
 
 from carvana.errors import UserError
 from carvana.page import server as page_server
-from carvana.page.server import HOST, MAX_BYTES, MAX_PIXELS, PageServer
+from carvana.page.server import HOST, MAX_BYTES, MAX_PIXELS, CutOut, PageServer
 
 SIZE = (60, 90)
 
@@ -161,6 +163,77 @@ def test_too_many_uploads_at_once_are_refused(server: PageServer) -> None:
         connection.close()
     while _request(server, "POST", "/cutout", _photo())[0] != 200:
         assert time.monotonic() < deadline
+
+
+def _start_upload(server: PageServer, body: bytes, length: int) -> socket.socket:
+    connection = socket.create_connection((HOST, server.server_port), timeout=30)
+    head = f"POST /cutout HTTP/1.0\r\nHost: {HOST}:{server.server_port}\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def _reset(connection: socket.socket) -> None:
+    """Close a connection without its orderly end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@contextmanager
+def _running(cut_out: CutOut) -> Iterator[PageServer]:
+    """A server that is closed when all of its requests have ended."""
+    server = PageServer(cut_out, 0)
+    server.daemon_threads = False
+    with server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize("close", [socket.socket.close, _reset])
+def test_a_client_that_closes_the_connection_within_its_photo_prints_nothing(
+    close: Callable[[socket.socket], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _running(_cut_out) as server:
+        close(_start_upload(server, _photo()[:50], len(_photo())))
+        assert _request(server, "POST", "/cutout", _photo())[0] == 200
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_incomplete_photo_has_no_answer(server: PageServer) -> None:
+    with _start_upload(server, _photo()[:9], len(_photo())) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+
+
+@pytest.mark.parametrize("close", [socket.socket.close, _reset])
+@pytest.mark.parametrize("level", [0, 200], ids=["refused", "cut out"])
+def test_a_client_that_closes_the_connection_before_its_answer_prints_nothing(
+    close: Callable[[socket.socket], None], level: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    received, closed = threading.Event(), threading.Event()
+
+    def cut_out_late(photo: bytes) -> Image.Image:
+        received.set()
+        assert closed.wait(30)
+        return _cut_out(photo)
+
+    photo = _photo(level)
+    with _running(cut_out_late) as server:
+        connection = _start_upload(server, photo, len(photo))
+        assert received.wait(30)
+        close(connection)
+        closed.set()
+        assert _request(server, "POST", "/cutout", _photo())[0] == 200
+    assert capsys.readouterr() == ("", "")
+
+
+def test_other_errors_of_a_request_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: bytes) -> Image.Image:
+        raise ZeroDivisionError
+
+    with _running(fail) as server, pytest.raises(http.client.RemoteDisconnected):
+        _request(server, "POST", "/cutout", _photo())
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_the_page_knows_the_largest_size() -> None:
