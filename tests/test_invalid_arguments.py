@@ -59,6 +59,27 @@ def test_what_is_no_number_in_range(folder: Path, command: list[str], number: st
     _assert_refused(run_script(*command, number, cwd=folder))
 
 
+@pytest.mark.parametrize("name", ["", " "])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", *FOLDS, "--recipe"],
+        ["train", *FOLDS, "--recipe", "miniature", "--init"],
+        ["train", *FOLDS, "--recipe", "miniature", "--recipe"],
+        ["predict", *DATA, "--recipe"],
+        ["predict", *DATA, "--weights"],
+        ["export", "--recipe"],
+        ["export", "--weights"],
+        ["page", "--weights"],
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_an_empty_name(folder: Path, command: list[str], name: str) -> None:
+    result = run_script(*command, name, cwd=folder)
+    _assert_refused(result)
+    assert f"Invalid value for '{command[-1]}': the name is empty" in result.stderr
+
+
 @pytest.mark.parametrize(
     "size",
     [

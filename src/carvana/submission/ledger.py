@@ -99,7 +99,8 @@ class Ledger:
         row = _own_columns(row)
         with self._locked():
             table = self._table()
-            kept, added = [], {}
+            kept: list[LedgerRow] = []
+            added: LedgerRow = {}
             for old in table.to_dict("records"):
                 if _replaces(row, old):
                     added |= {column: cell for column, cell in old.items() if cell}
