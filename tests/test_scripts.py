@@ -328,6 +328,12 @@ def test_a_study_compares_recipes_and_continues(workspace: Path) -> None:
     assert "trained already" not in text
     assert output_of(*options, cwd=workspace).count("trained already") == 2
     assert (workspace / "wide.md").read_text() == page
+    (workspace / "wide.md").write_text("# My notes\n")
+    shutil.rmtree(workspace / "runs" / "studies")
+    message = error_of(*options, cwd=workspace)
+    assert message.startswith("error: wide.md: exists, and was not written for wide.toml")
+    assert (workspace / "wide.md").read_text() == "# My notes\n"
+    assert not (workspace / "runs" / "studies").exists()
 
 
 def test_bad_input_is_one_line(finished: Path, data: Path, tmp_path: Path) -> None:
