@@ -22,7 +22,10 @@ def compare(
         bool, typer.Option("--refresh", help="First get the scores of all submissions from Kaggle.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Also write the report, e.g. submissions/report.html.")
+        Path | None,
+        typer.Option(
+            help="Also write the report, e.g. submissions/report.html. It replaces an older report only."
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs RECIPE/fold-K.")] = Path("runs"),
     data: Annotated[Path, typer.Option(help="Report: the data folder of the runs.")] = Path("data"),
@@ -57,13 +60,15 @@ def compare(
         raise UserError(
             f"{ledger}: holds no submission yet; {prediction_command(runs, data)} writes the first"
         )
+    if html:
+        from carvana.report import check_replaceable, write_report
+
+        check_replaceable(html)
     if refresh:
         _refresh(record)
     _show_tables(record)
     _show_errors(runs)
     if html:
-        from carvana.report import write_report
-
         write_report(html, record, runs, data, worst=worst)
         console.message(f"{html}: written; open it in a browser")
 

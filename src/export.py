@@ -63,6 +63,8 @@ def export(
     OUT/RECIPE.py makes masks of photos with OUT/RECIPE.onnx and OUT/RECIPE-refiner.onnx. It needs NumPy, OpenCV and
     ONNX Runtime, and nothing of this project. SavedModels are the folders OUT/RECIPE and OUT/RECIPE-refiner.
 
+    Files of an earlier export are replaced. Any other file or folder of these names is kept, and the export refused.
+
     `--format rembg` writes OUT/RECIPE-u2net_custom.onnx and OUT/RECIPE-dis_custom.onnx for the sessions of these
     names of rembg, with the first networks only.
 
@@ -100,10 +102,12 @@ def export(
     if member.recipe is None:
         raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks to export")
 
-    from carvana.inference.export import export_ensemble
-    from carvana.inference.rembg import export_for_rembg
+    from carvana.inference.export import check_replaceable, ensemble_files, export_ensemble
+    from carvana.inference.rembg import export_for_rembg, rembg_files
 
     name = member.name if number is None else f"{member.name}-fold{number}"
+    files = ensemble_files(member.recipe, out, name, formats)
+    check_replaceable(out, files + (rembg_files(out, name) if Format.rembg in formats else []))
     for path, description in export_ensemble(member.runs, member.recipe, out, name, formats):
         console.message(f"{path}: {description}")
     if Format.rembg in formats:

@@ -14,7 +14,11 @@ from carvana import commandline, console, load
 
 def page(
     weights: Annotated[
-        str, typer.Option(help="Weights that come with the code, a run's folder, or a trained recipe.")
+        str,
+        typer.Option(
+            help="Weights that come with the code, a run's folder, or a trained recipe.",
+            callback=commandline.not_empty,
+        ),
     ] = "fast",
     runs: Annotated[Path, typer.Option(help="The folder of trained runs, for a recipe.")] = Path("runs"),
     port: Annotated[

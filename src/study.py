@@ -31,6 +31,8 @@ def study(
 ) -> None:
     """Train the recipes of a study on the same folds, and write its table and figure beside its file.
 
+    The study NAME.toml gets NAME.md and NAME.png. Other files of these names are kept, and the study is refused.
+
     Example:
 
         ./run.sh study --data path/to/carvana --folds folds/carvana-5.csv --fold 0 --fold 1
@@ -42,6 +44,7 @@ def study(
     from carvana.training.cross_validation import train_folds
 
     plan = studies.read_study(study)
+    studies.check_replaceable(study)
     recipes = {name: plan.recipe(name) for name in [plan.baseline, *plan.recipes]}
     photos = train_samples(data)
     check_sizes(photos)
@@ -59,14 +62,13 @@ def study(
         results.append(studies.summarize_runs(name, trained, baseline, parameters, epoch_photos))
 
     console.show_table(plan.title, studies.HEADINGS, [studies.cells(result) for result in results])
-    page = study.with_suffix(".md")
     listed = f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))}"
     setting = (
         f"{results[0].dice.photos:,} held-out photos of {listed} of `{split.table}`, "
         f"{epoch_photos:,} photos per epoch, on {describe_machine()}."
     )
-    studies.write_study(plan, results, setting, page)
-    console.message(f"{page}: written, with its figure")
+    studies.write_study(plan, results, setting, study)
+    console.message(f"{studies.output_files(study)[0]}: written, with its figure")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ from carvana.weights import find_weights
 def train(
     recipe: Annotated[
         list[str],
-        typer.Option(help="Name of a recipe in src/recipes, or a TOML file; may be repeated."),
+        typer.Option(
+            help="Name of a recipe in src/recipes, or a TOML file; may be repeated.",
+            callback=commandline.not_empty,
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option(help="Data folder in the competition's form. [default: data]")
@@ -54,7 +57,8 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from weights that come with the code (fast), or from a run's folder, not from random ones."
+            help="Start from weights that come with the code (fast), or from a run's folder, not from random ones.",
+            callback=commandline.not_empty,
         ),
     ] = None,
     gpus: Annotated[

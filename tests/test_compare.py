@@ -48,6 +48,21 @@ def _write_run(run: RunDir) -> None:
     write_csv(errors.error_table(photos), run.errors)
 
 
+@pytest.mark.parametrize("content", [b"", b"<!doctype html>\n<title>My notes</title>\n", b"\xff\xfe"])
+def test_the_report_replaces_an_older_one_and_no_other_file(
+    tmp_path: Path, ledger: Ledger, content: bytes
+) -> None:
+    options = ["--ledger", ledger.path, "--html", "index.html"]
+    page = tmp_path / "index.html"
+    page.write_bytes(content)
+    message = error_of("compare", *options, cwd=tmp_path)
+    assert message == "error: index.html: exists, and is not a report; move it, or choose another name\n"
+    assert page.read_bytes() == content
+    page.unlink()
+    for _ in range(2):
+        assert "index.html: written" in output_of("compare", *options, cwd=tmp_path)
+
+
 def test_wrong_pixels_by_distance_fit_80_columns(tmp_path: Path, ledger: Ledger) -> None:
     for recipe in ("efficientnetb3", "fast"):
         _write_run(RunDir(tmp_path / "runs" / recipe / "fold-0"))

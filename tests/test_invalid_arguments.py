@@ -68,6 +68,27 @@ def test_fold_none_with_other_folds(folder: Path, other: str) -> None:
     assert "--fold none cannot be combined with other folds" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["", " "])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", *FOLDS, "--recipe"],
+        ["train", *FOLDS, "--recipe", "miniature", "--init"],
+        ["train", *FOLDS, "--recipe", "miniature", "--recipe"],
+        ["predict", *DATA, "--recipe"],
+        ["predict", *DATA, "--weights"],
+        ["export", "--recipe"],
+        ["export", "--weights"],
+        ["page", "--weights"],
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_an_empty_name(folder: Path, command: list[str], name: str) -> None:
+    result = run_script(*command, name, cwd=folder)
+    _assert_refused(result)
+    assert f"Invalid value for '{command[-1]}': the name is empty" in result.stderr
+
+
 @pytest.mark.parametrize(
     "size",
     [

@@ -298,6 +298,23 @@ def test_an_ensemble_is_exported_without_notes_of_libraries(workspace: Path) -> 
     assert "takes photos of one size" in message
 
 
+def test_an_export_replaces_its_own_files_only(workspace: Path) -> None:
+    script = workspace / "exports" / "miniature.py"
+    script.parent.mkdir()
+    script.write_text("print('mine')")
+    export = ["export", "--recipe", "miniature", *SMALL, "--format", "onnx"]
+    message = error_of(*export, cwd=workspace)
+    assert message.startswith("error: exports/miniature.py: exists, and was not written by `export`")
+    assert list(script.parent.iterdir()) == [script]
+    script.unlink()
+    for _ in range(2):
+        output_of(*export, cwd=workspace)
+    model = script.with_suffix(".onnx")
+    model.write_bytes(b"mine")
+    assert "exports/miniature.onnx: exists" in error_of(*export, cwd=workspace)
+    assert model.read_bytes() == b"mine"
+
+
 def test_a_study_compares_recipes_and_continues(workspace: Path) -> None:
     (workspace / "wide.toml").write_text(
         f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{STAGE}"]\n'
@@ -311,6 +328,12 @@ def test_a_study_compares_recipes_and_continues(workspace: Path) -> None:
     assert "trained already" not in text
     assert output_of(*options, cwd=workspace).count("trained already") == 2
     assert (workspace / "wide.md").read_text() == page
+    (workspace / "wide.md").write_text("# My notes\n")
+    shutil.rmtree(workspace / "runs" / "studies")
+    message = error_of(*options, cwd=workspace)
+    assert message.startswith("error: wide.md: exists, and was not written for wide.toml")
+    assert (workspace / "wide.md").read_text() == "# My notes\n"
+    assert not (workspace / "runs" / "studies").exists()
 
 
 def test_bad_input_is_one_line(finished: Path, data: Path, tmp_path: Path) -> None:

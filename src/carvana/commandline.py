@@ -56,6 +56,18 @@ def command(script: Callable[..., None]) -> typer.Typer:
     return app
 
 
+def not_empty(value: str | list[str] | None) -> str | list[str] | None:
+    """Return the value of an option that names something, as Typer's callback of the option.
+
+    Raises:
+        typer.BadParameter: a name is empty.
+    """
+    names = [value] if isinstance(value, str) else value or []
+    if not all(name.strip() for name in names):
+        raise typer.BadParameter("the name is empty")
+    return value
+
+
 class _Command(TyperCommand):
     """Command whose flags show no type in its help, which knows the keys of recipes, and optional values of options.
 

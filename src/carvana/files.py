@@ -36,22 +36,26 @@ _HINTS = {
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
+    """Yield a temporary path in the file's folder, and rename it to the file when the block ends without an error.
+
+    If `path` is a symbolic link, the file is the one that it leads to, and the link stays.
 
     The temporary name keeps the ending (`.csv.gz`, `.keras`), from which some writers infer the format. Processes
     that write the same file do so one after the other, and what a killed one left is overwritten by the next.
 
     Raises:
-        UserError: the file cannot be written, e.g. because the disk is full.
+        UserError: the file cannot be written, e.g. because the disk is full, or is not a regular file.
     """
     path = Path(path)
+    file = Path(os.path.realpath(path))
     part = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_regular(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(lambda: part, os.O_RDWR | os.O_CREAT):
             try:
                 yield part
-                os.replace(part, path)
+                os.replace(part, file)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
@@ -214,8 +218,17 @@ def _hint(error: OSError) -> str:
     return _HINTS.get(error.errno or 0, "")
 
 
+def _check_regular(path: Path) -> None:
+    """Raise OSError for what must not be replaced by a file, e.g. a folder or `/dev/null`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".part-{path.name}")
+    """Return the temporary path of a file, in the folder that a link leads to, with the ending of `path`."""
+    file = Path(os.path.realpath(path))
+    ending = "" if file.suffix == path.suffix else path.suffix
+    return file.with_name(f".part-{file.name}{ending}")
 
 
 @contextmanager

@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-Recipe = Annotated[str | None, typer.Option(help="A recipe of src/recipes by its name, or a TOML file.")]
+from carvana.commandline import not_empty
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(help="A recipe of src/recipes by its name, or a TOML file.", callback=not_empty),
+]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Weights that come with the code (fast), or a run's folder, instead of --recipe."),
+    typer.Option(
+        help="Weights that come with the code (fast), or a run's folder, instead of --recipe.",
+        callback=not_empty,
+    ),
 ]
 Fold = Annotated[
     list[str] | None,

@@ -13,6 +13,7 @@ from carvana.errors import UserError
 from carvana.files import (
     atomic_folder,
     atomic_path,
+    delete_partial,
     describe_os_error,
     read_json,
     remove_leftovers,
@@ -50,6 +51,49 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "x.txt") as part:
         part.write_text("new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x.txt", "new")]
+
+
+@pytest.mark.parametrize("target", ["other/shared.csv", "other/blob", "missing/shared.csv"])
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path, target: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "shared.csv").write_text("old")
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    for text in ("first", "second"):
+        with atomic_path(link) as part:
+            assert part.parent == (tmp_path / target).parent
+            assert part.suffix == ".csv"
+            part.write_text(text)
+        assert link.is_symlink()
+        assert (tmp_path / target).read_text() == text
+    assert [path.name for path in tmp_path.rglob(".part-*")] == []
+
+
+def test_what_a_killed_process_left_behind_a_link_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link.csv").symlink_to("other/shared.csv")
+    left = tmp_path / "other" / ".part-shared.csv"
+    left.write_text("left by a killed process")
+    delete_partial(tmp_path / "link.csv")
+    assert not left.exists()
+
+
+def test_an_error_names_the_link(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link.csv").symlink_to("file/shared.csv")
+    with pytest.raises(UserError, match=r"link\.csv: cannot be written"), atomic_path(tmp_path / "link.csv"):
+        pass
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.csv").symlink_to("pipe")
+    with (
+        pytest.raises(UserError, match=r"link\.csv: cannot be written \(not a regular file\)"),
+        atomic_path(tmp_path / "link.csv"),
+    ):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize(

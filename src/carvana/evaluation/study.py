@@ -1,5 +1,6 @@
 """A study: recipes trained on the same folds, each with its paired difference from a baseline."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from carvana.errors import UserError
@@ -134,20 +136,51 @@ def cells(result: Result) -> list[str]:
     ]
 
 
-def write_study(study: Study, results: Sequence[Result], setting: str, page: Path) -> None:
-    """Write the study's Markdown page, and its figure beside it as a PNG file.
+def output_files(path: Path) -> tuple[Path, Path]:
+    """Return the page and the figure of a study's file: NAME.md and NAME.png beside NAME.toml."""
+    return path.with_suffix(".md"), path.with_suffix(".png")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise UserError if the page or the figure of a study's file exists, and was not written for this study."""
+    page, figure = output_files(path)
+    for file, is_own in ((page, _is_page), (figure, _is_figure)):
+        if os.path.lexists(file) and not is_own(file, _origin(path)):
+            raise UserError(f"{file}: exists, and was not written for {path.name}; move it, or rename {path}")
+
+
+def write_study(study: Study, results: Sequence[Result], setting: str, path: Path) -> None:
+    """Write the study's Markdown page and its figure, a PNG file, beside its file.
 
     Args:
         study: the study.
         results: one result per recipe, the baseline's first.
         setting: a sentence on data, folds and machine.
-        page: the path of the page.
+        path: the study's file, which page and figure name.
     """
-    figure = page.with_suffix(".png")
+    page, figure = output_files(path)
     with atomic_path(figure) as part:
-        draw(study, results, part)
+        draw(study, results, part, _origin(path))
     with atomic_path(page) as part:
-        part.write_text(markdown(study, results, setting, figure.name))
+        text = f"<!-- {_origin(path)} -->\n\n{markdown(study, results, setting, figure.name)}"
+        part.write_text(text, encoding="utf-8")
+
+
+def _origin(path: Path) -> str:
+    """Return the text by which the outputs of a study's file are recognised."""
+    return f"Written by `./run.sh study` for {path.name}"
+
+
+def _is_page(file: Path, origin: str) -> bool:
+    return file.is_file() and file.read_text("utf-8", "replace").startswith(f"<!-- {origin} -->\n")
+
+
+def _is_figure(file: Path, origin: str) -> bool:
+    try:
+        with Image.open(file) as picture:
+            return picture.info.get("Source") == origin
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def markdown(study: Study, results: Sequence[Result], setting: str, figure: str) -> str:
@@ -179,13 +212,13 @@ def markdown(study: Study, results: Sequence[Result], setting: str, figure: str)
     return "\n\n".join(sections).rstrip() + "\n"
 
 
-def draw(study: Study, results: Sequence[Result], path: Path) -> None:
-    """Draw the paired differences with their intervals to a picture file."""
+def draw(study: Study, results: Sequence[Result], path: Path, origin: str) -> None:
+    """Draw the paired differences with their intervals to a PNG file, whose metadata name its origin."""
     compared = [
         (result.name, result.difference) for result in reversed(results) if result.difference is not None
     ]
     with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
-        _draw_differences(study, compared).savefig(path, dpi=120)
+        _draw_differences(study, compared).savefig(path, dpi=120, metadata={"Source": origin})
 
 
 def _draw_differences(study: Study, compared: Sequence[tuple[str, ScoreSummary]]) -> Figure:

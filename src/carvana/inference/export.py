@@ -6,10 +6,9 @@ makes masks with them.
 
 import json
 import logging
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import onnx
 from carvana.backend import keras
 from carvana.data.padding import SizeSpec
 from carvana.errors import UserError
-from carvana.files import atomic_path
 from carvana.inference import standalone
 from carvana.inference.ensemble import merge_models
+from carvana.inference.output_record import OutputRecord
 from carvana.models import build
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
 from carvana.recipe import Recipe
@@ -34,6 +33,8 @@ def export_ensemble(
 ) -> Iterator[tuple[Path, str]]:
     """Export the networks of a recipe's runs, and yield each file or folder that was written with a description.
 
+    Existing ones are replaced; `check_replaceable` finds those of others.
+
     Args:
         runs: the trained runs, one per fold.
         recipe: their recipe.
@@ -46,6 +47,7 @@ def export_ensemble(
         UserError: the recipe's test-time augmentation needs several sizes, or Keras runs on another backend than
             TensorFlow.
     """
+    record = export_record(folder)
     models = {name: build_export_model(runs, recipe)}
     if recipe.refine:
         models[f"{name}-refiner"] = build_export_refiner(runs, recipe)
@@ -54,16 +56,43 @@ def export_ensemble(
         description = f"{networks}, {_describe_input(model)}"
         if "onnx" in formats:
             path = folder / f"{model_name}.onnx"
-            write_onnx(model, path, pipeline_metadata(recipe))
+            with record.replace(path, recipe.name) as part:
+                write_onnx(model, part, pipeline_metadata(recipe))
             yield path, f"{description}, {_megabytes(path)}"
         if "saved_model" in formats:
             path = folder / model_name
-            write_saved_model(model, path)
+            with record.replace_folder(path, recipe.name) as part:
+                write_saved_model(model, part)
             yield path, f"{description}, {_megabytes(path)}"
     if "onnx" in formats:
         path = folder / f"{name}.py"
-        write_pipeline(path)
+        with record.replace(path, recipe.name) as part:
+            shutil.copyfile(standalone.__file__, part)
         yield path, "makes masks of photos with the ONNX files; --help describes it"
+
+
+def ensemble_files(recipe: Recipe, folder: Path, name: str, formats: Collection[str]) -> list[Path]:
+    """Return the files and folders that `export_ensemble` writes, for the same arguments."""
+    models = [name, f"{name}-refiner"] if recipe.refine else [name]
+    endings = [ending for ending, format_ in ((".onnx", "onnx"), ("", "saved_model")) if format_ in formats]
+    files = [folder / f"{model}{ending}" for model in models for ending in endings]
+    return [*files, folder / f"{name}.py"] if "onnx" in formats else files
+
+
+def export_record(folder: Path) -> OutputRecord:
+    """Return the record of what was exported to a folder."""
+    return OutputRecord(folder / ".exports.jsonl")
+
+
+def check_replaceable(folder: Path, files: Iterable[Path]) -> None:
+    """Raise UserError if a file or folder exists in an export's folder, and was not exported to it."""
+    record = export_record(folder)
+    for path in files:
+        if not record.may_replace(path):
+            raise UserError(
+                f"{path}: exists, and was not written by `export` or was changed since; move it, or choose another"
+                " folder with --out"
+            )
 
 
 def build_export_model(runs: Sequence[RunDir], recipe: Recipe) -> keras.Model:
@@ -116,50 +145,38 @@ def pipeline_metadata(recipe: Recipe) -> dict[str, str]:
     return {"threshold": str(recipe.threshold), "refine": json.dumps(refine)}
 
 
-def write_pipeline(path: Path) -> None:
-    """Write the script that makes masks with the ONNX files beside it: a copy of `standalone.py`."""
-    with atomic_path(path) as part:
-        shutil.copyfile(standalone.__file__, part)
-
-
 def write_onnx(model: keras.Model, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model as an ONNX file. Needs the TensorFlow backend.
 
     Args:
         model: as `build_export_model` or `build_export_refiner` returns it.
-        path: the file.
+        path: the file; it is incomplete if the process is killed.
         metadata: metadata properties of the file.
 
     Raises:
         UserError: Keras runs on another backend.
     """
     _check_backend()
-    with atomic_path(path) as part, _quiet():
-        model.export(part, format="onnx", verbose=False, input_signature=_signature(model))
-        _complete(part, metadata or {})
+    with _quiet():
+        model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
+        _complete(path, metadata or {})
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
-    """Write a model as a TensorFlow SavedModel, a folder; an existing one is replaced.
+    """Write a model as a TensorFlow SavedModel, a folder, which is incomplete if the process is killed.
 
     Raises:
-        UserError: Keras runs on another backend, or the folder cannot be written.
+        UserError: Keras runs on another backend.
+        OSError: the folder cannot be written.
     """
     _check_backend()
     import tensorflow as tf  # another backend may be the only one that is installed
 
-    part = folder.with_name(f".part-{folder.name}")
-    shutil.rmtree(part, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _quiet():
-            model.export(part, format="tf_saved_model", verbose=False, input_signature=_signature(model))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(part, folder)
+            model.export(folder, format="tf_saved_model", verbose=False, input_signature=_signature(model))
     except tf.errors.OpError as error:  # TensorFlow's own writer does not raise OSError
-        raise UserError(f"{folder}: cannot be written ({error.message})") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        raise OSError(error.message) from None
 
 
 def load_float32(path: Path, recipe: Recipe, build_model: Callable[[Recipe], keras.Model]) -> keras.Model:

@@ -14,7 +14,7 @@ from carvana.backend import keras
 from carvana.data import images
 from carvana.errors import UserError
 from carvana.inference.ensemble import SequentialEnsemble
-from carvana.inference.export import load_float32, write_onnx
+from carvana.inference.export import export_record, load_float32, write_onnx
 from carvana.models import build
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
@@ -47,10 +47,16 @@ def export_for_rembg(runs: Sequence[RunDir], recipe: Recipe, folder: Path, name:
     Raises:
         UserError: as `build_rembg_model`, or Keras runs on another backend than TensorFlow.
     """
-    for session in SESSIONS:
-        path = folder / f"{name}-{session.name}.onnx"
-        write_onnx(build_rembg_model(runs, recipe, session), path)
+    record = export_record(folder)
+    for session, path in zip(SESSIONS, rembg_files(folder, name), strict=True):
+        with record.replace(path, recipe.name) as part:
+            write_onnx(build_rembg_model(runs, recipe, session), part)
         yield path
+
+
+def rembg_files(folder: Path, name: str) -> list[Path]:
+    """Return the files that `export_for_rembg` writes, one for each of `SESSIONS`."""
+    return [folder / f"{name}-{session.name}.onnx" for session in SESSIONS]
 
 
 def build_rembg_model(runs: Sequence[RunDir], recipe: Recipe, session: RembgSession) -> keras.Model:

@@ -4,6 +4,7 @@ A row is written to the ledger as soon as Kaggle has accepted a submission, befo
 interrupted after that, `refresh_scores` adds the scores.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def submit(
     """
     ledger = Ledger.beside(paths[0])
     # Two commands would both find that a file was not submitted before.
-    with file_lock(ledger.path.with_name(".kaggle.lock"), console):
+    with file_lock(Path(os.path.realpath(ledger.path)).with_name(".kaggle.lock"), console):
         skipped = {} if again else {path: row for path in paths if (row := _submitted_before(ledger, path))}
         if len(skipped) == len(paths):
             others = f", and so were the other {len(paths) - 1}" if len(paths) > 1 else ""

@@ -1,5 +1,6 @@
 """The report's page: the contents of its sections, and the file rendered from the template."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,12 @@ _TEXT_COLUMNS = {
     *("setting", "machine", "precision", "library"),
 }
 """Headings of columns that hold text; all others hold numbers and are aligned right."""
+
+_TITLE = "Carvana segmentation: report"
+"""Title of the page, by which a file is recognised as a report."""
+
+_HEAD_BYTES = 4096
+"""Bytes of a report within which its title is."""
 
 MAX_BYTES = 20_000_000
 """Bytes of a report, at most, so that it can be sent by mail and opens at once."""
@@ -139,6 +146,7 @@ def write_report(
     rows, experiments, makes = ledger.rows(), find_experiments(runs), read_makes(data)
     render = partial(
         load_template(_TEMPLATE, autoescape=True).render,
+        title=_TITLE,
         when=utc_now(),
         commit=git_commit(),
         runs=runs,
@@ -156,6 +164,19 @@ def write_report(
     html = render(worst=_worst_photos(experiments, data, makes, worst, left, max_bytes), flagged=flagged)
     with atomic_path(path) as part:
         part.write_text(html, encoding="utf-8")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise UserError if a path exists, and is not the file of a report."""
+    if os.path.lexists(path) and not _is_report(path):
+        raise UserError(f"{path}: exists, and is not a report; move it, or choose another name")
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return f"<title>{_TITLE}</title>".encode() in file.read(_HEAD_BYTES)
 
 
 def _describe_data(data: Path) -> str:

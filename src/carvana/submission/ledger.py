@@ -1,5 +1,6 @@
 """The ledger `submissions/ledger.csv`: one row per submission and board, with its scores."""
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from carvana import console
+from carvana.errors import UserError
 from carvana.files import sha256_of_file
 from carvana.locks import file_lock
 from carvana.machine import git_commit
@@ -40,7 +42,10 @@ _COLUMN_TYPES: Columns = (
 )
 
 LedgerRow = dict[str, str]
-"""A row of the ledger: the text of each column, "" where the value is unknown."""
+"""A row of the ledger: the text of each column, "" where the value is unknown.
+
+Rows that were read also have the columns that the user added to the file.
+"""
 
 
 class Ledger:
@@ -60,13 +65,7 @@ class Ledger:
         Raises:
             UserError: the file is malformed, e.g. because its last row is incomplete.
         """
-        if not self.path.exists():
-            return []
-        required = [column for column in COLUMNS if column != "engine"]
-        table = read_csv(self.path, dict.fromkeys(required, TEXT)).reindex(columns=COLUMNS, fill_value="")
-        for name, column in _COLUMN_TYPES.items():
-            check_column(self.path, table[name], column)
-        return table.to_dict("records")
+        return self._table().to_dict("records")
 
     def find(self, submission: str, sha256: str, board: str | None = None) -> LedgerRow | None:
         """Return the newest row of a submission's file, or None.
@@ -95,13 +94,19 @@ class Ledger:
         """Add a row, and remove the rows that it replaces.
 
         It replaces rows of the same file name that no board has scored, and rows of the same file (by name and
-        SHA-256) on the same board.
+        SHA-256) on the same board. Their cells in columns that the user added become those of the new row.
         """
-        row = {column: row.get(column, "") for column in COLUMNS}
+        row = _own_columns(row)
         with self._locked():
-            kept = [old for old in self.rows() if old["board"] or old["submission"] != row["submission"]]
-            kept = [old for old in kept if (_file_key(old), old["board"]) != (_file_key(row), row["board"])]
-            self._write([*kept, row])
+            table = self._table()
+            kept: list[LedgerRow] = []
+            added: LedgerRow = {}
+            for old in table.to_dict("records"):
+                if _replaces(row, old):
+                    added |= {column: cell for column, cell in old.items() if cell}
+                else:
+                    kept.append(old)
+            self._write([*kept, added | row], table.columns)
 
     def update(self, submission: str, sha256: str, columns: LedgerRow) -> None:
         """Write some columns into all rows of a submission's file.
@@ -119,17 +124,47 @@ class Ledger:
     def clear_score(self, row: LedgerRow) -> None:
         """Remove a row from its board; a file without any other row keeps it as an unscored one."""
         with self._locked():
-            rows = self.rows()
-            others = [old for old in rows if old != row]
-            has_other = any(_file_key(old) == _file_key(row) for old in others)
-            self._write(others if has_other else [row | {"board": ""} if old == row else old for old in rows])
+            table = self._table()
+            rows = table.to_dict("records")
+            others = [old for old in rows if _own_columns(old) != _own_columns(row)]
+            if any(_file_key(old) == _file_key(row) for old in others):
+                self._write(others, table.columns)
+            else:
+                unscored = [old if old in others else old | {"board": ""} for old in rows]
+                self._write(unscored, table.columns)
 
     def _locked(self) -> AbstractContextManager[None]:
         """Hold the lock under which the ledger is read, changed and written."""
-        return file_lock(self.path.with_name(f".{self.path.stem}.lock"), console)
+        file = Path(os.path.realpath(self.path))  # one lock for all links to the file
+        return file_lock(file.with_name(f".{file.stem}.lock"), console)
 
-    def _write(self, rows: Sequence[LedgerRow]) -> None:
-        write_csv(pd.DataFrame(rows, columns=COLUMNS), self.path)
+    def _table(self) -> pd.DataFrame:
+        """Read the ledger, str: `COLUMNS`, and after them the columns that the user added."""
+        if not self.path.exists():
+            return pd.DataFrame(columns=COLUMNS)
+        if not self.path.read_bytes().strip():
+            raise UserError(f"{self.path}: is empty; delete it, and the next command writes a new one")
+        required = [column for column in COLUMNS if column != "engine"]
+        table = read_csv(self.path, dict.fromkeys(required, TEXT))
+        added = [column for column in table.columns if column not in COLUMNS]
+        table = table.reindex(columns=[*COLUMNS, *added], fill_value="").fillna(dict.fromkeys(added, ""))
+        for name, column in _COLUMN_TYPES.items():
+            check_column(self.path, table[name], column)
+        return table
+
+    def _write(self, rows: Sequence[LedgerRow], columns: pd.Index) -> None:
+        write_csv(pd.DataFrame(rows, columns=columns), self.path)
+
+
+def _own_columns(row: LedgerRow) -> LedgerRow:
+    """Return a row without the columns that the user added."""
+    return {column: row.get(column, "") for column in COLUMNS}
+
+
+def _replaces(row: LedgerRow, old: LedgerRow) -> bool:
+    if not old["board"] and old["submission"] == row["submission"]:
+        return True
+    return (_file_key(old), old["board"]) == (_file_key(row), row["board"])
 
 
 def _file_key(row: LedgerRow) -> tuple[str, str]:

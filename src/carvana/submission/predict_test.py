@@ -201,15 +201,15 @@ def _write_outputs(
     """
     config = specs[0].config
     written, table = _write_checked(specs, shards)
-    maps = content_digest(_map_paths(config, photos)) if config.maps_dir else None
-    records = [
-        SubmissionRecord(sha256, prediction, maps if spec is specs[0] else None, check)
-        for spec, (sha256, check) in zip(specs, written, strict=True)
-    ]
     masks = measure_masks(table)
-    for spec, record in zip(specs, records, strict=True):
-        Ledger.beside(spec.path).add(_ledger_row(spec, record.sha256))
+    for spec, (sha256, _) in zip(specs, written, strict=True):
+        Ledger.beside(spec.path).add(_ledger_row(spec, sha256))
     write_suspects(masks, suspects_path(specs[0].path))
+    maps = content_digest(_map_paths(config, photos)) if config.maps_dir else None
+    mask_checks = sha256_of_file(suspects_path(specs[0].path))
+    (first_sha256, first_check), *others = written
+    records = [SubmissionRecord(first_sha256, prediction, maps, first_check, mask_checks)]
+    records += [SubmissionRecord(sha256, prediction, None, check) for sha256, check in others]
     for spec, record in zip(specs, records, strict=True):
         record.write(spec.path)
     return records, masks
@@ -245,7 +245,7 @@ def _current_records(
             )
             return None
         records.append(record)
-    if not suspects_path(specs[0].path).is_file() or not _has_maps(records[0], specs[0].config, photos):
+    if not _has_mask_checks(records[0], specs[0].path) or not _has_maps(records[0], specs[0].config, photos):
         return None
     for spec in specs:
         console.message(f"{spec.path}: predicted already")
@@ -262,6 +262,12 @@ def _check_saved_maps(config: PredictionConfig, photos: Sequence[Sample]) -> Non
                 f"{missing[0]}: no such map; the folder lacks {len(missing):,} of {len(photos):,}, and"
                 " a prediction with --keep-maps writes them"
             )
+
+
+def _has_mask_checks(record: SubmissionRecord, submission: Path) -> bool:
+    """Return whether a submission's file of mask checks is the one that its record names."""
+    checks = suspects_path(submission)
+    return checks.is_file() and sha256_of_file(checks) == record.mask_checks
 
 
 def _has_maps(record: SubmissionRecord, config: PredictionConfig, photos: Sequence[Sample]) -> bool:

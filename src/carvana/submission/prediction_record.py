@@ -23,10 +23,17 @@ class SubmissionRecord:
     maps: str | None
     """`content_digest` of the saved maps; None if none were saved."""
     check: Check
+    mask_checks: str | None = None
+    """SHA-256 of the file of mask checks; None if the submission has none of its own."""
 
     def write(self, submission: Path) -> None:
         """Write the record beside its submission, as `NAME-prediction.json`."""
-        values = {"sha256": self.sha256, **asdict(self.check), "maps": self.maps}
+        values = {
+            "sha256": self.sha256,
+            **asdict(self.check),
+            "maps": self.maps,
+            "mask_checks": self.mask_checks,
+        }
         write_json({**values, "prediction": self.prediction}, record_path(submission))
 
 
@@ -40,7 +47,9 @@ def read_record(submission: Path) -> SubmissionRecord | None:
     if values["sha256"] != digest:
         return None
     check = Check(values["photos"], values["empty"], values["runs"])
-    return SubmissionRecord(digest, values["prediction"], values.get("maps"), check)
+    return SubmissionRecord(
+        digest, values["prediction"], values.get("maps"), check, values.get("mask_checks")
+    )
 
 
 def record_path(submission: Path) -> Path:

@@ -5,10 +5,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from carvana.errors import UserError
 from carvana.evaluation.scores import mean_with_ci
-from carvana.evaluation.study import Result, Study, cells, read_study, summarize_runs, write_study
+from carvana.evaluation.study import (
+    Result,
+    Study,
+    cells,
+    check_replaceable,
+    read_study,
+    summarize_runs,
+    write_study,
+)
 from carvana.recipe import read_recipe, write_recipe
 from carvana.runs import RunDir
 
@@ -45,12 +54,60 @@ def test_the_page_lists_every_recipe(tmp_path: Path) -> None:
     ]
     assert cells(results[0])[:4] == ["plain", "0.850000", "0.800000 .. 0.900000", ""]
     assert cells(results[1])[3:] == ["+0.025000", "+0.020000 .. +0.030000", "2,000", "1.0", "10.0"]
-    write_study(study, results, "On two cars.", tmp_path / "page.md")
+    write_study(study, results, "On two cars.", tmp_path / "page.toml")
     page = (tmp_path / "page.md").read_text()
     assert "![Differences from plain](page.png)" in page
     assert "| deep | 0.875000 |" in page
     assert "- all: `base_filters=8`\n- `deep`: `depth=5`" in page
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _write_study(path: Path) -> None:
+    dice = mean_with_ci(_scores(np.array([0.1, 0.2])))
+    result = Result("plain", dice, None, parameters=1, minutes=1, photos_per_s=1)
+    write_study(Study(title="x", baseline="plain", recipes={"plain": ()}), [result], "On two cars.", path)
+
+
+def test_a_study_replaces_its_own_page_and_figure_only(tmp_path: Path) -> None:
+    study, other = tmp_path / "README.toml", tmp_path / "other.toml"
+    check_replaceable(study)
+    for _ in range(2):
+        _write_study(study)
+        check_replaceable(study)
+    page, figure = tmp_path / "README.md", tmp_path / "README.png"
+    page.write_bytes(page.read_bytes().replace(b"\n", b"\r\n") + b"A remark.")
+    check_replaceable(study)  # a page with other ends of lines, or with remarks, is still the study's
+    _write_study(other)
+    Image.new("L", (2, 2)).save(tmp_path / "plain.png")
+    of_others = {
+        page: [b"# My notes\n", b"", b"\xff\xfe", (tmp_path / "other.md").read_bytes()],
+        figure: [
+            b"",
+            b"\x89PNG",
+            (tmp_path / "plain.png").read_bytes(),
+            (tmp_path / "other.png").read_bytes(),
+        ],
+    }
+    for file, contents in of_others.items():
+        before = file.read_bytes()
+        for content in contents:
+            file.write_bytes(content)
+            with pytest.raises(
+                UserError, match=rf"{file.name}: exists, and was not written for README\.toml"
+            ):
+                check_replaceable(study)
+        file.write_bytes(before)
+    page.unlink()
+    page.mkdir()
+    with pytest.raises(UserError, match=r"README\.md: exists"):
+        check_replaceable(study)
+
+
+def test_the_projects_own_studies_may_be_repeated() -> None:
+    studies = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
+    assert studies
+    for path in studies:
+        check_replaceable(path)
 
 
 @pytest.mark.parametrize(("name", "width"), [("post-claims", 8), ("training-craft", 12)])
@@ -90,7 +147,7 @@ def test_dollar_signs_in_names_are_drawn_as_they_are(tmp_path: Path) -> None:
         )
         for name in names
     ]
-    write_study(study, results, "On two cars.", tmp_path / "page.md")
+    write_study(study, results, "On two cars.", tmp_path / "page.toml")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,9 +10,12 @@ from tests.prediction_helpers import mask_of, probability_maps
 from carvana.backend import keras
 from carvana.data import images
 from carvana.data.dataset import test_samples as photos_to_predict
+from carvana.errors import UserError
 from carvana.inference.export import (
     build_export_model,
     build_export_refiner,
+    check_replaceable,
+    ensemble_files,
     export_ensemble,
     write_onnx,
     write_saved_model,
@@ -80,14 +83,12 @@ def test_a_saved_model_gives_the_same_maps(rendered: Path, tmp_path: Path) -> No
     import tensorflow as tf
 
     recipe, runs, models = _save_networks(tmp_path, "tta=none")
-    (tmp_path / "exported").mkdir()
     write_saved_model(build_export_model(runs, recipe), tmp_path / "exported")
     photos = np.stack([images.read_photo(photo.path, (30, 50)) for photo in photos_to_predict(rendered)[:2]])
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     found = loaded.serve(photos).numpy()
     expected = probability_maps(models, photos, size_spec=size_spec(recipe))[:, 0]
     assert np.abs(found - expected).max() < 1e-5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "fold-0", "fold-1"]
 
 
 def test_half_precision_is_exported_as_float32(tmp_path: Path) -> None:
@@ -128,9 +129,28 @@ def test_an_export_with_refinement_writes_both_networks_and_the_script(tmp_path:
     written = dict(export_ensemble(runs, recipe, folder, "car", ["onnx", "saved_model"]))
     names = ["car.onnx", "car", "car-refiner.onnx", "car-refiner", "car.py"]
     assert list(written) == [folder / name for name in names]
-    assert sorted(folder.iterdir()) == sorted(written)
+    assert sorted(folder.iterdir()) == sorted([*written, folder / ".exports.jsonl"])
+    assert ensemble_files(recipe, folder, "car", ["onnx", "saved_model"]) == list(written)
     assert written[folder / "car.onnx"].startswith("2 networks, tta flip, photos of 50x30")
     assert written[folder / "car-refiner.onnx"].startswith("2 networks, tta flip, patches of 16x16")
+
+
+def test_an_export_is_repeated_but_replaces_no_file_of_the_user(tmp_path: Path) -> None:
+    recipe, runs, _ = _save_networks(tmp_path)
+    folder, formats = tmp_path / "exports", ["onnx", "saved_model"]
+    files = ensemble_files(recipe, folder, "car", formats)
+    for _ in range(2):
+        check_replaceable(folder, files)
+        assert [path for path, _ in export_ensemble(runs, recipe, folder, "car", formats)] == files
+    check_replaceable(folder, files)
+    assert sorted(folder.iterdir()) == sorted([*files, folder / ".exports.jsonl"])
+    for file in (folder / "car.onnx", folder / "car.py", folder / "car" / "mine.txt"):
+        before = file.read_bytes() if file.exists() else None
+        file.write_text("of the user")
+        with pytest.raises(UserError, match=r"exports/car[.a-z]*: exists, and was not written by `export`"):
+            check_replaceable(folder, files)
+        file.unlink() if before is None else file.write_bytes(before)
+    check_replaceable(folder, files)
 
 
 def test_refinement_networks_of_half_precision_are_exported_as_float32(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The record of the files that were written to a folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,49 @@ def test_a_killed_write_does_not_lose_the_file_before_it(file: Path, monkeypatch
     assert _record(file).is_current(file, "another photo")
     file.write_bytes(b"1")  # of the first photo: the compact record has forgotten it
     assert not _record(file).may_replace(file)
+
+
+def _write_folder(folder: Path, text: str) -> None:
+    with _record(folder).replace_folder(folder, "model") as part:
+        (part / "inner").mkdir(parents=True)
+        (part / "inner" / "a.txt").write_text(text)
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    for text in ("first", "second"):
+        assert _record(folder).may_replace(folder)
+        _write_folder(folder, text)
+        assert [path.name for path in tmp_path.iterdir() if path.name != "record.jsonl"] == ["x"]
+        assert (folder / "inner" / "a.txt").read_text() == text
+    (folder / "inner" / "mine.txt").touch()
+    assert not _record(folder).may_replace(folder)
+
+
+def test_a_folder_of_others_may_not_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    assert not _record(tmp_path / "x").may_replace(tmp_path / "x")
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_killed_replacement_of_a_folder_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    folder, rename, left = tmp_path / "x", os.replace, iter(range(renames))
+    _write_folder(folder, "first")
+
+    def die_at_last(*paths: Path) -> None:
+        rename(*paths) if next(left, None) is not None else _die()
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("os.replace", die_at_last)
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)  # a killed process tidies nothing
+        _write_folder(folder, "second")
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".")]) == 1 + renames
+    assert _record(folder).may_replace(folder)
+    _write_folder(folder, "second")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.jsonl", "x"]
+    assert (folder / "inner" / "a.txt").read_text() == "second"
 
 
 def test_an_incomplete_line_is_left_out(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tests.damage import run_at_once
 
@@ -49,6 +50,66 @@ def test_scores_of_other_files_and_boards_are_kept(tmp_path: Path) -> None:
     assert [row["private"] for row in ledger.rows()] == ["0.8", "0.81", "0.9"]
     assert ledger.find("a.csv.gz", "b" * 64)["private"] == "0.9"
     assert ledger.find("a.csv.gz", "c" * 64) is None
+
+
+def _add_notes(path: Path, *notes: str) -> None:
+    """Add a column of notes to a ledger, as a person does in a spreadsheet."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.insert(1, "notes", notes)
+    table.to_csv(path, index=False)
+
+
+def test_columns_of_the_user_are_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.add(_row("a.csv.gz"))
+    ledger.add(_row("b.csv.gz", board="kaggle"))
+    _add_notes(ledger.path, "the first", "on a GPU, over night")
+    ledger.add(_row("c.csv.gz"))
+    ledger.add(_row("a.csv.gz", board="local", private="0.9"))  # replaces the row without a score
+    ledger.clear_score(_row("b.csv.gz", board="kaggle"))
+    table = pd.read_csv(ledger.path, dtype=str, keep_default_na=False)
+    assert table.columns.tolist() == [*COLUMNS, "notes"]
+    assert table[["submission", "board", "notes"]].to_numpy().tolist() == [
+        ["b.csv.gz", "", "on a GPU, over night"],
+        ["c.csv.gz", "", ""],
+        ["a.csv.gz", "local", "the first"],
+    ]
+
+
+def test_a_column_of_the_user_stays_without_rows_and_with_short_ones(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.path.write_text(",".join([*COLUMNS, "notes"]) + "\n")
+    ledger.add(_row("a.csv.gz"))
+    assert ledger.rows() == [_row("a.csv.gz") | {"notes": ""}]
+    ledger.path.write_text(ledger.path.read_text().rstrip(",\n") + "\n")
+    assert ledger.rows() == [_row("a.csv.gz") | {"notes": ""}]
+
+
+def test_a_link_to_a_shared_ledger_stays(tmp_path: Path) -> None:
+    shared, link = tmp_path / "shared.csv", tmp_path / "submissions" / "ledger.csv"
+    link.parent.mkdir()
+    link.symlink_to("../shared.csv")
+    Ledger(link).add(_row("a.csv.gz"))
+    Ledger(shared).add(_row("b.csv.gz"))
+    Ledger(link).add(_row("c.csv.gz"))
+    assert link.is_symlink()
+    assert [row["submission"] for row in Ledger(shared).rows()] == ["a.csv.gz", "b.csv.gz", "c.csv.gz"]
+    assert [path.name for path in link.parent.iterdir()] == ["ledger.csv"]  # the lock is beside the file
+
+
+def test_no_row_is_lost_when_a_ledger_has_two_names(tmp_path: Path) -> None:
+    link = tmp_path / "submissions" / "ledger.csv"
+    link.parent.mkdir()
+    link.symlink_to("../shared.csv")
+    run_at_once(_add_many, [(link, "a"), (tmp_path / "shared.csv", "b")])
+    assert len(Ledger(link).rows()) == 40
+
+
+def test_an_empty_file_is_to_be_deleted(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.path.touch()
+    with pytest.raises(UserError, match=r"ledger\.csv: is empty; delete it"):
+        ledger.rows()
 
 
 def _add_many(path: Path, name: str) -> None:

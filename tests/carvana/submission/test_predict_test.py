@@ -97,6 +97,8 @@ CHANGES: dict[str, Callable[[Prediction], object]] = {
     "the submission": lambda one: one.submission.write_bytes(one.submission.read_bytes() + b"\0"),
     "no submission": lambda one: one.submission.unlink(),
     "no mask checks": lambda one: one.beside("x-checks.csv").unlink(),
+    "mask checks cut to their header": lambda one: one.beside("x-checks.csv").write_text("img,check\n"),
+    "damaged mask checks": lambda one: one.beside("x-checks.csv").write_bytes(b"\xff\xfe"),
     "no record": lambda one: one.beside("x-prediction.json").unlink(),
     "an empty record": lambda one: one.beside("x-prediction.json").write_bytes(b""),
     "a record of another form": lambda one: one.beside("x-prediction.json").write_text("{}"),
@@ -108,12 +110,15 @@ CHANGES: dict[str, Callable[[Prediction], object]] = {
 def test_after_a_change_everything_is_predicted_again(
     prediction: Prediction, change: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    checks = prediction.beside("x-checks.csv").read_bytes()
     CHANGES[change](prediction)
     assert not prediction.is_kept(capsys)
     assert prediction.is_kept(capsys)
     row = pd.read_csv(prediction.beside("ledger.csv")).iloc[-1]
     assert row["sha256"] == json.loads(prediction.beside("x-prediction.json").read_text())["sha256"]
     assert prediction.beside("x-checks.csv").is_file()
+    if "mask checks" in change:
+        assert prediction.beside("x-checks.csv").read_bytes() == checks
 
 
 def test_other_settings_are_another_prediction(
