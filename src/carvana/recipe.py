@@ -375,13 +375,13 @@ def _differing_keys(first: Any, second: Any, key: str) -> list[str]:
     if first == second:
         return []
     if isinstance(first, dict) and isinstance(second, dict):
-        below = [(name, first[name], second[name]) for name in first]
+        below = [(name, value, second.get(name)) for name, value in first.items()]
     elif _is_tables(first) and _is_tables(second) and len(first) == len(second):
         below = [(str(number), *pair) for number, pair in enumerate(zip(first, second, strict=True))]
     else:
         return [f"{key} ({_summary(first)}, {_summary(second)})"]
     prefix = f"{key}." if key else ""
-    return [text for name, *values in below for text in _differing_keys(*values, prefix + name)]
+    return [text for name, one, other in below for text in _differing_keys(one, other, f"{prefix}{name}")]
 
 
 def _summary(value: Any) -> str:

@@ -117,9 +117,10 @@ class Ledger:
             columns: the new text of each column.
         """
         with self._locked():
-            self._write(
-                [row | columns if _file_key(row) == (submission, sha256) else row for row in self.rows()]
-            )
+            table = self._table()
+            of_file = (table["submission"] == submission) & (table["sha256"] == sha256)
+            table.loc[of_file, list(columns)] = list(columns.values())
+            self._write(table.to_dict("records"), table.columns)
 
     def clear_score(self, row: LedgerRow) -> None:
         """Remove a row from its board; a file without any other row keeps it as an unscored one."""
