@@ -152,7 +152,8 @@ everything() {
 }
 
 # Resolve requirements*.txt into lock files for all platforms and Python versions, with hashes. The locks for CUDA and
-# the tests are installed on top of requirements.lock, so they use the same versions.
+# the tests are installed on top of requirements.lock, so they use the same versions. Extras are kept in the names,
+# because pip before 23.3 takes the newest version of e.g. coverage[toml] where only coverage is pinned, and refuses it.
 lock() {
     cd "$here"
     local tools
@@ -162,7 +163,7 @@ lock() {
     "${PYTHON:-python3}" -m venv "$tools"
     "$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
     local compile=("$tools/bin/uv" --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes
-        --custom-compile-command "./run.sh lock" "$@")
+        --no-strip-extras --custom-compile-command "./run.sh lock" "$@")
     "${compile[@]}" requirements.txt --output-file requirements.lock
     "${compile[@]}" requirements-cuda.txt --constraint requirements.lock --output-file requirements-cuda.lock
     "${compile[@]}" requirements-test.txt --constraint requirements.lock --output-file requirements-test.lock
