@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperOption
 
 from carvana.errors import UserError
 from carvana.files import describe_os_error
+from carvana.interrupts import InterruptHandler, was_interrupted
 
 
 def run(script: Callable[..., None]) -> None:
@@ -33,7 +34,7 @@ def run(script: Callable[..., None]) -> None:
     """
     _open_standard_streams()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `carvana.startup`
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, InterruptHandler())
     with _errors_in_one_line():
         command(script)(prog_name=_program())
 
@@ -151,9 +152,18 @@ def _errors_in_one_line() -> Iterator[None]:
     except OSError as error:
         _fail(str(UserError(describe_os_error(error))))
     except KeyboardInterrupt as interrupt:
-        stopped = "stopped; what is finished is kept, and the same command continues from there"
-        print(str(interrupt) or stopped, file=sys.stderr)
-        sys.exit(130)
+        _stop(str(interrupt))
+    except Exception:
+        if not was_interrupted():
+            raise
+        _stop("")
+
+
+def _stop(reason: str) -> NoReturn:
+    """End the process after Ctrl-C, with its reason if there is one."""
+    stopped = "stopped; what is finished is kept, and the same command continues from there"
+    print(reason or stopped, file=sys.stderr)
+    sys.exit(130)
 
 
 def _fail(reason: str) -> NoReturn:

@@ -1,17 +1,41 @@
-"""Ctrl-C during calls of libraries that would lose it."""
+"""Ctrl-C during calls of libraries and imports that would lose it, or make another error of it."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+
+class InterruptHandler:
+    """Handler of SIGINT that raises KeyboardInterrupt, as Python's own does, and remembers it.
+
+    Libraries can turn the exception into another one, e.g. an ImportError of a module that was half imported.
+    """
+
+    def __init__(self) -> None:
+        """Initialize without an interrupt."""
+        self.received = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        self.received = True
+        raise KeyboardInterrupt
+
+
+def was_interrupted() -> bool:
+    """Return whether an `InterruptHandler` handles SIGINT and has received one."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(handler, InterruptHandler) and handler.received
 
 
 @contextmanager
 def deferred_interrupts() -> Iterator[None]:
     """Delay Ctrl-C within the block to the block's end.
 
-    Use it around calls of h5py, such as writing a Keras model: h5py's C code calls functions of Python and discards
-    their exceptions. A KeyboardInterrupt that is raised in one of them is lost, and the command goes on.
+    Use it around calls of h5py, such as writing a Keras model, and around imports during a run's work. h5py's C code
+    and the locks of Python's imports call functions of Python and discard their exceptions. A KeyboardInterrupt that
+    is raised in one of them is lost, and the command goes on.
     """
     if threading.current_thread() is not threading.main_thread():  # it receives no signals
         yield

@@ -170,6 +170,27 @@ def test_ctrl_c_is_one_line(text: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, f"{expected}\n")
 
 
+def test_an_error_that_ctrl_c_caused_in_a_library_is_one_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import carvana.startup, os, signal\nfrom carvana import commandline\n\n"
+        "def script():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except BaseException:\n        raise ImportError('half imported')\n\n"
+        "commandline.run(script)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
+    assert (done.returncode, done.stderr) == (
+        130,
+        "stopped; what is finished is kept, and the same command continues from there\n",
+    )
+
+
 def test_help_of_every_script_and_compare_import_nothing_heavy() -> None:
     """One process runs all of them; see `commandline.run` for the rule."""
     ledger = SRC.parent / "submissions" / "real-ledger.csv"

@@ -10,6 +10,7 @@ import numpy as np
 
 from carvana import console
 from carvana.errors import UserError
+from carvana.interrupts import deferred_interrupts
 from carvana.recipe import Recipe
 from carvana.runs import RunDir
 
@@ -58,14 +59,16 @@ def open_loggers(
         UserError: the logger's package is not installed, or its server refuses the run.
     """
     # Here, because `train` needs this module before it imports heavy ones, and wandb is optional.
-    from carvana.training.tensorboard import TensorBoardLogger
+    with deferred_interrupts():
+        from carvana.training.tensorboard import TensorBoardLogger
 
     loggers: list[Logger] = [TensorBoardLogger(run.tensorboard)]
     if name == "tensorboard":
         yield loggers
         return
     check_installed(name)
-    from carvana.training.weights_and_biases import open_wandb_logger
+    with deferred_interrupts():
+        from carvana.training.weights_and_biases import open_wandb_logger
 
     with open_wandb_logger(run, recipe, reporter) as logger:
         yield [*loggers, logger]
