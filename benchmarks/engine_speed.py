@@ -1,6 +1,6 @@
 """Speed of each engine, beside ONNX Runtime and the loop that most repositories have; all ratios are of one run.
 
-    ./run.sh benchmark engine_speed --recipe fast --data $CARVANA_DATA --fold 0
+    ./run.sh benchmark engine_speed --weights fast --data $CARVANA_DATA
 
 The first tables are of the networks alone, the last one is of whole predictions from photos to a submission, with and
 without mirror images and refinement. Networks in INT8 are measured where `benchmark engines --int8` has made them.
@@ -24,7 +24,7 @@ from carvana.competition import rle
 from carvana.data.dataset import Sample, test_samples
 from carvana.errors import UserError
 from carvana.evaluation.engine_choice import engines_to_compare
-from carvana.inference.config import KERAS, EngineConfig, quantized_file, resolve_member
+from carvana.inference.config import KERAS, EngineConfig, quantized_file
 from carvana.inference.engines import KerasEngine, load_networks
 from carvana.inference.export import export_ensemble, load_float32
 from carvana.inference.pipeline import BATCH_SIZE
@@ -32,8 +32,9 @@ from carvana.inference.predictors import FoldEnsemble
 from carvana.inference.standalone import Pipeline
 from carvana.models.build import build
 from carvana.models.refiner import CHANNELS, build_refiner, refiner_recipe
-from carvana.recipe import Recipe
+from carvana.recipe import Recipe, read_recipe
 from carvana.runs import RunDir
+from carvana.weights import find_weights
 
 _PATCHES = 256
 """Patches per call of a refinement network."""
@@ -50,11 +51,9 @@ Work = Callable[[], int]
 
 def benchmark(
     data: Annotated[Path, typer.Option(help="A folder of the competition's form.")] = Path("data"),
-    recipe: Annotated[str, typer.Option(help="A trained recipe, by its name or its file.")] = "fast",
-    fold: Annotated[int, typer.Option(help="The fold whose networks are measured.")] = 0,
-    runs: Annotated[Path, typer.Option(help="The folder of trained runs, RUNS/RECIPE/fold-K.")] = Path(
-        "runs"
-    ),
+    weights: Annotated[
+        str, typer.Option(help="Weights that come with the code, or a run's folder, e.g. runs/fast/fold-0.")
+    ] = "fast",
     photos: Annotated[int, typer.Option(min=16, help="Number of photos of a whole prediction.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
 ) -> None:
@@ -62,23 +61,21 @@ def benchmark(
 
     Example:
 
-        ./run.sh benchmark engine_speed --recipe fast --data $CARVANA_DATA --fold 0
+        ./run.sh benchmark engine_speed --weights fast --data $CARVANA_DATA
     """
     if find_spec("onnxruntime") is None:
         raise UserError(
             "ONNX Runtime is not installed; `./run.sh test` installs it, with all that tests need"
         )
-    member = resolve_member(recipe, 1.0, runs, [], fold)
-    if member.recipe is None:
-        raise UserError(f"--recipe {recipe}: a folder of saved maps has no networks")
-    (run,) = member.runs
+    run = find_weights(weights)
+    recipe = read_recipe(str(run.recipe))
     engines = [KERAS, *engines_to_compare()]
     if not any(quantized_file(path).is_file() for path in run.networks):
         engines = [engine for engine in engines if engine.precision != "int8"]
     machine_text = f"{machine.describe_machine()}, medians of {rounds} rounds"
     chosen = repeated(test_samples(data), photos)
-    for flip, refines in product((False, True), (False, True) if member.recipe.refine else (False,)):
-        spec = _variant(member.recipe, flip, refines)
+    for flip, refines in product((False, True), (False, True) if recipe.refine else (False,)):
+        spec = _variant(recipe, flip, refines)
         title = f"{'mirror images' if flip else 'no mirror images'}, {machine_text}"
         with tempfile.TemporaryDirectory() as folder:
             list(export_ensemble([run], spec, Path(folder), "network", ["onnx"]))

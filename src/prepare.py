@@ -17,7 +17,6 @@ from carvana.data.dataset import Sample, check_sizes, nearby_data_folder, test_s
 from carvana.data.zips import remove_unfinished
 from carvana.errors import UserError
 from carvana.kaggle.sources import fill_data_folder
-from carvana.turntable import render_dataset
 
 DEFAULT_DATA = Path("data")
 """The only folder that `--source auto` downloads or renders into."""
@@ -94,6 +93,8 @@ def prepare(
                 " --source turntable or --zips FOLDER"
             )
     if render:
+        from carvana.turntable import render_dataset
+
         console.message(f"{data}: holds no images yet; the turntable renders miniature cars into it")
         with console.progress("render", cars + test_cars, "cars") as on_car:
             render_dataset(

@@ -5,6 +5,8 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +42,13 @@ def cpu_seconds(script: str, *arguments: object, cwd: Path) -> tuple[str, float]
     """Run a script as a process of its own; return its output and the CPU seconds that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = successful_output(result_of(start_script(script, *arguments, cwd=cwd)))
+    return text, cpu_seconds_since(before)
+
+
+def cpu_seconds_since(before: resource.struct_rusage) -> float:
+    """Return the CPU seconds of processes that were started and have ended since then."""
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return text, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +324,7 @@ def test_an_export_replaces_its_own_files_only(workspace: Path) -> None:
 
 def test_a_study_compares_recipes_and_continues(workspace: Path) -> None:
     (workspace / "wide.toml").write_text(
-        f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{STAGE}"]\n'
+        f'title = "Wider"\nbaseline = "miniature"\ncommon = ["depth=1", "{STAGE}", "refine=none"]\n'
         '[recipes]\nminiature = ["base_filters=2"]\nfast = ["base_filters=4"]\n'
     )
     options = ["study", "--study", "wide.toml", "--data", "data", "--folds", "folds/data-2.csv"]
@@ -467,16 +474,24 @@ def test_a_cluster_takes_neither_cut_outs_nor_shared_batches(finished: Path) -> 
     assert "expected local:N" in error_of(*PREDICT, *options, cwd=finished)
 
 
+@pytest.fixture(scope="module")
+def keras_seconds() -> float:
+    """CPU seconds that importing Keras takes on this machine, some four to eight."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import carvana.backend"], check=True)
+    return cpu_seconds_since(before)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_has_an_example_and_is_quick(script: str, tmp_path: Path) -> None:
+def test_help_has_an_example_and_is_quick(script: str, keras_seconds: float, tmp_path: Path) -> None:
     text, seconds = cpu_seconds(script, "--help", cwd=tmp_path)
     assert f"./run.sh {script}" in text
-    assert seconds < 2
+    assert seconds < keras_seconds / 3
 
 
-def test_the_comparison_is_quick(finished: Path) -> None:
+def test_the_comparison_is_quick(finished: Path, keras_seconds: float) -> None:
     _, seconds = cpu_seconds("compare", cwd=finished)
-    assert seconds < 2
+    assert seconds < keras_seconds / 3
 
 
 def test_data_and_fold_table_have_defaults(tmp_path: Path) -> None:

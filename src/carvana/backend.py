@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import random
 import re
 import sys
@@ -37,6 +38,10 @@ def _stderr_shown_on_failure() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
 
+
+# TensorFlow uses oneDNN only on processors with AVX-512 by itself. On others it trains up to twice as fast, too.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 with _stderr_shown_on_failure():  # TensorFlow writes messages before it reads its log level
     import keras

@@ -1,6 +1,7 @@
 """What differs from backend to backend."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -55,6 +56,19 @@ def test_two_devices_train_like_one(backend: str) -> None:
     command = [sys.executable, "-c", TWO_DEVICES, backend]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only TensorFlow for x86 is built with oneDNN")
+@pytest.mark.parametrize(("chosen", "expected"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_onednn_is_used_on_every_processor_unless_the_user_says_otherwise(
+    chosen: dict[str, str], expected: str
+) -> None:
+    code = "import os, carvana.backend; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | chosen, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{expected}\n"
 
 
 def test_compiled_function_returns_the_same() -> None:

@@ -23,7 +23,7 @@ def output_of(script, *arguments):
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             assert not end.code, script
-    heavy = {"keras", "tensorflow", "dask", "distributed", "kaggle", "matplotlib"} & sys.modules.keys()
+    heavy = {"keras", "tensorflow", "dask", "distributed", "kaggle", "matplotlib", "scipy"} & sys.modules.keys()
     assert not heavy, (script, heavy)
     return output.getvalue()
 
