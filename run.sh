@@ -184,7 +184,8 @@ test)
     cd "$here"
     set_up requirements-test
     # After a crash, --dist loadfile would wait for ever for the rest of the crashed process's file: end instead.
-    exec "$python" -m pytest -m "not slow" --numprocesses 2 --dist loadfile --max-worker-restart 0 "${@:2}"
+    exec "$python" -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+        --max-worker-restart 0 "${@:2}"
     ;;
 benchmark)
     set_up

@@ -123,15 +123,15 @@ def test_a_session_whose_time_is_over_is_continued_by_the_next_version(
         sessions(signed_in)[0].stop()
 
     threading.Thread(target=stop_after_an_epoch, daemon=True).start()
-    message = error_of(*train(epochs=30), *ON_KAGGLE, cwd=here)
+    message = error_of(*train(epochs=12), *ON_KAGGLE, cwd=here)
     assert "stopped when its time was over; what is finished was fetched" in message
     assert (here / "runs" / "miniature" / "fold-0" / "scores.csv").exists()
     assert not (here / "runs" / "miniature" / "fold-1" / "scores.csv").exists()
 
-    text = output_of(*train(epochs=30), *ON_KAGGLE, cwd=here)
+    text = output_of(*train(epochs=12), *ON_KAGGLE, cwd=here)
     assert "fold 1: resumes after epoch" in text
     assert len(sessions(signed_in)) == 2
-    output_of(*train(epochs=30), "--data", rendered, cwd=at_home)
+    output_of(*train(epochs=12), "--data", rendered, cwd=at_home)
     for fold in (0, 1):
         run = Path("runs") / "miniature" / f"fold-{fold}"
         assert_same_weights(here / run, at_home / run)
