@@ -1,10 +1,12 @@
 """A training that is killed before any of its file operations, and then repeated, ends like an undisturbed one."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,9 @@ RECIPE = read_recipe(
         "refine={size=[64, 96], patch=16, spacing=8, base_filters=2, depth=1, epochs=1, patches_per_photo=4}",
     ],
 )
+
+
+OTHER_RECIPE = RECIPE.model_copy(update={"refine": None, "stages": RECIPE.stages[:1]})
 
 
 class Killed(BaseException):
@@ -92,19 +97,42 @@ def kills() -> Kills:
     return Kills()
 
 
-@pytest.fixture(autouse=True)
-def _same_in_every_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _same_in_every_run() -> Iterator[None]:
     """Without TensorFlow's graphs, which take seconds to trace, and with a clock that stands still."""
-    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: 0.0)
+        tensorflow.config.run_functions_eagerly(True)
+        yield
+        tensorflow.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
 def few(split: Split) -> Split:
     """Two photos of each car."""
     return Split(split.photos[::8], split.folds, split.table, split.absent)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A training that was not killed."""
+
+    runs: Path
+    files: dict[str, bytes]
+    operations: list[str]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few: Split, tmp_path_factory: pytest.TempPathFactory, kills: Kills) -> Undisturbed:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    return Undisturbed(runs, *_train(few, runs, kills))
+
+
+@pytest.fixture(scope="module")
+def files_of_the_other_recipe(
+    few: Split, tmp_path_factory: pytest.TempPathFactory, kills: Kills
+) -> dict[str, bytes]:
+    return _train(few, tmp_path_factory.mktemp("other"), kills, OTHER_RECIPE)[0]
 
 
 def _contents(run: RunDir) -> dict[str, bytes]:
@@ -121,9 +149,8 @@ def _train(
     return _contents(run), operations
 
 
-def test_a_finished_run_has_these_files(few: Split, tmp_path: Path, kills: Kills) -> None:
-    files, _ = _train(few, tmp_path, kills)
-    assert sorted(files) == [
+def test_a_finished_run_has_these_files(undisturbed: Undisturbed) -> None:
+    assert sorted(undisturbed.files) == [
         "curve.png",
         "errors.csv",
         "history.csv",
@@ -134,7 +161,7 @@ def test_a_finished_run_has_these_files(few: Split, tmp_path: Path, kills: Kills
         "scores.csv",
         *(f"tensorboard/events.out.tfevents.{epoch:06d}" for epoch in (1, 2, 3, 4)),
     ]
-    logged = EventAccumulator(str(run_dir(tmp_path, RECIPE, 0).tensorboard)).Reload()
+    logged = EventAccumulator(str(run_dir(undisturbed.runs, RECIPE, 0).tensorboard)).Reload()
     assert [event.step for event in logged.Scalars("loss")] == [1, 2, 3, 4]
 
 
@@ -151,40 +178,46 @@ def test_a_finished_run_has_these_files(few: Split, tmp_path: Path, kills: Kills
         "os.remove checkpoint.npz",
     ],
 )
-def test_a_kill_at_the_end_leaves_no_gap(few: Split, tmp_path: Path, kills: Kills, operation: str) -> None:
+def test_a_kill_at_the_end_leaves_no_gap(
+    undisturbed: Undisturbed, few: Split, tmp_path: Path, kills: Kills, operation: str
+) -> None:
     """Killed before the last operation of its kind."""
-    expected, operations = _train(few, tmp_path / "undisturbed", kills)
-    last = max(index for index, one in enumerate(operations) if one == operation)
-    assert _killed(few, tmp_path / "killed", kills, last) == operation
-    assert _train(few, tmp_path / "killed", kills)[0] == expected
+    last = max(index for index, one in enumerate(undisturbed.operations) if one == operation)
+    assert _killed(few, tmp_path, kills, last) == operation
+    assert _train(few, tmp_path, kills)[0] == undisturbed.files
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.fuzz), 25])
-def test_a_kill_at_any_operation_leaves_no_gap(step: int, few: Split, tmp_path: Path, kills: Kills) -> None:
-    expected, operations = _train(few, tmp_path / "undisturbed", kills)
-    assert len(operations) > 50
-    chosen = list(enumerate(operations))[::step]
+def test_a_kill_at_any_operation_leaves_no_gap(
+    step: int, undisturbed: Undisturbed, few: Split, tmp_path: Path, kills: Kills
+) -> None:
+    assert len(undisturbed.operations) > 50
+    chosen = list(enumerate(undisturbed.operations))[::step]
     print(f"{len(chosen)} kills", file=sys.stderr)
     for number, operation in chosen:
         runs = tmp_path / f"killed-{number}"
         _killed(few, runs, kills, number)
-        assert _train(few, runs, kills)[0] == expected, f"killed before operation {number}: {operation}"
+        assert _train(few, runs, kills)[0] == undisturbed.files, (
+            f"killed before operation {number}: {operation}"
+        )
 
 
 @pytest.mark.parametrize(
     "operation", ["os.remove model.keras", "os.remove refiner.keras", "os.rmdir tensorboard"]
 )
 def test_what_a_killed_deletion_left_is_not_part_of_another_run(
-    few: Split, tmp_path: Path, kills: Kills, operation: str
+    undisturbed: Undisturbed,
+    files_of_the_other_recipe: dict[str, bytes],
+    few: Split,
+    tmp_path: Path,
+    kills: Kills,
+    operation: str,
 ) -> None:
-    other = RECIPE.model_copy(update={"refine": None, "stages": RECIPE.stages[:1]})
-    expected, _ = _train(few, tmp_path / "undisturbed", kills, other)
-    runs = tmp_path / "killed"
-    _train(few, runs, kills)
+    runs = shutil.copytree(undisturbed.runs, tmp_path / "killed")
     with kills.when(lambda operations: operation in operations, runs), pytest.raises(Killed):
-        train_folds(other, few, [0], runs, fresh=True)
-    assert _train(few, runs, kills, other)[0] == expected
+        train_folds(OTHER_RECIPE, few, [0], runs, fresh=True)
+    assert _train(few, runs, kills, OTHER_RECIPE)[0] == files_of_the_other_recipe
 
 
 def _killed(few: Split, runs: Path, kills: Kills, number: int) -> str:
