@@ -72,7 +72,8 @@ def benchmark(
     engines = [KERAS, *engines_to_compare()]
     if not any(quantized_file(path).is_file() for path in run.networks):
         engines = [engine for engine in engines if engine.precision != "int8"]
-    machine_text = f"{machine.describe_machine()}, medians of {rounds} rounds"
+    rounds_text = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+    machine_text = f"{machine.describe_machine()}, {rounds_text}"
     chosen = repeated(test_samples(data), photos)
     for flip, refines in product((False, True), (False, True) if recipe.refine else (False,)):
         spec = _variant(recipe, flip, refines)
