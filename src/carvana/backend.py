@@ -39,7 +39,8 @@ def _stderr_shown_on_failure() -> Iterator[None]:
             os.close(stderr)
 
 
-# TensorFlow uses oneDNN only on processors with AVX-512 by itself. On others it trains up to twice as fast, too.
+# By itself, TensorFlow uses oneDNN only on processors with instructions for networks, such as AVX-512's. It trains up
+# to twice as fast on others, too.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

@@ -151,6 +151,21 @@ def test_a_network_is_converted_once_and_again_when_it_changes(recipe: Recipe, t
     assert len(list(tmp_path.glob("model-openvino-*/"))) == 2
 
 
+def test_git_ignores_the_conversion_of_weights_that_come_with_the_code(
+    recipe: Recipe, paths: list[Path], tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights" / "small"
+    weights.mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[3] / ".gitignore", tmp_path)
+    path = Path(shutil.copy(paths[0], weights))
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    openvino_engine.load_network(path, recipe, build)
+    assert len(list(weights.iterdir())) > 1
+    status = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all", "weights"]
+    done = subprocess.run(status, capture_output=True, text=True, check=True)
+    assert done.stdout == f"?? weights/small/{path.name}\n"
+
+
 @pytest.mark.parametrize("damage", ["changed weights", "no weights", "no layers", "no checksums", "a file"])
 def test_a_damaged_conversion_is_made_again(
     recipe: Recipe, paths: list[Path], tmp_path: Path, photos: np.ndarray, damage: str
