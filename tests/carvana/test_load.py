@@ -77,7 +77,10 @@ def test_weights_runs_and_ensembles_are_loaded(runs: Path) -> None:
         ("other.toml", r"other\.toml: no such file"),
     ],
 )
-def test_what_is_not_there_is_named(name: str, message: str) -> None:
+def test_what_is_not_there_is_named(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the checkout may have runs
     with pytest.raises(UserError, match=message):
         carvana.load(name)
 

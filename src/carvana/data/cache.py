@@ -42,7 +42,7 @@ class DiskCache:
         if arrays is None:
             return None
         with suppress(OSError):  # deleted meanwhile, or a read-only folder
-            os.utime(path)  # the time of its last use, see `_make_room`
+            _mark_used(path)
         photo, mask = arrays
         return photo, mask
 
@@ -56,6 +56,7 @@ class DiskCache:
         try:
             with atomic_path(path) as part:
                 np.savez(part, photo=pair[0], mask=pair[1])
+                _mark_used(part)
         except UserError:  # a full disk: the photos can be decoded again
             return
 
@@ -82,3 +83,13 @@ class DiskCache:
             with suppress(FileNotFoundError):
                 stat = file.stat()
                 yield stat.st_mtime, stat.st_size, file  # the time orders the files by use, and no more
+
+
+def _mark_used(file: Path) -> None:
+    """Set the time of an entry's last use, see `DiskCache._make_room`.
+
+    It is that of this process's clock. The kernel's own times of files lag it by up to 10 ms, so that an entry would
+    seem to be older than the cache that has just used it.
+    """
+    now = time.time()
+    os.utime(file, (now, now))

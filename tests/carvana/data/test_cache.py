@@ -70,6 +70,17 @@ def test_size_limit_removes_the_least_recently_used_entries(rendered: Path, tmp_
     assert [cache.get(photo, size) is not None for photo in photos[:4]] == [True, False, True, False]
 
 
+def test_entries_used_right_after_the_opening_are_kept(rendered: Path, tmp_path: Path) -> None:
+    photos, size = train_samples(rendered), (10, 100)
+    pair = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+    for number in range(20):  # the kernel's clock ticks 100 to 1,000 times a second
+        DiskCache(tmp_path / str(number)).put(photos[0], size, pair)
+        cache = DiskCache(tmp_path / str(number), limit=5_000)
+        assert cache.get(photos[0], size) is not None
+        cache.put(photos[1], size, pair)
+        assert cache.get(photos[0], size) is not None
+
+
 def test_files_may_be_deleted_by_other_processes_at_any_time(data: Path, tmp_path: Path) -> None:
     photo, *_ = train_samples(data)
     small, large = (
