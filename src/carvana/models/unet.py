@@ -13,6 +13,7 @@ from carvana.backend import keras
 from carvana.data.padding import SizeSpec
 from carvana.models.layers import (
     NORM_MOMENTUM,
+    BatchNormalization,
     CheckInputSize,
     DepthToSpace,
     SpaceToDepth,
@@ -170,5 +171,5 @@ def _conv3x3(
         dtype=recipe.precision,
     )(x)
     if recipe.norm == "batch":
-        x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)
+        x = BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm", dtype=recipe.precision)(x)
     return x

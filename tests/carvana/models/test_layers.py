@@ -7,7 +7,7 @@ import pytest
 
 from carvana.backend import keras
 from carvana.models.build import build, load
-from carvana.models.layers import DepthToSpace, SpaceToDepth, WeightStandardizedConv2D
+from carvana.models.layers import BatchNormalization, DepthToSpace, SpaceToDepth, WeightStandardizedConv2D
 from carvana.recipe import read_recipe
 
 
@@ -54,6 +54,43 @@ def test_weight_standardization_keeps_the_scale_of_activations_for_large_weights
         layer.kernel.assign(layer.kernel * 10)
         x = np.maximum(np.asarray(layer(x)), 0)
     assert 0.3 < x.std() < 3
+
+
+def batch_normalizations(**options: bool) -> list[keras.layers.Layer]:
+    """The layer and Keras's own, with the same random weights."""
+    both = [one(momentum=0.7, **options) for one in (BatchNormalization, keras.layers.BatchNormalization)]
+    for layer in both:
+        layer.build((None, None, None, 5))
+        random = np.random.default_rng(1)
+        layer.set_weights([random.uniform(0.5, 2, weight.shape) for weight in layer.weights])
+    return both
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
+def test_batch_normalization_equals_that_of_keras(options: dict[str, bool]) -> None:
+    x = np.random.default_rng(0).normal(2, 3, size=(3, 9, 11, 5)).astype(np.float32)
+    layer, reference = batch_normalizations(**options)
+    np.testing.assert_allclose(layer(x), reference(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer(x, training=True), reference(x, training=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, reference.moving_mean, rtol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance, reference.moving_variance, rtol=1e-2)  # n - 1, not n
+    np.testing.assert_allclose(layer(x), reference(x), rtol=2e-2, atol=1e-5)
+
+
+def test_batch_normalization_in_bfloat16_keeps_its_averages_in_float32() -> None:
+    x = np.random.default_rng(0).normal(2, 3, size=(3, 9, 11, 5)).astype(np.float32)
+    layer = BatchNormalization(dtype="mixed_bfloat16")
+    assert layer(x, training=True).dtype == "bfloat16"
+    assert layer.moving_mean.dtype == "float32"
+
+
+def test_frozen_batch_normalization_leaves_its_averages() -> None:
+    x = np.random.default_rng(0).normal(2, 3, size=(3, 9, 11, 5)).astype(np.float32)
+    layer, _ = batch_normalizations()
+    layer.trainable, before = False, [np.array(weight) for weight in layer.weights]
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))
+    for weight, earlier in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, earlier)
 
 
 @pytest.mark.parametrize("block_size", [2, 3])
