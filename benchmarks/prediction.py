@@ -7,7 +7,6 @@ network, to measure everything else, with photos at 432x288 and at the recipe's 
 recipe's network, for its time only; with `[refine]`, one more row also refines the masks' contours.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import cv2
+import joblib
 import numpy as np
 import pandas as pd
 import typer
@@ -30,6 +30,7 @@ from carvana.competition import rle
 from carvana.competition.names import ANGLES, photo_name
 from carvana.data import images
 from carvana.data.dataset import Sample, test_samples, train_samples
+from carvana.data.prefetch import CORES
 from carvana.files import write_gzipped
 from carvana.inference import shards
 from carvana.inference.config import PredictionConfig
@@ -175,27 +176,35 @@ def obvious_prediction(
 
 
 def _limit(photos: list[Sample], predictor: FixedMaps) -> float:
-    """Return the photos per second if each step ran alone on one core, and all cores were always busy."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a step must not use the cores of another
+    """Return the photos per second if no part waited for another.
+
+    The network has all cores to itself. All else is done by a process per core at the same time, which share nothing.
+    """
+    batches = [photos[first : first + BATCH_SIZE] for first in range(0, len(photos), BATCH_SIZE)]
+    ensemble, network = WeightedEnsemble((predictor,)), 0.0
+    for batch in batches:
+        inputs = [prepare(ensemble, photo).inputs[0] for photo in batch]
+        network += _timed(lambda inputs=inputs: predictor.predict(inputs))
+    alone = FixedMaps(predictor.size, predictor.maps, None)
+    with joblib.Parallel(n_jobs=CORES) as processes:
+        processes(joblib.delayed(_without_network)(batches[:1], alone) for _ in range(CORES))  # imports
+        together = _timed(
+            lambda: processes(joblib.delayed(_without_network)(batches, alone) for _ in range(CORES))
+        )
+    return len(photos) / (network + together / CORES)
+
+
+def _without_network(batches: list[list[Sample]], predictor: FixedMaps) -> None:
+    """Decode photos and write the masks of fixed maps, one after the other on one core."""
+    cv2.setNumThreads(1)
     ensemble = WeightedEnsemble((predictor,))
-    cores = len(os.sched_getaffinity(0))
-    one_core, network = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
-        for first in range(0, len(photos), BATCH_SIZE):
-            batch = photos[first : first + BATCH_SIZE]
-            began = time.perf_counter()
+        for batch in batches:
             samples = [prepare(ensemble, photo) for photo in batch]
-            decoded = time.perf_counter()
             maps, _ = predictor.predict([sample.inputs[0] for sample in samples])
-            predicted = time.perf_counter()
             for sample, own_maps in zip(samples, maps, strict=True):
                 record = make_record(Prediction(sample.sample, sample.photo_size, own_maps, 0.0), 0.5)
                 text.write(f"{record.name},{record.masks[0]}\n")
-            one_core += decoded - began + time.perf_counter() - predicted
-            network += predicted - decoded
-    cv2.setNumThreads(threads)
-    return len(photos) / (network + one_core / cores)
 
 
 def _memory(data: Path) -> None:

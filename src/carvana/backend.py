@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from carvana.errors import UserError
 
@@ -95,7 +95,8 @@ def jit(function: F) -> F:
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
+        compiled: Any = jax.jit(function)  # keeps the function's arguments and results
+        return compiled
     return function
 
 
