@@ -142,6 +142,11 @@ def read_image(path: Path, data: bytes | None = None) -> np.ndarray:
         return rgb_pixels(path, image)
 
 
+def has_image_ending(path: Path) -> bool:
+    """Return whether a file's name ends like that of an image that Pillow reads, e.g. `.jpg` or `.PNG`."""
+    return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
+
+
 def rgb_pixels(path: Path, image: Image.Image) -> np.ndarray:
     """Return the pixels of an opened image, as `read_image` does; `path` names it in errors."""
     upright = _to_8_bits(path, ImageOps.exif_transpose(image)).convert("RGBA")

@@ -11,9 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from carvana import console
 from carvana.competition import rle
-from carvana.console import ProgressCallback
+from carvana.console import ProgressCallback, Reporter
 from carvana.data.dataset import Sample, content_digest
+from carvana.data.images import has_image_ending
 from carvana.data.timing import PipelineTimer
 from carvana.errors import UserError
 from carvana.files import delete_partial, sha256_of_text
@@ -37,19 +39,30 @@ class Cutout:
     mask: Path
 
 
-def find_photos(patterns: Iterable[str]) -> list[Sample]:
+def find_photos(patterns: Iterable[str], reporter: Reporter = console) -> list[Sample]:
     """Find the photos of patterns (`photos/*.jpg`), folders and files, each photo once, sorted by path.
+
+    Of a folder, files whose names do not end like an image's are left out; `reporter` gets a line about them.
 
     Raises:
         UserError: one of the patterns matches no file.
     """
-    by_place = {os.path.abspath(path): path for pattern in patterns for path in _files_of_pattern(pattern)}
+    by_place = {
+        os.path.abspath(path): path for pattern in patterns for path in _files_of_pattern(pattern, reporter)
+    }
     return [Sample(path) for path in sorted(by_place.values())]
 
 
-def _files_of_pattern(pattern: str) -> list[Path]:
-    found = glob.glob(_literal_brackets(os.path.expanduser(pattern)), recursive=True)
+def _files_of_pattern(pattern: str, reporter: Reporter) -> list[Path]:
+    expanded = os.path.expanduser(pattern)
+    found = glob.glob(_literal_brackets(expanded), recursive=True)
     paths = [path for path in map(Path, found) if path.is_file()]
+    if os.path.isdir(expanded):
+        others = sorted(path.name for path in paths if not has_image_ending(path))
+        paths = [path for path in paths if has_image_ending(path)]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            reporter.message(f"{pattern}: {others[0]}{more} left out, not named like an image")
     if not paths:
         raise UserError(f"--images {pattern}: names no photo; check the path, or give a folder of photos")
     return paths

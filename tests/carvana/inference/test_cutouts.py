@@ -229,6 +229,21 @@ def test_a_loop_of_links_among_the_cutouts_is_no_photo(tmp_path: Path) -> None:
         _cut(str(tmp_path / "*.jpg"), tmp_path)
 
 
+def test_files_of_a_folder_that_are_no_images_are_left_out_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _save(tmp_path / "a.JPG")
+    for name in ("notes.txt", "Thumbs.db", "manual.pdf", "README"):
+        (tmp_path / name).touch()
+    assert [photo.name for photo in find_photos([str(tmp_path)])] == ["a.JPG"]
+    text = capsys.readouterr().out.replace("\n", "")
+    assert text == f"{tmp_path}: README and 3 more left out, not named like an image"
+    assert len(find_photos([str(tmp_path / "*")])) == 5  # a pattern means what it says
+    (tmp_path / "a.JPG").unlink()
+    with pytest.raises(UserError, match="names no photo"):
+        find_photos([str(tmp_path)])
+
+
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no photo"):
         find_photos([str(tmp_path / "*.jpg")])
