@@ -334,14 +334,15 @@ def _cut_out(
     from carvana.inference.predictors import WeightedEnsemble
 
     photos = find_photos(patterns)
-    console.message(f"{len(photos):,} photos to cut cars out of")
+    console.message(f"{console.counted(len(photos), 'photo')} to cut cars out of")
     config = _with_engine(config, engine, len(photos))
     config, _ = _with_threshold(config, threshold, data)
     with file_lock(folder / ".cutouts.lock", console):
         cutouts = CutoutFolder(folder, config, maps=keep_maps, hard=hard)
         pending = cutouts.pending(photos)
         if len(pending) < len(photos):
-            console.message(f"{folder}: has {len(photos) - len(pending):,} of {len(photos):,} photos already")
+            made_before = f"{len(photos) - len(pending):,} of {console.counted(len(photos), 'photo')}"
+            console.message(f"{folder}: has {made_before} already")
         if not pending:
             return
         ensemble = WeightedEnsemble.load(config)
@@ -360,7 +361,8 @@ def _cut_out(
         ]
         console.show_table("Cut-outs", ["photo", "cut-out", "mask", "size", "car"], rows, left=3)
     empty = sum(round(one.share, 3) == 0 for one in made)
-    console.message(f"{len(made):,} photos cut out to {folder}; in {empty:,} no car was found")
+    note = f"; in {empty:,} no car was found" if empty else ""
+    console.message(f"{console.counted(len(made), 'photo')} cut out to {folder}{note}")
 
 
 if __name__ == "__main__":

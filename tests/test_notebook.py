@@ -50,7 +50,7 @@ def test_it_runs_from_the_code_to_the_score(tmp_path: Path, monkeypatch: pytest.
     prepared, trained, shown, predicted, submitted, used = texts(notebook)
     assert "Images in" in prepared
     assert "Out-of-fold Dice" in trained
-    assert "1 photos cut out" in shown
+    assert "1 photo cut out" in shown
     assert "Submissions, checked" in predicted
     assert "Scored by the local board" in submitted
     assert "% of " in used

@@ -66,7 +66,7 @@ def test_a_photo_of_the_user_is_not_replaced(workspace: Path) -> None:
     assert f"{photo}: would overwrite {own}" in text
     assert "choose another folder with --cutouts" in text
     assert own.read_bytes() == b"of the user"
-    assert "1 photos cut out to cutouts" in output_of(*cut_out, "cutouts", cwd=workspace)
+    assert "1 photo cut out to cutouts" in output_of(*cut_out, "cutouts", cwd=workspace)
 
 
 @pytest.mark.parametrize(

@@ -285,13 +285,13 @@ def test_cars_are_cut_out_of_any_photos(workspace: Path, tmp_path: Path) -> None
         image.rotate(90, expand=True).save(folder / "portrait.png")
     options = ["predict", "--recipe", "miniature", *SMALL, "--images", folder]
     text = output_of(*options, "--cutouts", "cutouts", cwd=workspace)
-    assert "1 photos cut out to cutouts" in text
+    assert "1 photo cut out to cutouts" in text
     with Image.open(workspace / "cutouts" / "portrait.png") as cutout:
         assert (cutout.mode, cutout.size) == ("RGBA", (64, 96))
     with Image.open(workspace / "cutouts" / "portrait_mask.png") as mask:
         assert (mask.mode, mask.size) == ("L", (64, 96))
     again = output_of(*options, "--cutouts", "cutouts", cwd=workspace)
-    assert "cutouts: has 1 of 1 photos already" in again
+    assert "cutouts: has 1 of 1 photo already" in again
     assert output_of(*options, cwd=workspace) == again  # `cutouts` is the default
 
 

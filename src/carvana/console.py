@@ -38,6 +38,11 @@ def message(text: str) -> None:
     print(text, flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, e.g. `1 photo` or `1,792 photos`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def on_terminal() -> bool:
     """Return True if the output is a terminal, not a file or another program."""
     return sys.stdout.isatty()

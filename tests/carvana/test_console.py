@@ -47,3 +47,11 @@ def test_details_follow_the_bar() -> None:
     for renderable in bar.get_renderables():
         output.print(renderable)
     assert output.file.getvalue().splitlines()[-1] == "a  fold 0 [not markup]"
+
+
+def test_a_count_agrees_with_its_noun() -> None:
+    assert [console.counted(count, "photo") for count in (0, 1, 1792)] == [
+        "0 photos",
+        "1 photo",
+        "1,792 photos",
+    ]

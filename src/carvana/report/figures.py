@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from carvana import console
 from carvana.evaluation import errors
 from carvana.report.experiments import Experiment
 from carvana.submission.ledger import LedgerRow
@@ -223,7 +224,8 @@ def distribution_figure(experiments: Sequence[Experiment]) -> Markup:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.invert_xaxis()
         beyond = int((all_losses > high).sum())
-        note = f"\nthe first bin also holds {_photos(beyond)} below {_dice_text(1 - high)}" if beyond else ""
+        held = f"{console.counted(beyond, 'photo')} below {_dice_text(1 - high)}"
+        note = f"\nthe first bin also holds {held}" if beyond else ""
         axes.set_xlabel(f"Dice of a photo{note}")
         axes.set_ylabel("photos")
         _legend(axes)
@@ -315,10 +317,6 @@ def _bar_limit(totals: np.ndarray) -> float | None:
         if 0 < _SQUASHED * longest <= longer:
             return 1.3 * longest
     return None
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _dice_text(value: float) -> str:
