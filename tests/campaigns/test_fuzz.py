@@ -19,7 +19,7 @@ from tests.campaigns.conftest import SET
 from tests.damage import flip_bit
 from tests.scripts import run_script
 
-FEW, MANY = 40, 1_500
+FEW, MANY = 20, 1_500
 """Cases of a run of all tests, and of a campaign."""
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
