@@ -42,10 +42,11 @@ class Cutout:
 def find_photos(patterns: Iterable[str], reporter: Reporter = console) -> list[Sample]:
     """Find the photos of patterns (`photos/*.jpg`), folders and files, each photo once, sorted by path.
 
-    Of a folder, files whose names do not end like an image's are left out; `reporter` gets a line about them.
+    A folder stands for the images directly in it, hidden ones excepted; files whose names do not end like those of
+    images are left out, and `reporter` gets a line about them. Files that a pattern names are not filtered.
 
     Raises:
-        UserError: one of the patterns matches no file.
+        UserError: one of the patterns names no photo.
     """
     by_place = {
         os.path.abspath(path): path for pattern in patterns for path in _files_of_pattern(pattern, reporter)
@@ -61,8 +62,13 @@ def _files_of_pattern(pattern: str, reporter: Reporter) -> list[Path]:
         others = sorted(path.name for path in paths if not has_image_ending(path))
         paths = [path for path in paths if has_image_ending(path)]
         if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            reporter.message(f"{pattern}: {others[0]}{more} left out, not named like an image")
+            more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+            reporter.message(f"{pattern}: {others[0]}{more} left out, by name no image that can be read")
+        if not paths:
+            raise UserError(
+                f"--images {pattern}: names no photo; photos in folders within it are named by"
+                f" --images '{Path(pattern) / '**' / '*.jpg'}'"
+            )
     if not paths:
         raise UserError(f"--images {pattern}: names no photo; check the path, or give a folder of photos")
     return paths

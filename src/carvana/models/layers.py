@@ -16,9 +16,10 @@ its initial values: a run of 170 steps scored a Dice of 0.0 with it."""
 _RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))
 """Factor that keeps the variance of a ReLU's output at 1 for a normally distributed input."""
 
-_LANES = {"float32": 8, "bfloat16": 16}
-"""Channels that oneDNN's batch normalisation on a processor computes at once, by type of the feature maps. Where the
-channels are no multiple of them, it is slower than Keras's: 0.3 to 0.6 times as fast, otherwise 2 to 5 times."""
+_LANES = {"float32": 8}
+"""Channels that oneDNN's batch normalisation on a processor computes at once, by type of the feature maps, if not 16.
+Where the channels are a multiple of them, it is 2 to 5 times as fast as Keras's layer, otherwise 0.3 to 1.3 times. On
+a GPU the same rule is used, and was not measured."""
 
 Shape = tuple[int | None, ...]
 
@@ -118,20 +119,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of feature maps, which TensorFlow computes as one operation where that is faster.
 
     Keras's own layer converts the maps to float32 and passes over them several times, which on a processor takes as
-    long as the convolutions. Other backends and numbers of channels use it. The moving variance of TensorFlow's
-    operation is that of a sample (n - 1).
+    long as the convolutions. It is used on other backends, and for numbers of channels that `_LANES` excludes. The
+    variance of a batch moves the average as an unbiased estimate (divided by n - 1) in TensorFlow's operation, and
+    divided by n in Keras's layer.
     """
 
     def call(
         self, x: keras.KerasTensor, training: bool | None = None, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        """Normalise feature maps (n, height, width, channels) by channel; `mask` is not used.
+        """Normalise feature maps (n, height, width, channels) by channel.
 
         In training, mean and variance are those of the batch, and the moving averages are updated.
         """
         is_fast = x.shape[-1] % _LANES.get(keras.backend.standardize_dtype(x.dtype), 16) == 0
         if keras.backend.backend() != "tensorflow" or not is_fast:
-            return super().call(x, training=training)
+            return super().call(x, training=training, mask=mask)
         import tensorflow
 
         trains = bool(training and self.trainable)

@@ -1,4 +1,4 @@
-"""Adam and AdamW of Keras, whose update of a weight TensorFlow computes as one operation."""
+"""Adam and AdamW of Keras, whose update of a variable TensorFlow computes as one operation."""
 
 from typing import Any
 
@@ -6,16 +6,13 @@ from carvana.backend import keras
 
 
 class _OneOperation:
-    """Base that replaces the update of Keras's Adam, which passes over each weight a dozen times.
+    """Mixin, placed before Keras's Adam, that computes its update as one operation of TensorFlow.
 
-    The formula is the same. Backends that compile a whole step, as JAX does, merge these passes by themselves.
+    The formula is the same; Keras's own update passes over a variable a dozen times.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update a variable and the moving averages of its gradient; all arguments are tensors."""
-        if keras.backend.backend() != "tensorflow":
-            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
-            return
+        """Update a variable and the moving averages of its gradient."""
         import tensorflow
 
         optimizer: Any = self
@@ -35,9 +32,24 @@ class _OneOperation:
         )
 
 
-class Adam(_OneOperation, keras.optimizers.Adam):
-    """Adam, https://arxiv.org/abs/1412.6980."""
+class FusedAdam(_OneOperation, keras.optimizers.Adam):
+    """Adam on TensorFlow."""
 
 
-class AdamW(_OneOperation, keras.optimizers.AdamW):
-    """Adam with decoupled weight decay, https://arxiv.org/abs/1711.05101."""
+class FusedAdamW(_OneOperation, keras.optimizers.AdamW):
+    """AdamW on TensorFlow."""
+
+
+def adam(**options: Any) -> keras.Optimizer:
+    """Create Adam, https://arxiv.org/abs/1412.6980, with options of `keras.optimizers.Adam`."""
+    return (FusedAdam if _is_tensorflow() else keras.optimizers.Adam)(**options)
+
+
+def adamw(**options: Any) -> keras.Optimizer:
+    """Create Adam with decoupled weight decay, https://arxiv.org/abs/1711.05101, with options of Keras's `AdamW`."""
+    return (FusedAdamW if _is_tensorflow() else keras.optimizers.AdamW)(**options)
+
+
+def _is_tensorflow() -> bool:
+    """Return True on TensorFlow: JAX merges Keras's operations itself, and for PyTorch Keras has a faster update."""
+    return keras.backend.backend() == "tensorflow"

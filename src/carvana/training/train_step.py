@@ -11,7 +11,7 @@ from carvana.models.build import build
 from carvana.recipe import Recipe, Stage
 from carvana.training.ema import ExponentialMovingAverage
 from carvana.training.losses import make_loss
-from carvana.training.optimizers import Adam, AdamW
+from carvana.training.optimizers import adam, adamw
 
 
 class TrainStep:
@@ -184,9 +184,9 @@ class TrainStep:
             "gradient_accumulation_steps": 2 if self._accumulates else None,
         }
         if recipe.optimizer == "adam":
-            optimizer: keras.Optimizer = Adam(**options)
+            optimizer = adam(**options)
         else:
-            optimizer = AdamW(weight_decay=recipe.weight_decay, **options)
+            optimizer = adamw(weight_decay=recipe.weight_decay, **options)
         if recipe.precision == "mixed_float16":  # gradients below 6e-8 would become 0
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self.model.trainable_variables)

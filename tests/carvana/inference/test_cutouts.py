@@ -233,15 +233,18 @@ def test_files_of_a_folder_that_are_no_images_are_left_out_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _save(tmp_path / "a.JPG")
+    (tmp_path / "inner").mkdir()
     for name in ("notes.txt", "Thumbs.db", "manual.pdf", "README"):
         (tmp_path / name).touch()
     assert [photo.name for photo in find_photos([str(tmp_path)])] == ["a.JPG"]
     text = capsys.readouterr().out.replace("\n", "")
-    assert text == f"{tmp_path}: README and 3 more left out, not named like an image"
+    assert text == f"{tmp_path}: README and 3 more left out, by name no image that can be read"
     assert len(find_photos([str(tmp_path / "*")])) == 5  # a pattern means what it says
-    (tmp_path / "a.JPG").unlink()
-    with pytest.raises(UserError, match="names no photo"):
+    (tmp_path / "a.JPG").rename(tmp_path / "inner" / "a.jpg")
+    with pytest.raises(UserError, match=r"names no photo.*/\*\*/\*\.jpg'$") as refused:
         find_photos([str(tmp_path)])
+    advised = str(refused.value).split("'")[1]
+    assert [photo.name for photo in find_photos([advised])] == ["a.jpg"]
 
 
 def test_photos_that_cannot_be_cut_out_are_refused(tmp_path: Path) -> None:

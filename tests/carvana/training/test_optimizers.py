@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from carvana.backend import jit, keras
-from carvana.training.optimizers import Adam, AdamW
+from carvana.training.optimizers import adam, adamw
 
 
 def trained(optimizer: keras.Optimizer) -> list[np.ndarray]:
@@ -27,7 +27,7 @@ def trained(optimizer: keras.Optimizer) -> list[np.ndarray]:
     "options", [{}, {"global_clipnorm": 0.5}, {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}]
 )
 def test_updates_are_those_of_keras(name: str, options: dict[str, float]) -> None:
-    ours = trained({"Adam": Adam, "AdamW": AdamW}[name](0.01, **options))
+    ours = trained({"Adam": adam, "AdamW": adamw}[name](learning_rate=0.01, **options))
     for weight, reference in zip(
         ours, trained(getattr(keras.optimizers, name)(0.01, **options)), strict=True
     ):
