@@ -181,30 +181,28 @@ def _limit(photos: list[Sample], predictor: FixedMaps) -> float:
     The network has all cores to itself. All else is done by one process per core, which share nothing, at the same
     time. A pipeline may be faster, if one does its work in moments in which the other leaves a core idle.
     """
-    batches = [photos[first : first + BATCH_SIZE] for first in range(0, len(photos), BATCH_SIZE)]
     ensemble, network = WeightedEnsemble((predictor,)), 0.0
-    for batch in batches:
-        inputs = [prepare(ensemble, photo).inputs[0] for photo in batch]
+    for first in range(0, len(photos), BATCH_SIZE):
+        inputs = [prepare(ensemble, photo).inputs[0] for photo in photos[first : first + BATCH_SIZE]]
         network += _timed(lambda inputs=inputs: predictor.predict(inputs))
     alone = FixedMaps(predictor.size, predictor.maps, None)
     with joblib.Parallel(n_jobs=CORES) as processes:
         for _ in range(2):  # the first time starts the processes, and imports
-            seconds = processes(joblib.delayed(_seconds_of_all_else)(batches, alone) for _ in range(CORES))
+            seconds = processes(joblib.delayed(_seconds_of_all_else)(photos, alone) for _ in range(CORES))
     return len(photos) / (network + np.mean(seconds) / CORES)  # each process has done all photos
 
 
-def _seconds_of_all_else(batches: list[list[Sample]], predictor: FixedMaps) -> float:
+def _seconds_of_all_else(photos: list[Sample], predictor: FixedMaps) -> float:
     """Decode photos and write the masks of fixed maps, one after the other on one core; return the time."""
     cv2.setNumThreads(1)
     began = time.perf_counter()
     ensemble = WeightedEnsemble((predictor,))
     with tempfile.TemporaryDirectory() as folder, write_gzipped(Path(folder) / "x.csv.gz") as text:
-        for batch in batches:
-            samples = [prepare(ensemble, photo) for photo in batch]
-            maps, _ = predictor.predict([sample.inputs[0] for sample in samples])
-            for sample, own_maps in zip(samples, maps, strict=True):
-                record = make_record(Prediction(sample.sample, sample.photo_size, own_maps, 0.0), 0.5)
-                text.write(f"{record.name},{record.masks[0]}\n")
+        for number, photo in enumerate(photos):
+            sample = prepare(ensemble, photo)
+            maps = predictor.maps[number % len(predictor.maps)][None]
+            record = make_record(Prediction(sample.sample, sample.photo_size, maps, 0.0), 0.5)
+            text.write(f"{record.name},{record.masks[0]}\n")
     return time.perf_counter() - began
 
 

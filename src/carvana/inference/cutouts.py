@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 
 from carvana import console
+from carvana.arguments import option
 from carvana.competition import rle
 from carvana.console import ProgressCallback, Reporter
 from carvana.data.dataset import Sample, content_digest
@@ -55,22 +57,19 @@ def find_photos(patterns: Iterable[str], reporter: Reporter = console) -> list[S
 
 
 def _files_of_pattern(pattern: str, reporter: Reporter) -> list[Path]:
-    expanded = os.path.expanduser(pattern)
+    expanded, advice = os.path.expanduser(pattern), "check the path, or give a folder of photos"
     found = glob.glob(_literal_brackets(expanded), recursive=True)
     paths = [path for path in map(Path, found) if path.is_file()]
     if os.path.isdir(expanded):
+        inner = shlex.join(option("--images", Path(pattern) / "**" / "*.jpg"))
+        advice = f"photos in folders within it are named by {inner}"
         others = sorted(path.name for path in paths if not has_image_ending(path))
         paths = [path for path in paths if has_image_ending(path)]
         if others:
             more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
             reporter.message(f"{pattern}: {others[0]}{more} left out, by name no image that can be read")
-        if not paths:
-            raise UserError(
-                f"--images {pattern}: names no photo; photos in folders within it are named by"
-                f" --images '{Path(pattern) / '**' / '*.jpg'}'"
-            )
     if not paths:
-        raise UserError(f"--images {pattern}: names no photo; check the path, or give a folder of photos")
+        raise UserError(f"--images {pattern}: names no photo; {advice}")
     return paths
 
 

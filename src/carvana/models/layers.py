@@ -16,11 +16,6 @@ its initial values: a run of 170 steps scored a Dice of 0.0 with it."""
 _RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))
 """Factor that keeps the variance of a ReLU's output at 1 for a normally distributed input."""
 
-_LANES = {"float32": 8}
-"""Channels that oneDNN's batch normalisation on a processor computes at once, by type of the feature maps, if not 16.
-Where the channels are a multiple of them, it is 2 to 5 times as fast as Keras's layer, otherwise 0.3 to 1.3 times. On
-a GPU the same rule is used, and was not measured."""
-
 Shape = tuple[int | None, ...]
 
 
@@ -119,9 +114,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of feature maps, which TensorFlow computes as one operation where that is faster.
 
     Keras's own layer converts the maps to float32 and passes over them several times, which on a processor takes as
-    long as the convolutions. It is used on other backends, and for numbers of channels that `_LANES` excludes. The
-    variance of a batch moves the average as an unbiased estimate (divided by n - 1) in TensorFlow's operation, and
-    divided by n in Keras's layer.
+    long as the convolutions. It is used on other backends, and for numbers of channels that oneDNN's kernel does not
+    fit. The variance of a batch moves the average as an unbiased estimate (divided by n - 1) in TensorFlow's
+    operation, and divided by n in Keras's layer.
     """
 
     def call(
@@ -131,8 +126,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         In training, mean and variance are those of the batch, and the moving averages are updated.
         """
-        is_fast = x.shape[-1] % _LANES.get(keras.backend.standardize_dtype(x.dtype), 16) == 0
-        if keras.backend.backend() != "tensorflow" or not is_fast:
+        # oneDNN computes so many channels at once. Where they are a multiple, it is 2 to 5 times as fast as Keras's
+        # layer, otherwise 0.3 to 1.3 times. On a GPU the same rule is used, and was not measured.
+        lanes = 8 if keras.backend.standardize_dtype(x.dtype) == "float32" else 16
+        if keras.backend.backend() != "tensorflow" or x.shape[-1] % lanes:
             return super().call(x, training=training, mask=mask)
         import tensorflow
 
