@@ -3,7 +3,7 @@
     ./run.sh benchmark engine_speed --weights fast --data $CARVANA_DATA
 
 The first tables are of the networks alone, the last one is of whole predictions from photos to a submission, with and
-without mirror images and refinement. Networks in INT8 are measured where `benchmark engines --int8` has made them.
+without flips and refinement. Networks in INT8 are measured where `benchmark engines --int8` has made them.
 """
 
 import tempfile
@@ -77,7 +77,7 @@ def benchmark(
     chosen = repeated(test_samples(data), photos)
     for flip, refines in product((False, True), (False, True) if recipe.refine else (False,)):
         spec = _variant(recipe, flip, refines)
-        title = f"{'mirror images' if flip else 'no mirror images'}, {machine_text}"
+        title = f"{'flips' if flip else 'no flips'}, {machine_text}"
         with tempfile.TemporaryDirectory() as folder:
             list(export_ensemble([run], spec, Path(folder), "network", ["onnx"]))
             exported = Path(folder) / "network.onnx"
@@ -95,7 +95,7 @@ def benchmark(
 
 
 def _variant(recipe: Recipe, flip: bool, refines: bool) -> Recipe:
-    """Return the recipe with or without mirror images and refinement."""
+    """Return the recipe with or without flips and refinement."""
     return recipe.model_copy(
         update={"tta": "flip" if flip else "none", "refine": recipe.refine if refines else None}
     )

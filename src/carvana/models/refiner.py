@@ -18,7 +18,7 @@ def refiner_recipe(recipe: Recipe) -> Recipe:
     """Return the network and the training of a recipe's `[refine]` as a recipe of one stage, whose size is the patch.
 
     What `[refine]` does not say is what the U-Nets of this project train best with: blocks of 2x2 pixels, weight
-    standardisation, AdamW, clipped gradients and a cosine. Patches are augmented as photos are, but not moved: they
+    standardisation, AdamW, clipped gradients and a cosine. Patches are augmented as photos are, but not shifted: they
     lie on the contour.
     """
     refine = recipe.refine
@@ -45,7 +45,7 @@ def refiner_recipe(recipe: Recipe) -> Recipe:
         warmup_steps=_WARMUP_STEPS,
         ema_decay=refine.ema_decay,
         seed=recipe.seed,
-        augmentation=recipe.augmentation.model_copy(update={"shift": 0.0, "scale": 0.0, "rotate": 0.0}),
+        augmentation=recipe.augmentation.model_copy(update={"shift": 0.0}),
         stages=(stage,),
     )
 
