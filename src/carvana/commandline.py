@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperOption
 
 from carvana.errors import UserError
 from carvana.files import describe_os_error
-from carvana.interrupts import InterruptHandler, was_interrupted
+from carvana.interrupts import handle_interrupts, was_interrupted
 
 
 def run(script: Callable[..., None]) -> None:
@@ -34,7 +34,7 @@ def run(script: Callable[..., None]) -> None:
     """
     _open_standard_streams()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `carvana.startup`
-        signal.signal(signal.SIGINT, InterruptHandler())
+        handle_interrupts()
     with _errors_in_one_line():
         command(script)(prog_name=_program())
 

@@ -1,10 +1,15 @@
 """Ctrl-C during calls of libraries and imports that would lose it, or make another error of it."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_RESEND_S = 0.05
+"""Seconds after which a lost interrupt is sent again: the function that lost it has then ended."""
 
 
 class InterruptHandler:
@@ -21,6 +26,25 @@ class InterruptHandler:
         """Handle the signal."""
         self.received = True
         raise KeyboardInterrupt
+
+
+def handle_interrupts() -> None:
+    """Handle SIGINT by an `InterruptHandler`, also where Python discards the exception that it raises."""
+    signal.signal(signal.SIGINT, InterruptHandler())
+    sys.unraisablehook = resend_lost_interrupt
+
+
+def resend_lost_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send SIGINT again if its KeyboardInterrupt was discarded, as `sys.unraisablehook`; print other exceptions.
+
+    Python discards what is raised in destructors and in callbacks of weak references. These run at any time.
+    """
+    if unraisable.exc_type is KeyboardInterrupt and not sys.is_finalizing():
+        resend = threading.Timer(_RESEND_S, os.kill, (os.getpid(), signal.SIGINT))
+        resend.daemon = True
+        resend.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def was_interrupted() -> bool:

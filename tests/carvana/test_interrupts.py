@@ -1,12 +1,15 @@
-"""Ctrl-C within a block that delays it."""
+"""Ctrl-C within a block that delays it, and where Python discards it."""
 
 import signal
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from carvana.interrupts import deferred_interrupts
+from carvana.interrupts import deferred_interrupts, resend_lost_interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +53,27 @@ def test_other_threads_receive_no_signals() -> None:
     thread.start()
     thread.join()
     assert done
+
+
+def test_an_interrupt_that_a_weak_reference_discards_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", resend_lost_interrupt)
+    event = threading.Event()
+    reference = weakref.ref(event, lambda _: signal.raise_signal(signal.SIGINT))
+    del event
+    assert reference() is None
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
+
+
+def test_other_discarded_exceptions_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("of the callback")
+
+    monkeypatch.setattr(sys, "unraisablehook", resend_lost_interrupt)
+    event = threading.Event()
+    reference = weakref.ref(event, fail)
+    del event
+    assert reference() is None
+    assert "ValueError: of the callback" in capsys.readouterr().err
