@@ -9,11 +9,10 @@ held-out photos, as predicted for a submission, of the first network's maps and 
 those of the epochs and their validation, without the cutting of patches and the last scoring.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 from matplotlib.figure import Figure
 
@@ -26,6 +25,43 @@ from carvana.runs import RunDir, finished_runs_by_recipe
 
 LOWEST_DICE = 0.985
 """Lower end of the axis: the first epochs are below it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The Dice of one of a run's maps."""
+
+    map: str
+    """`errors.COARSE` or `errors.REFINED`."""
+    minutes: float
+    """Minutes from the first step to the last epoch of the map's network."""
+    dice: ScoreSummary
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the minutes of a run brought."""
+
+    minutes: list[float]
+    """Minutes from the first step to the end of each epoch, with validation."""
+    dice: list[float]
+    """Dice after each epoch."""
+    results: list[Result]
+    """Of the first network alone and, if the recipe refines, of both networks."""
+
+    @classmethod
+    def read(cls, run: RunDir) -> "Curve":
+        """Read a finished run."""
+        history, table, refine = run.read_history(), errors.read_errors(run.errors), run.read_recipe().refine
+        minutes = ((history["train_s"] + history["validation_s"]).cumsum() / 60).tolist()
+        epochs = {errors.COARSE: len(minutes) - (refine.epochs if refine else 0)}
+        if refine:
+            epochs[errors.REFINED] = len(minutes)
+        results = [
+            Result(name, minutes[last - 1], mean_with_ci(table[table["map"] == name]))
+            for name, last in epochs.items()
+        ]
+        return cls(minutes, history["dice"].tolist(), results)
 
 
 def benchmark(
@@ -42,43 +78,29 @@ def benchmark(
     }
     if not chosen:
         raise UserError(f"{runs}: holds no finished run of fold {fold}; `./run.sh train` makes one")
+    curves = {recipe: Curve.read(run) for recipe, run in chosen.items()}
     rows = [
-        [recipe, network, f"{minutes:.1f}", *dice.cells()]
-        for recipe, run in chosen.items()
-        for network, minutes, dice in results(run)
+        [recipe, result.map, f"{result.minutes:.1f}", *result.dice.cells()]
+        for recipe, curve in curves.items()
+        for result in curve.results
     ]
     columns = ["recipe", "map", "minutes", "Dice", "95% interval", "photos"]
     console.show_table(f"fold {fold} held out", columns, rows, left=2)
     with atomic_path(out) as part:
-        draw(chosen).savefig(part, dpi=120)
+        draw(curves).savefig(part, dpi=120)
     console.message(f"{out}: written")
 
 
-def results(run: RunDir) -> Iterator[tuple[str, float, ScoreSummary]]:
-    """Yield each map's name, the minutes until the last epoch of its network, and its Dice."""
-    minutes, table = with_minutes(run)["minutes"].tolist(), errors.read_errors(run.errors)
-    refine = run.read_recipe().refine
-    ends = {errors.COARSE: minutes[-1 - refine.epochs], errors.REFINED: minutes[-1]} if refine else {}
-    for name, end in (ends or {errors.COARSE: minutes[-1]}).items():
-        yield name, end, mean_with_ci(table[table["map"] == name])
-
-
-def with_minutes(run: RunDir) -> pd.DataFrame:
-    """Return a run's history with a further column: the minutes from the first step to the end of each epoch."""
-    history = run.read_history()
-    return history.assign(minutes=(history["train_s"] + history["validation_s"]).cumsum() / 60)
-
-
-def draw(runs: dict[str, RunDir]) -> Figure:
+def draw(curves: dict[str, Curve]) -> Figure:
     """Draw a line per recipe, with a ring for its first network and a dot for its refined maps."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for number, (recipe, run) in enumerate(runs.items()):
-        colour, history = f"C{number}", with_minutes(run)
-        axes.plot(history["minutes"], history["dice"], color=colour, linewidth=1, label=recipe)
-        for name, end, dice in results(run):
-            filled = "none" if name == errors.COARSE else colour
-            axes.plot([end], [dice.dice], "o", color=colour, markerfacecolor=filled)
+    for number, (recipe, curve) in enumerate(curves.items()):
+        colour = f"C{number}"
+        axes.plot(curve.minutes, curve.dice, color=colour, linewidth=1, label=recipe)
+        for result in curve.results:
+            filled = "none" if result.map == errors.COARSE else colour
+            axes.plot([result.minutes], [result.dice.dice], "o", color=colour, markerfacecolor=filled)
     axes.set_xscale("log")
     ticks = [1, 2, 5, 10, 20, 60, 180]
     axes.set_xticks(ticks, list(map(str, ticks)))

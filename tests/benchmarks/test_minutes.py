@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import minutes
+from benchmarks.minutes import Curve
 
 from carvana.evaluation import errors
 from carvana.recipe import read_recipe, write_recipe
@@ -13,7 +14,6 @@ from carvana.runs import RunDir
 from carvana.tables import write_csv
 
 PHOTO = "0cdf5b5d0ce1_01.jpg"
-MINUTES_PER_EPOCH = 2
 
 
 def _finished_run(folder: Path, *changes: str) -> RunDir:
@@ -32,18 +32,16 @@ def _finished_run(folder: Path, *changes: str) -> RunDir:
 
 
 def test_first_network_and_refinement_each_have_their_minutes_and_dice(tmp_path: Path) -> None:
-    coarse, refined = minutes.results(_finished_run(tmp_path / "fast" / "fold-0"))
-    assert (coarse[0], coarse[1], coarse[2].dice) == ("coarse", 2 * MINUTES_PER_EPOCH, pytest.approx(0.99))
-    assert (refined[0], refined[1], refined[2].dice) == (
-        "refined",
-        5 * MINUTES_PER_EPOCH,
-        pytest.approx(0.995),
-    )
+    curve = Curve.read(_finished_run(tmp_path / "fast" / "fold-0"))
+    assert curve.minutes == [2, 4, 6, 8, 10]
+    coarse, refined = curve.results
+    assert (coarse.map, coarse.minutes, coarse.dice.dice) == ("coarse", 4, pytest.approx(0.99))
+    assert (refined.map, refined.minutes, refined.dice.dice) == ("refined", 10, pytest.approx(0.995))
 
 
 def test_recipe_without_refinement_has_one_result(tmp_path: Path) -> None:
-    (alone,) = minutes.results(_finished_run(tmp_path / "alone" / "fold-0", "refine=none"))
-    assert alone[:2] == ("coarse", 2 * MINUTES_PER_EPOCH)
+    (alone,) = Curve.read(_finished_run(tmp_path / "alone" / "fold-0", "refine=none")).results
+    assert (alone.map, alone.minutes) == ("coarse", 4)
 
 
 def test_recipes_of_one_fold_are_drawn(tmp_path: Path) -> None:
@@ -52,6 +50,6 @@ def test_recipes_of_one_fold_are_drawn(tmp_path: Path) -> None:
         _finished_run(runs / recipe / f"fold-{fold}")
     minutes.benchmark(runs=runs, fold=0, out=tmp_path / "minutes.png")
     assert (tmp_path / "minutes.png").read_bytes().startswith(b"\x89PNG")
-    figure = minutes.draw({"fast": RunDir(runs / "fast" / "fold-0")})
+    figure = minutes.draw({"fast": Curve.read(RunDir(runs / "fast" / "fold-0"))})
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["fast"]
