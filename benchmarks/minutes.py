@@ -4,7 +4,7 @@
     ./run.sh benchmark minutes --runs runs/studies/minutes --out studies/minutes-curve.png
 
 A line is the Dice of held-out photos after each epoch, without test-time augmentation: until the ring of the first
-network, at the size of the epoch; after it, refined, of one photo per car. The ring and the dot are the Dice of all
+network; after it, dotted, of the refined maps of one photo per car. The ring and the dot are the Dice of all
 held-out photos, as predicted for a submission, of the first network's maps and of the refined ones. The minutes are
 those of the epochs and their validation, without the cutting of patches and the last scoring.
 """
@@ -92,12 +92,14 @@ def benchmark(
 
 
 def draw(curves: dict[str, Curve]) -> Figure:
-    """Draw a line per recipe, with a ring for its first network and a dot for its refined maps."""
+    """Draw a line per recipe, with a ring for its first network, and dotted from there to a dot for its refined maps."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, (recipe, curve) in enumerate(curves.items()):
         colour = f"C{number}"
-        axes.plot(curve.minutes, curve.dice, color=colour, linewidth=1, label=recipe)
+        ring = curve.minutes.index(curve.results[0].minutes)
+        axes.plot(curve.minutes[: ring + 1], curve.dice[: ring + 1], color=colour, linewidth=1, label=recipe)
+        axes.plot(curve.minutes[ring:], curve.dice[ring:], ":", color=colour, linewidth=1)
         for result in curve.results:
             filled = "none" if result.map == errors.COARSE else colour
             axes.plot([result.minutes], [result.dice.dice], "o", color=colour, markerfacecolor=filled)
@@ -105,7 +107,9 @@ def draw(curves: dict[str, Curve]) -> Figure:
     ticks = [1, 2, 5, 10, 20, 60, 180]
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.set_ylim(bottom=LOWEST_DICE)
-    axes.set_xlabel("minutes of training, with validation (ring: first network alone; dot: refined)")
+    axes.set_xlabel(
+        "minutes of training, with validation (ring: first network; dot: refined; dotted: one photo a car)"
+    )
     axes.set_ylabel("Dice of held-out photos")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -6,6 +6,7 @@ import carvana.startup  # noqa: F401  first, see there
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from carvana import commandline, console
@@ -56,10 +57,12 @@ def compare(
     if html and html.suffix not in (".html", ".htm"):
         raise UserError(f"--html {html}: the report is an HTML page; end its name in .html")
     record = Ledger(ledger)
-    if not (record.rows() or html):
-        raise UserError(
-            f"{ledger}: holds no submission yet; {prediction_command(runs, data)} writes the first"
-        )
+    errors = errors_by_recipe(runs)
+    if not record.rows():
+        advice = f"{ledger}: holds no submission yet; {prediction_command(runs, data)} writes the first"
+        if not (errors or html):
+            raise UserError(advice)
+        console.message(advice)
     if html:
         from carvana.report import check_replaceable, write_report
 
@@ -67,7 +70,7 @@ def compare(
     if refresh:
         _refresh(record)
     _show_tables(record)
-    _show_errors(runs)
+    _show_errors(errors)
     if html:
         write_report(html, record, runs, data, worst=worst)
         console.message(f"{html}: written; open it in a browser")
@@ -96,8 +99,7 @@ def _show_tables(ledger: Ledger) -> None:
         )
 
 
-def _show_errors(runs: Path) -> None:
-    tables = errors_by_recipe(runs)
+def _show_errors(tables: dict[str, pd.DataFrame]) -> None:
     if not tables:
         return
     title = "Where the wrong pixels lie: % by distance in pixels from the true contour"

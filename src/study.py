@@ -58,8 +58,8 @@ def study(
         console.message(f"{name}:")
         trained = train_folds(recipe, split, numbers, runs / study.stem)
         baseline = baseline or trained
-        parameters = load(trained[0].model).count_params()
-        results.append(studies.summarize_runs(name, trained, baseline, parameters, epoch_photos))
+        parameters = sum(load(network).count_params() for network in trained[0].networks)
+        results.append(studies.summarize_runs(name, trained, baseline, parameters))
 
     console.show_table(plan.title, studies.HEADINGS, [studies.cells(result) for result in results])
     listed = f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))}"

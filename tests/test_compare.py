@@ -78,6 +78,13 @@ def test_wrong_pixels_by_distance_fit_80_columns(tmp_path: Path, ledger: Ledger)
     ]
 
 
+def test_errors_of_finished_runs_are_shown_before_the_first_submission(tmp_path: Path) -> None:
+    _write_run(RunDir(tmp_path / "runs" / "fast" / "fold-0"))
+    text = output_of("compare", cwd=tmp_path)
+    assert "submissions/ledger.csv: holds no submission yet" in text
+    assert "refinement helped 00087a6bd4dc_01.jpg" in text
+
+
 def test_runs_without_their_errors_give_no_table(tmp_path: Path, ledger: Ledger) -> None:
     run = RunDir(tmp_path / "elsewhere" / "fast" / "fold-0")
     _write_run(run)

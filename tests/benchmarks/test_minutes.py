@@ -53,3 +53,6 @@ def test_recipes_of_one_fold_are_drawn(tmp_path: Path) -> None:
     figure = minutes.draw({"fast": Curve.read(RunDir(runs / "fast" / "fold-0"))})
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["fast"]
+    first, refined = axes.lines[:2]
+    assert (list(first.get_xdata()), first.get_linestyle()) == ([2, 4], "-")
+    assert (list(refined.get_xdata()), refined.get_linestyle()) == ([4, 6, 8, 10], ":")

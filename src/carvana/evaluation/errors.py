@@ -27,7 +27,7 @@ COLUMNS = ("img", "map", "dice", *COUNT_COLUMNS)
 """Columns of `errors.csv`."""
 
 COARSE, REFINED = "coarse", "refined"
-"""Values of the column map: the mask of the networks' map, and that of the map after refinement."""
+"""Values of the column map: the mask from the first network's map, and that from the map after refinement."""
 
 _COLUMN_TYPES: Columns = {
     "img": Text(PHOTO_PATTERN, PHOTO_FORM),

@@ -26,7 +26,6 @@ HEADINGS = [
     "95% interval",
     "parameters",
     "minutes",
-    "photos/s",
 ]
 """Columns of a study's table."""
 
@@ -91,27 +90,22 @@ class Result:
     difference: ScoreSummary | None
     """Paired difference from the baseline's Dice, photo by photo; None for the baseline itself."""
     parameters: int
+    """Number of parameters of its networks for one fold."""
     minutes: float
-    """Training time of all folds together."""
-    photos_per_s: float
-    """Training throughput over all stages."""
+    """Minutes of the epochs of all folds together, without validation and the cutting of patches."""
 
 
-def summarize_runs(
-    name: str, runs: Sequence[RunDir], baseline: Sequence[RunDir], parameters: int, photos: int
-) -> Result:
+def summarize_runs(name: str, runs: Sequence[RunDir], baseline: Sequence[RunDir], parameters: int) -> Result:
     """Summarize a recipe's runs.
 
     Args:
         name: the recipe's name.
         runs: the recipe's finished runs, one per fold.
         baseline: the baseline's finished runs on the same folds.
-        parameters: the number of parameters of one network.
-        photos: the number of training photos in an epoch, all folds together.
+        parameters: the number of parameters of the recipe's networks for one fold.
     """
     scores, baseline_scores = (pd.concat([run.read_scores() for run in side]) for side in (runs, baseline))
-    histories = [run.read_history() for run in runs]
-    seconds = sum(history["train_s"].sum() for history in histories)
+    seconds = sum(run.read_history()["train_s"].sum() for run in runs)
     is_baseline = [run.folder for run in runs] == [run.folder for run in baseline]
     return Result(
         name=name,
@@ -119,7 +113,6 @@ def summarize_runs(
         difference=None if is_baseline else paired_difference(scores, baseline_scores),
         parameters=parameters,
         minutes=seconds / 60,
-        photos_per_s=photos * len(histories[0]) / seconds,
     )
 
 
@@ -132,7 +125,6 @@ def cells(result: Result) -> list[str]:
         *difference_cells(result.difference),
         f"{result.parameters:,}",
         f"{result.minutes:.1f}",
-        f"{result.photos_per_s:.1f}",
     ]
 
 

@@ -215,8 +215,8 @@ def _cut_patches(
         read = prepared.sample.read_image_sizes(lambda _: [size])
         photo = read[0][0]
         patches = tuple(
-            cut_patches(photo, one, places, refine.patch)
-            for one, places in zip(combined.maps, corners, strict=True)
+            cut_patches(photo, one, map_corners, refine.patch)
+            for one, map_corners in zip(combined.maps, corners, strict=True)
         )
     else:
         patches = tuple(np.empty((0, refine.patch, refine.patch, CHANNELS), np.uint8) for _ in corners)

@@ -157,17 +157,16 @@ def paste(
         unrefined: (height, width), a map that is added to the patches: the weighted sum of the predictors of an
             ensemble that do not refine.
     """
-    window = _pyramid(patches.shape[1])
-    total, weight = np.zeros_like(probabilities), np.zeros_like(probabilities)
-    places = [
-        (slice(row, row + len(window)), slice(column, column + len(window)))
-        for row, column in corners.tolist()
-    ]
-    for place, one in zip(places, patches, strict=True):
-        total[place] += window * one
-        weight[place] += window
-    for place in places:
-        probabilities[place] = total[place] / weight[place] + (0 if unrefined is None else unrefined[place])
+    weights = _pyramid(patches.shape[1])
+    weighted_sum, weight_sum = np.zeros_like(probabilities), np.zeros_like(probabilities)
+    side = len(weights)
+    windows = [(slice(row, row + side), slice(column, column + side)) for row, column in corners.tolist()]
+    for window, one in zip(windows, patches, strict=True):
+        weighted_sum[window] += weights * one
+        weight_sum[window] += weights
+    for window in windows:
+        mean = weighted_sum[window] / weight_sum[window]
+        probabilities[window] = mean + (0 if unrefined is None else unrefined[window])
 
 
 def resize_map(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -158,13 +158,13 @@ class PatchSamples:
             corners = rng.integers(0, np.array(size) - refine.patch + 1, (refine.patches_per_photo, 2))
         chosen = corners[np.resize(rng.permutation(len(corners)), refine.patches_per_photo)]
         first = number * refine.patches_per_photo
-        place = slice(first, first + refine.patches_per_photo)
+        rows = slice(first, first + refine.patches_per_photo)
         photo = images.read_photo(prediction.sample.path, size)
-        self._inputs[place] = cut_patches(photo, prediction.maps[0], chosen, refine.patch)
+        self._inputs[rows] = cut_patches(photo, prediction.maps[0], chosen, refine.patch)
         mask = prediction.sample.read_mask()
         if mask.shape != size:
             mask = images.mask_coverage(mask, size) > 127
-        self._masks[place] = np.packbits(
+        self._masks[rows] = np.packbits(
             [mask[row : row + refine.patch, column : column + refine.patch] for row, column in chosen], axis=2
         )
 
@@ -174,9 +174,9 @@ class _PatchBatches(Batches):
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield inputs (n, patch, patch, 4), uint8, 0..255, and masks (n, patch, patch, 1), float32, 0..1."""
-        for photos, maps in super().epoch(number):
-            levels = np.rint(maps[..., 0, :] * 255).astype(np.uint8)
-            yield np.concatenate([photos, levels], axis=-1), maps[..., 1, :]
+        for photos, probabilities_and_masks in super().epoch(number):
+            levels = np.rint(probabilities_and_masks[..., 0, :] * 255).astype(np.uint8)
+            yield np.concatenate([photos, levels], axis=-1), probabilities_and_masks[..., 1, :]
 
 
 def _with_short_warmup(recipe: Recipe, n_patches: int) -> Recipe:

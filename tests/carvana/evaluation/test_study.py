@@ -49,11 +49,11 @@ def test_the_page_lists_every_recipe(tmp_path: Path) -> None:
         _run(tmp_path / "deep", np.array([0.92, 0.83])),
     )
     results = [
-        summarize_runs("plain", [plain], [plain], parameters=1000, photos=300),
-        summarize_runs("deep", [deep], [plain], parameters=2000, photos=300),
+        summarize_runs("plain", [plain], [plain], parameters=1000),
+        summarize_runs("deep", [deep], [plain], parameters=2000),
     ]
     assert cells(results[0])[:4] == ["plain", "0.850000", "0.800000 .. 0.900000", ""]
-    assert cells(results[1])[3:] == ["+0.025000", "+0.020000 .. +0.030000", "2,000", "1.0", "10.0"]
+    assert cells(results[1])[3:] == ["+0.025000", "+0.020000 .. +0.030000", "2,000", "1.0"]
     write_study(study, results, "On two cars.", tmp_path / "page.toml")
     page = (tmp_path / "page.md").read_text()
     assert "![Differences from plain](page.png)" in page
@@ -64,7 +64,7 @@ def test_the_page_lists_every_recipe(tmp_path: Path) -> None:
 
 def _write_study(path: Path) -> None:
     dice = mean_with_ci(_scores(np.array([0.1, 0.2])))
-    result = Result("plain", dice, None, parameters=1, minutes=1, photos_per_s=1)
+    result = Result("plain", dice, None, parameters=1, minutes=1)
     write_study(Study(title="x", baseline="plain", recipes={"plain": ()}), [result], "On two cars.", path)
 
 
@@ -143,7 +143,6 @@ def test_dollar_signs_in_names_are_drawn_as_they_are(tmp_path: Path) -> None:
             None if name == names[0] else difference,
             parameters=1,
             minutes=1,
-            photos_per_s=1,
         )
         for name in names
     ]
