@@ -92,7 +92,7 @@ def benchmark(
 
 
 def draw(curves: dict[str, Curve]) -> Figure:
-    """Draw a line per recipe, with a ring for its first network, and dotted from there to a dot for its refined maps."""
+    """Draw a line per recipe: a ring for its first network, and dotted from there to a dot for its refined maps."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for number, (recipe, curve) in enumerate(curves.items()):

@@ -111,7 +111,7 @@ class RunDir:
 
     @property
     def model(self) -> Path:
-        """Keras model with the weights that were kept: those of the best epoch, or of the last if no fold is held out."""
+        """Keras model with the weights of the best epoch, or of the last if no fold is held out."""
         return self.folder / "model.keras"
 
     @property
